@@ -1,0 +1,1 @@
+//! the configuration file and its faults

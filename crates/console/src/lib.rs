@@ -1,0 +1,1 @@
+//! HTTP, metrics and the rows of the SQL console

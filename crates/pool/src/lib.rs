@@ -1,0 +1,1 @@
+//! all pools of one server and their door: slots, limits, wait queue

@@ -1,0 +1,1 @@
+//! sockets: event loops, login lane, connects

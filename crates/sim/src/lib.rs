@@ -1,0 +1,1 @@
+//! the same decisions in a made-up world

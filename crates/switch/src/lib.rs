@@ -1,0 +1,1 @@
+//! pairs clients with server connections; owns the lease

@@ -1,0 +1,1 @@
+//! from facts to understanding
