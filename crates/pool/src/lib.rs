@@ -1,1 +1,29 @@
-//! all pools of one server and their door: slots, limits, wait queue
+//! All pools of one PostgreSQL server and their door, as a pure state machine.
+//!
+//! [`Host`] owns every slot (server connection), every limit and every wait queue of one server.
+//! It is driven from outside: facts and wishes go in through [`Host::handle`] together with the time,
+//! what must be done comes out of [`Host::poll_action`], what became true out of [`Host::poll_event`].
+//! It knows ids, never sockets; it knows neither PostgreSQL's protocol nor who watches it.
+//! Same inputs at the same times give the same actions and events, always.
+#![warn(missing_docs)]
+
+mod action;
+mod host;
+mod id;
+mod input;
+mod limit;
+mod settings;
+mod snapshot;
+mod time;
+
+pub use action::{Action, CloseReason, Event};
+pub use host::Host;
+pub use id::{ClassId, ConnId, HostId, LoopId, PoolId, Ticket};
+pub use input::{
+    Checkin, ConnectFailure, EndCause, Failure, Fitness, Handled, Input, Opened, Phases, Refusal, Request, ServerFacts,
+    Verb, Wake,
+};
+pub use limit::Limit;
+pub use settings::{DatabaseSettings, HostSettings, Mode, PoolKey, UserSettings};
+pub use snapshot::{HostSnapshot, LimitUse, PoolSnapshot, Slots, WAIT_BUCKETS};
+pub use time::Time;

@@ -1,0 +1,152 @@
+//! A copy of what the core knows, for SHOW, metrics and whoever watches: plain numbers, taken under the lock.
+
+use std::time::Duration;
+
+use crate::{ConnectFailure, Limit, Mode, PoolId, PoolKey};
+
+/// Upper bounds of the wait and hold histograms, in nanoseconds; one more bucket holds the rest.
+pub const WAIT_BUCKETS: [u64; 15] = [
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    10_000_000_000,
+    30_000_000_000,
+];
+
+/// How many server connections stand in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slots {
+    /// Connect or login under way.
+    pub opening: u32,
+    /// Free to be lent.
+    pub idle: u32,
+    /// Lent.
+    pub lent: u32,
+    /// Reset query under way.
+    pub resetting: u32,
+    /// Not lent, and a cancel request is in the air towards it.
+    pub fenced: u32,
+    /// Told to go, its end not seen yet.
+    pub ending: u32,
+    /// Its end not seen for `ending_timeout`; still counted.
+    pub ghosts: u32,
+}
+
+impl Slots {
+    /// All that count against every limit.
+    #[must_use]
+    pub const fn counted(&self) -> u32 {
+        self.opening + self.idle + self.lent + self.resetting + self.fenced + self.ending + self.ghosts
+    }
+}
+
+/// One limit as one pool sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitUse {
+    /// Which.
+    pub limit: Limit,
+    /// How much of it is used, by everybody it counts.
+    pub used: u32,
+    /// Its size; `None` is unlimited or unknown.
+    pub size: Option<u32>,
+    /// Whether it is what keeps the pool from having one more connection now (or would be, if one more were wanted).
+    pub binds: bool,
+}
+
+/// One pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSnapshot {
+    /// Its id.
+    pub id: PoolId,
+    /// Its name.
+    pub key: PoolKey,
+    /// When a connection returns.
+    pub mode: Mode,
+    /// Most connections per pool now in force.
+    pub size: u32,
+    /// Kept open.
+    pub min_size: u32,
+    /// Beyond size.
+    pub reserve: u32,
+    /// Connections by state.
+    pub slots: Slots,
+    /// Clients that entered and did not leave.
+    pub clients: u32,
+    /// Requests waiting now.
+    pub waiting: u32,
+    /// How long the oldest of them has waited.
+    pub oldest_wait: Duration,
+    /// Lends no more until resumed.
+    pub paused: bool,
+    /// Refuses who comes.
+    pub disabled: bool,
+    /// The limit that binds, while somebody waits.
+    pub binding: Option<Limit>,
+    /// Every limit that applies to the pool.
+    pub limits: Vec<LimitUse>,
+    /// Requests granted, in total; at once or after waiting.
+    pub granted: u64,
+    /// Of those, how many had to wait.
+    pub granted_after_wait: u64,
+    /// Requests refused, by the limit that bound, in the order of `Limit::ALL`.
+    pub refused: [u64; 16],
+    /// Requests given up by their client while waiting.
+    pub abandoned: u64,
+    /// Waiter-nanoseconds by the limit that bound at the time (failed waits included, growing while they last), in the order of `Limit::ALL`.
+    pub wait_nanos: [u64; 16],
+    /// Waits of granted requests by bucket (zero waits included), see `WAIT_BUCKETS`.
+    pub wait_granted: [u64; 16],
+    /// Waits of refused and abandoned requests by bucket.
+    pub wait_failed: [u64; 16],
+    /// Hold times of ended leases by bucket.
+    pub hold: [u64; 16],
+    /// Ended leases.
+    pub leases: u64,
+    /// Server-nanoseconds lent, open leases included.
+    pub lent_nanos: u64,
+    /// Of ended leases: with a query in flight.
+    pub on_server_nanos: u64,
+    /// Of ended leases: in a transaction with no query in flight.
+    pub idle_in_transaction_nanos: u64,
+    /// Connects that ended well.
+    pub connects: u64,
+    /// Connects that failed.
+    pub connects_failed: u64,
+    /// Connections closed, by `CloseReason` in its order (9), and those that ended by themselves last.
+    pub closed: [u64; 10],
+    /// Most lent at once, and most waiting at once, since the host was made.
+    pub high_water: (u32, u32),
+    /// The newest failed connect that was not followed by a good one.
+    pub failure: Option<ConnectFailure>,
+}
+
+/// One host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostSnapshot {
+    /// Its pools, in the order they were made.
+    pub pools: Vec<PoolSnapshot>,
+    /// The host budget now in force.
+    pub budget: u32,
+    /// Connections counted against it.
+    pub used: u32,
+    /// Connects in flight, and how many may be.
+    pub connects: (u32, u32),
+    /// Whether the server is believed down.
+    pub down: bool,
+    /// Connections that moved between loops with a grant.
+    pub moved: u64,
+    /// Evictions between pools.
+    pub evicted: u64,
+    /// Server-nanoseconds, grants and refusals of pools retired since.
+    pub retired: (u64, u64, u64),
+}
