@@ -1,1 +1,46 @@
-fn main() {}
+//! The house's own chores: `tidy` (walls, sizes, documents), `bench` (beside PgBouncer),
+//! `instructions` (what a transaction costs in user instructions).
+//!
+//! Knows the repository's folders and other people's programs; no package of the product.
+
+mod source;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  tidy [--write]    check walls, sizes, headers, words and generated text; --write brings them up to date
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{fault:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<()> {
+    let Some((command, rest)) = arguments.split_first() else { bail!("{USAGE}") };
+    match command.as_str() {
+        "tidy" => match rest {
+            [] => tidy::run(&root(), false),
+            [flag] if flag == "--write" => tidy::run(&root(), true),
+            _ => bail!("{USAGE}"),
+        },
+        _ => bail!("{USAGE}"),
+    }
+}
+
+/// The repository this binary was built from.
+fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_owned()
+}

@@ -1,0 +1,135 @@
+//! Text in documents that has one source elsewhere: the table of arrows, and measured numbers.
+//!
+//! `<!-- generated:NAME -->` .. `<!-- /generated -->` holds a block printed from the code.
+//! `<!-- proof:NAME.path:DECIMALS -->value<!-- /proof -->` holds one number of `proof/NAME.json`;
+//! `path` is made of keys and indices joined by points, `:DECIMALS` may be left out.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::arrow;
+use super::finding::{Finding, Tree};
+
+/// The document that must print the arrows.
+const ARCHITECTURE: &str = "ARCHITECTURE.md";
+const ARROWS: &str = "<!-- generated:arrows -->";
+
+pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in tree.ending(".md") {
+        match filled(tree, &file.text) {
+            Ok(text) if text == file.text => {}
+            Ok(text) => {
+                let line = file.text.lines().zip(text.lines()).position(|(old, new)| old != new).unwrap_or(0) + 1;
+                findings.push(Finding::new(
+                    &file.path,
+                    line,
+                    "differs from its source: run `cargo xtask tidy --write`",
+                ));
+            }
+            Err(fault) => findings.push(Finding::new(&file.path, 0, format!("{fault:#}"))),
+        }
+    }
+    if !tree.file(ARCHITECTURE).is_some_and(|file| file.text.contains(ARROWS)) {
+        findings.push(Finding::new(ARCHITECTURE, 0, format!("does not print the table of arrows ({ARROWS})")));
+    }
+    findings
+}
+
+/// The document with every generated part as its source says now.
+pub(crate) fn filled(tree: &Tree, text: &str) -> Result<String> {
+    let text = replaced(text, "<!-- generated:", "<!-- /generated -->", |name| match name {
+        "arrows" => Ok(format!("\n{}", arrow::table())),
+        _ => bail!("nothing generates a block named \"{name}\""),
+    })?;
+    replaced(&text, "<!-- proof:", "<!-- /proof -->", |name| proven(tree, name))
+}
+
+/// Every `OPENING name -->old CLOSING` with `new(name)` for `old`.
+fn replaced(text: &str, opening: &str, closing: &str, new: impl Fn(&str) -> Result<String>) -> Result<String> {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(opening) {
+        let (before, span) = rest.split_at(at);
+        let (name, body) = span[opening.len()..].split_once("-->").with_context(|| format!("unclosed {opening}"))?;
+        let name = name.trim();
+        let (_, after) = body.split_once(closing).with_context(|| format!("{opening}{name} --> without {closing}"))?;
+        result.push_str(&format!("{before}{opening}{name} -->{}{closing}", new(name)?));
+        rest = after;
+    }
+    result.push_str(rest);
+    Ok(result)
+}
+
+fn proven(tree: &Tree, name: &str) -> Result<String> {
+    let (path, decimals) = match name.rsplit_once(':') {
+        Some((path, decimals)) => {
+            (path, Some(decimals.parse::<usize>().with_context(|| format!("decimals of {name}"))?))
+        }
+        None => (name, None),
+    };
+    let mut keys = path.split('.');
+    let proof = format!("proof/{}.json", keys.next().unwrap_or(""));
+    let file = tree.file(&proof).with_context(|| format!("{name}: there is no {proof}"))?;
+    let whole: Value = serde_json::from_str(&file.text).with_context(|| proof.clone())?;
+    let mut value = &whole;
+    for key in keys {
+        let next = key.parse::<usize>().ok().and_then(|index| value.get(index)).or_else(|| value.get(key));
+        value = next.with_context(|| format!("{proof} has no {path}"))?;
+    }
+    match (value, decimals) {
+        (Value::Number(number), Some(decimals)) => {
+            Ok(format!("{:.decimals$}", number.as_f64().with_context(|| format!("{name} is no number"))?))
+        }
+        (Value::Number(number), None) => Ok(number.to_string()),
+        (Value::String(text), None) => Ok(text.clone()),
+        (Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) | Value::String(_), _) => {
+            bail!("{name} is neither a number nor a text in {proof}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::plant::Plant;
+
+    fn plant() -> Plant {
+        let plant = Plant::new();
+        plant.write("proof/bench.json", r#"{"cells": [{"ratio_to_peer": 0.8249, "tps": 31000}], "commit": "abc"}"#);
+        plant.write("ARCHITECTURE.md", &format!("# A\n{ARROWS}\n{}<!-- /generated -->\n", arrow::table()));
+        plant
+    }
+
+    #[test]
+    fn a_stale_number_fires_and_writing_heals_it() {
+        let plant = plant();
+        plant.write("README.md", "ratio <!-- proof:bench.cells.0.ratio_to_peer:2 -->0.70<!-- /proof -->, <!-- proof:bench.commit -->abc<!-- /proof -->\n");
+        assert_eq!(check(&plant.tree()).len(), 1);
+        let tree = plant.tree();
+        let text = filled(&tree, &tree.file("README.md").unwrap().text).unwrap();
+        assert!(text.contains("-->0.82<!--"), "{text}");
+        plant.write("README.md", &text);
+        assert!(check(&plant.tree()).is_empty());
+    }
+
+    #[test]
+    fn a_number_without_its_proof_fires() {
+        let plant = plant();
+        plant.write("README.md", "<!-- proof:other.x -->1<!-- /proof -->\n");
+        assert!(check(&plant.tree())[0].message.contains("there is no proof/other.json"));
+        plant.write("README.md", "<!-- proof:bench.cells.7.tps -->1<!-- /proof -->\n");
+        assert!(check(&plant.tree())[0].message.contains("has no bench.cells.7.tps"));
+        plant.write("README.md", "<!-- proof:bench.commit -->abc\n");
+        assert!(check(&plant.tree())[0].message.contains("without"));
+    }
+
+    #[test]
+    fn an_edited_table_of_arrows_fires() {
+        let plant = plant();
+        plant.write("ARCHITECTURE.md", &format!("{ARROWS}\n| pool | anything |\n<!-- /generated -->\n"));
+        assert_eq!(check(&plant.tree()).len(), 1);
+        plant.write("ARCHITECTURE.md", "# no table\n");
+        assert!(check(&plant.tree())[0].message.contains("does not print"));
+    }
+}
