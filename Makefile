@@ -1,0 +1,63 @@
+# The commands of the house. `make` alone lists them.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# make bench: where the figures go, pairs of runs a cell, seconds a run
+JSON ?=
+PAIRS ?= 7
+SECONDS ?= 5
+# make soak: random steps of the core against its reference, and the seed (empty: chosen and printed)
+STEPS ?= 10000000
+SEED ?=
+
+.PHONY: help run setup test test-code fmt lint prove bench soak
+
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | column -t -s "$$(printf '\t')"
+
+run: ## set up what is missing, build, and pool a private PostgreSQL (ARGS="-c FILE" for yours)
+	@scripts/setup.sh run
+	@cargo build --release --locked --package poolwarden
+	@exec "$(TARGET)/release/poolwarden" run $(ARGS)
+
+setup: ## install what the tests, lints and benchmarks need
+	@scripts/setup.sh run test lint bench
+
+test: ## everything CI checks: format, lints, walls, all tests, against a real PostgreSQL
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory test-code
+
+test-code: ## the same without setting anything up
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo xtask tidy
+	cargo build --release --locked --package poolwarden
+	POOLWARDEN_BIN="$${POOLWARDEN_BIN:-$(abspath $(TARGET))/release/poolwarden}" cargo nextest run --workspace --locked
+	cargo xtask instructions
+	@echo "make test: all green"
+
+fmt: ## format all code
+	cargo fmt --all
+
+lint: ## clippy, walls (each proven to fire), licences and sources of dependencies
+	@scripts/setup.sh lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo xtask tidy
+	scripts/prove-walls.sh
+	cargo deny --all-features check licenses bans sources
+
+prove: ## measure again what the documents claim, and write it into them
+	@$(MAKE) --no-print-directory bench JSON=proof/bench.json
+	cargo xtask instructions --json proof/instructions.json
+	cargo xtask tidy --write
+
+bench: ## beside PgBouncer, interleaved (JSON=FILE PAIRS=7 SECONDS=5)
+	@scripts/setup.sh bench
+	cargo build --release --locked --package poolwarden
+	cargo run --release --locked --quiet --package xtask -- bench --pairs $(PAIRS) --seconds $(SECONDS) $(if $(JSON),--json $(JSON))
+
+soak: ## the core against its reference for STEPS random steps (SEED=N repeats a run)
+	POOLWARDEN_STEPS=$(STEPS) POOLWARDEN_SEED=$(SEED) cargo test --release --locked --package poolwarden-pool --tests -- --nocapture
