@@ -9,5 +9,8 @@
 
 pub mod frame;
 pub mod make;
+pub mod md5;
+pub mod password;
 pub mod read;
+pub mod scram;
 pub mod tag;
