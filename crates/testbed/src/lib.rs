@@ -1,0 +1,45 @@
+//! The live-test bed: a private PostgreSQL, a pooler before it, and raw clients.
+//!
+//! It knows nothing of poolwarden's inside: it starts the built binary and speaks the wire protocol.
+//! Everything it starts ends with the test: on drop, on a panic, and when the test process is killed.
+//! Its functions panic with a clear message, since their only callers are tests.
+//! `TESTBED_TARGET` (`poolwarden`, `pgbouncer`, `direct`) chooses what the clients speak to,
+//! so that a test can be proved right against PostgreSQL itself.
+
+pub mod bed;
+pub mod child;
+pub mod client;
+pub mod crowd;
+pub mod delay;
+pub mod pgbouncer;
+pub mod place;
+pub mod pooler;
+pub mod postgres;
+pub mod sampler;
+pub mod scram;
+pub mod serverlog;
+pub mod template;
+pub mod wire;
+
+pub use bed::{Bed, Mode, Plan, Target};
+pub use pooler::Pooler;
+pub use postgres::{Postgres, Settings};
+pub use sampler::Sampler;
+pub use wire::{Fault, Login, Wire};
+
+use std::time::{Duration, Instant};
+
+/// Asks `condition` every few milliseconds until it answers, and panics after `limit` naming `what`.
+///
+/// For the state of other processes, which cannot call back.
+#[track_caller]
+pub fn until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(started.elapsed() < limit, "waited {limit:?} in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,216 @@
+//! A running poolwarden: the built binary, a file of PRODUCT's configuration, and its readiness file.
+//!
+//! It listens on ports the kernel chose and writes them to `<data_dir>/listening.json` once
+//! everything listens. It dies with its value and with the thread that made it.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+
+use crate::bed::Plan;
+use crate::child::{self, Who};
+use crate::place::Place;
+use crate::template::PASSWORD;
+use crate::until;
+
+/// Start and drain stay below this on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running poolwarden.
+#[derive(Debug)]
+pub struct Pooler {
+    place: Place,
+    process: Option<Child>,
+    pid: Pid,
+    listening: Listening,
+}
+
+#[derive(Debug)]
+struct Listening {
+    postgres: SocketAddr,
+    unix: Option<PathBuf>,
+    http: SocketAddr,
+}
+
+/// The binary under test: `POOLWARDEN_BIN`, else the release build, else the debug build.
+#[must_use]
+#[track_caller]
+pub fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("POOLWARDEN_BIN") {
+        return PathBuf::from(named);
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    let built = ["release", "debug"].map(|profile| target.join(profile).join("poolwarden"));
+    let found = built.into_iter().find(|path| path.exists());
+    found.expect("no poolwarden binary: run cargo build --release -p poolwarden, or set POOLWARDEN_BIN")
+}
+
+/// The repository's root.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The configuration file for `plan`, before the server at `server`.
+#[must_use]
+pub fn configuration(plan: &Plan, server: SocketAddr, dir: &Path) -> String {
+    let mut text = String::new();
+    let dir = dir.display();
+    let wait = plan.max_wait.as_secs();
+    let mode = plan.mode.name();
+    let budget = plan.budget.unwrap_or(plan.size + 10);
+    let (host, port, size, clients) = (server.ip(), server.port(), plan.size, plan.max_clients);
+    write!(
+        text,
+        "[poolwarden]\ndata_dir = \"{dir}/data\"\n\n\
+         [listen]\naddress = [\"127.0.0.1:0\"]\nunix_socket_dir = \"{dir}\"\nhttp = \"127.0.0.1:0\"\n\n\
+         [console]\nadmins = [\"app\"]\n\n\
+         [servers.main]\nhost = \"{host}\"\nport = {port}\ntls = \"disable\"\nmax_connections = {budget}\n\n\
+         [servers.main.watch]\nuser = \"watch\"\npassword_env = \"WATCH_PASSWORD\"\ndatabase = \"app\"\n\n\
+         [pools.app]\nserver = \"main\"\ndatabase = \"app\"\nmode = \"{mode}\"\nsize = {size}\nmax_wait = \"{wait}s\"\n\n\
+         [auth]\nmethod = \"scram-sha-256\"\n\n\
+         [limits]\nmax_clients = {clients}\n\n\
+         [users.app]\nscram_file = \"{dir}/app.password\"\n"
+    )
+    .expect("writing to a string");
+    if let Some(limit) = plan.user_limit {
+        writeln!(text, "max_connections = {limit}").expect("writing to a string");
+    }
+    text
+}
+
+impl Pooler {
+    /// Starts the binary before the server at `server` and waits until it listens.
+    #[must_use]
+    #[track_caller]
+    pub fn start(plan: &Plan, server: SocketAddr) -> Pooler {
+        let place = Place::new("pw");
+        std::fs::create_dir(place.path().join("data")).unwrap_or_else(|e| panic!("create data: {e}"));
+        place.write("app.password", PASSWORD);
+        let file = place.write("poolwarden.toml", &configuration(plan, server, place.path()));
+        let mut command = child::command(Who::Myself, "KILL", &binary());
+        command.args(["run", "-c"]).arg(&file).env("WATCH_PASSWORD", PASSWORD).current_dir(place.path());
+        child::log_to(&mut command, &place.path().join("log"));
+        let mut process = child::spawn(&mut command);
+        let pid = child::pid(&process);
+        let ready = place.path().join("data/listening.json");
+        let listening = until("poolwarden to listen", PATIENCE, || {
+            if let Ok(Some(status)) = process.try_wait() {
+                panic!("poolwarden ended with {status}:\n{}", place.tail("log", 20));
+            }
+            let text = std::fs::read_to_string(&ready).ok()?;
+            Some(Listening::read(&text))
+        });
+        Pooler { place, process: Some(process), pid, listening }
+    }
+
+    /// Where it listens for PostgreSQL clients.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.listening.postgres
+    }
+
+    /// Its unix socket.
+    #[must_use]
+    pub fn unix(&self) -> Option<&Path> {
+        self.listening.unix.as_deref()
+    }
+
+    /// Where it answers HTTP.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        self.listening.http
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Replaces the configuration file, without telling the process.
+    pub fn rewrite(&self, plan: &Plan, server: SocketAddr) {
+        self.place.write("poolwarden.toml", &configuration(plan, server, self.place.path()));
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        child::signal(self.pid, signal);
+    }
+
+    /// Everything it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.place.tail("log", usize::MAX)
+    }
+
+    /// Asks it to end (SIGTERM) and waits for that.
+    #[track_caller]
+    pub fn stop(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("poolwarden runs");
+        child::signal(self.pid, Signal::TERM);
+        child::wait(&mut process, PATIENCE).unwrap_or_else(|| {
+            self.process = Some(process);
+            panic!("poolwarden did not end within {PATIENCE:?} of SIGTERM")
+        })
+    }
+
+    /// The body of `GET path`; panics unless the answer is 200.
+    #[must_use]
+    #[track_caller]
+    pub fn get(&self, path: &str) -> String {
+        http_get(self.http(), path)
+    }
+}
+
+impl Listening {
+    #[track_caller]
+    fn read(text: &str) -> Listening {
+        let value: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("listening.json: {e}: {text}"));
+        let address = |value: &Value| {
+            let parsed = value.as_str().and_then(|text| text.parse().ok());
+            parsed.unwrap_or_else(|| panic!("listening.json: no address in {text}"))
+        };
+        Listening {
+            postgres: address(&value["postgres"][0]),
+            unix: value["unix"].as_str().map(PathBuf::from),
+            http: address(&value["http"]),
+        }
+    }
+}
+
+/// The body of `GET path` at `address`.
+#[must_use]
+#[track_caller]
+pub fn http_get(address: SocketAddr, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap_or_else(|e| panic!("connect to {address}: {e}"));
+    stream.set_read_timeout(Some(PATIENCE)).unwrap_or_else(|e| panic!("set a timeout: {e}"));
+    // HTTP/1.0: the answer ends with the connection, and never comes in chunks.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap_or_else(|e| panic!("ask {path}: {e}"));
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap_or_else(|e| panic!("read {path}: {e}"));
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{path}: not HTTP: {answer}"));
+    assert!(head.split(' ').nth(1) == Some("200"), "{path} answered {head}");
+    body.to_string()
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- poolwarden's last words ---\n{}", self.place.tail("log", 40));
+        }
+        if let Some(mut process) = self.process.take() {
+            child::signal(self.pid, Signal::KILL);
+            if let Err(e) = process.wait() {
+                eprintln!("wait for poolwarden: {e}");
+            }
+        }
+    }
+}
