@@ -2,6 +2,7 @@
 //!
 //! `<!-- generated:NAME -->` .. `<!-- /generated -->` holds a block printed from the code.
 //! `<!-- proof:NAME.path:DECIMALS -->value<!-- /proof -->` holds one number of `proof/NAME.json`;
+//! A mark right behind a backtick is quoted, and stays as it is.
 //! `path` is made of keys and indices joined by points, `:DECIMALS` may be left out.
 
 use anyhow::{Context, Result, bail};
@@ -51,6 +52,12 @@ fn replaced(text: &str, opening: &str, closing: &str, new: impl Fn(&str) -> Resu
     let mut rest = text;
     while let Some(at) = rest.find(opening) {
         let (before, span) = rest.split_at(at);
+        if before.ends_with('`') {
+            result.push_str(before);
+            result.push_str(opening);
+            rest = &span[opening.len()..];
+            continue;
+        }
         let (name, body) = span[opening.len()..].split_once("-->").with_context(|| format!("unclosed {opening}"))?;
         let name = name.trim();
         let (_, after) = body.split_once(closing).with_context(|| format!("{opening}{name} --> without {closing}"))?;
@@ -122,6 +129,13 @@ mod tests {
         assert!(check(&plant.tree())[0].message.contains("has no bench.cells.7.tps"));
         plant.write("README.md", "<!-- proof:bench.commit -->abc\n");
         assert!(check(&plant.tree())[0].message.contains("without"));
+    }
+
+    #[test]
+    fn a_quoted_mark_is_text() {
+        let plant = plant();
+        plant.write("README.md", "write `<!-- proof:other.x -->` and `<!-- /proof -->`\n");
+        assert!(check(&plant.tree()).is_empty());
     }
 
     #[test]
