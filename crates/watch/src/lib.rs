@@ -7,10 +7,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))] // a test may end where its premise fails
 
 mod averages;
+pub mod remedy;
+mod state_log;
 mod view;
 
 pub use averages::Averages;
 pub use poolwarden_pool as pool;
+pub use state_log::{Field, FieldValue, Level, LogLine, StateLog};
 pub use view::{
     Cancels, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PoolTraffic, ProcessState,
     ProcessView, ServerState, ServerView, Traffic, UserView, Uses, View,

@@ -1,0 +1,378 @@
+//! The core's events as log lines: one per change of state, never one per request.
+//!
+//! A line of the same kind about the same pool is said once a second at most: what comes in between
+//! is counted, and the last of it is said with its count when the second is over. Lines are values;
+//! who writes them, and how, is not known here. One `StateLog` per host.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use poolwarden_pool::{CloseReason, ConnectFailure, Event, Limit, PoolId, PoolKey, Time};
+
+use crate::remedy;
+
+/// Repeats are folded for this long: the log must stay readable, and cheap, under 10,000 of them a second.
+const FOLD: Duration = Duration::from_secs(1);
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Somebody must look.
+    Error,
+    /// Somebody should look.
+    Warn,
+    /// Good to know.
+    Info,
+    /// For those who search.
+    Debug,
+}
+
+impl Level {
+    /// The level's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// A named value of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Name, stable.
+    pub name: &'static str,
+    /// Value.
+    pub value: FieldValue,
+}
+
+/// A field's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldValue {
+    /// A text.
+    Text(String),
+    /// A number, its unit in the field's name.
+    Number(u64),
+}
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: Level,
+    /// What happened, stable, for machines: `waiting`, `server_down`.
+    pub event: &'static str,
+    /// What happened, for people.
+    pub message: String,
+    /// The same as values.
+    pub fields: Vec<Field>,
+}
+
+/// One kind of line about one pool (or about the host).
+type Kind = (&'static str, Option<PoolId>);
+
+#[derive(Clone, Debug)]
+struct Folded {
+    since: Time,
+    count: u64,
+    last: Option<LogLine>,
+}
+
+/// Turns one host's events into lines.
+#[derive(Clone, Debug)]
+pub struct StateLog {
+    host: String,
+    pools: BTreeMap<PoolId, PoolKey>,
+    failure: Option<ConnectFailure>,
+    folds: BTreeMap<Kind, Folded>,
+}
+
+impl StateLog {
+    /// For the host of this name.
+    #[must_use]
+    pub fn new(host: impl Into<String>) -> Self {
+        Self { host: host.into(), pools: BTreeMap::new(), failure: None, folds: BTreeMap::new() }
+    }
+
+    /// The line to write for an event; `None` when one like it was written within the last second.
+    pub fn note(&mut self, now: Time, event: &Event) -> Option<LogLine> {
+        if let Event::PoolMade(id, key) = event {
+            self.pools.insert(*id, key.clone());
+        }
+        if let Event::ConnectFailed(_, failure) = event {
+            self.failure = Some((**failure).clone());
+        }
+        let (pool, line) = self.line(event);
+        match event {
+            Event::PoolRetired(id) => {
+                self.pools.remove(id);
+            }
+            Event::ServerUp => self.failure = None,
+            Event::PoolMade(..)
+            | Event::Waiting { .. }
+            | Event::Binding { .. }
+            | Event::Cleared { .. }
+            | Event::Connected(..)
+            | Event::ConnectFailed(..)
+            | Event::ServerDown
+            | Event::Gone(..)
+            | Event::Ghost(..)
+            | Event::Applied
+            | Event::Paused(..) => {}
+        }
+        self.fold(now, (line.event, pool), line)
+    }
+
+    /// The folded repeats whose second is over, each as one line with its count.
+    pub fn due(&mut self, now: Time) -> Vec<LogLine> {
+        let mut lines = Vec::new();
+        self.folds.retain(|_, fold| {
+            if now.since(fold.since) < FOLD {
+                return true;
+            }
+            let Some(mut line) = fold.last.take() else {
+                return false;
+            };
+            if fold.count > 1 {
+                line.message = format!("{} (and {} more like it)", line.message, fold.count - 1);
+            }
+            line.fields.push(number("repeated", fold.count));
+            lines.push(line);
+            fold.since = now;
+            fold.count = 0;
+            true
+        });
+        lines
+    }
+
+    /// When to ask [`StateLog::due`] next; `None` while nothing is folded.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Time> {
+        self.folds.values().map(|fold| fold.since + FOLD).min()
+    }
+
+    fn fold(&mut self, now: Time, kind: Kind, line: LogLine) -> Option<LogLine> {
+        if let Some(fold) = self.folds.get_mut(&kind)
+            && (now.since(fold.since) < FOLD || fold.last.is_some())
+        {
+            fold.count += 1;
+            fold.last = Some(line);
+            return None;
+        }
+        self.folds.insert(kind, Folded { since: now, count: 0, last: None });
+        Some(line)
+    }
+
+    fn line(&self, event: &Event) -> (Option<PoolId>, LogLine) {
+        match event {
+            Event::PoolMade(pool, _) => (Some(*pool), self.plain(*pool, Level::Debug, "pool_made", "made")),
+            Event::PoolRetired(pool) => {
+                (Some(*pool), self.plain(*pool, Level::Debug, "pool_retired", "retired, for nobody used it"))
+            }
+            Event::Waiting { pool, limit, size, used } => {
+                (Some(*pool), self.bound(*pool, "waiting", "clients wait", (*limit, *size, *used)))
+            }
+            Event::Binding { pool, limit, size, used } => {
+                (Some(*pool), self.bound(*pool, "binding", "another limit binds", (*limit, *size, *used)))
+            }
+            Event::Cleared { pool, lasted, granted, refused } => {
+                (Some(*pool), self.cleared(*pool, *lasted, *granted, *refused))
+            }
+            Event::Connected(pool, _) => {
+                (Some(*pool), self.plain(*pool, Level::Debug, "connected", "server connection open"))
+            }
+            Event::ConnectFailed(pool, failure) => (Some(*pool), self.connect_failed(*pool, failure)),
+            Event::ServerDown => (None, self.server_down()),
+            Event::ServerUp => (None, self.about_host(Level::Info, "server_up", "is up again")),
+            Event::Gone(pool, _, reason) => (Some(*pool), self.gone(*pool, *reason)),
+            Event::Ghost(pool, _) => {
+                let what = "a closed server connection gave no sign of its end; it stays counted until PostgreSQL's \
+                            process is seen gone";
+                (Some(*pool), self.plain(*pool, Level::Warn, "ghost", what))
+            }
+            Event::Applied => (None, self.about_host(Level::Info, "applied", "obeys new settings")),
+            Event::Paused(pool, true) => {
+                (Some(*pool), self.plain(*pool, Level::Info, "paused", "paused; lends nothing until RESUME"))
+            }
+            Event::Paused(pool, false) => (Some(*pool), self.plain(*pool, Level::Info, "resumed", "resumed")),
+        }
+    }
+
+    fn key(&self, pool: PoolId) -> PoolKey {
+        // Events of a pool stand between its making and its retirement; a reader that missed the making still gets a line.
+        let unknown = || PoolKey { database: format!("#{}", pool.0), user: "?".into() };
+        self.pools.get(&pool).cloned().unwrap_or_else(unknown)
+    }
+
+    fn plain(&self, pool: PoolId, level: Level, event: &'static str, what: &str) -> LogLine {
+        let key = self.key(pool);
+        let message = format!("pool \"{}\" (user \"{}\"): {what}", key.database, key.user);
+        LogLine { level, event, message, fields: self.pool_fields(&key) }
+    }
+
+    fn pool_fields(&self, key: &PoolKey) -> Vec<Field> {
+        vec![text("pool", &key.database), text("user", &key.user), text("server", &self.host)]
+    }
+
+    fn about_host(&self, level: Level, event: &'static str, what: &str) -> LogLine {
+        let message = format!("server \"{}\" {what}", self.host);
+        LogLine { level, event, message, fields: vec![text("server", &self.host)] }
+    }
+
+    fn bound(&self, pool: PoolId, event: &'static str, what: &str, bound: (Limit, u32, u32)) -> LogLine {
+        let (limit, size, used) = bound;
+        let step = remedy::next_step(limit, &self.host, &self.key(pool));
+        let what = format!("{what}: {} binds ({used} of {size} used); {step}", limit.name());
+        let mut line = self.plain(pool, Level::Warn, event, &what);
+        line.fields.push(text("limit", limit.name()));
+        line.fields.push(number("size", u64::from(size)));
+        line.fields.push(number("used", u64::from(used)));
+        line
+    }
+
+    fn cleared(&self, pool: PoolId, lasted: Duration, granted: u64, refused: u64) -> LogLine {
+        let what = format!(
+            "nobody waits any more, after {:.3}s ({granted} granted after waiting, {refused} refused)",
+            lasted.as_secs_f64()
+        );
+        let mut line = self.plain(pool, Level::Info, "cleared", &what);
+        line.fields.push(number("lasted_ms", u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX)));
+        line.fields.push(number("granted", granted));
+        line.fields.push(number("refused", refused));
+        line
+    }
+
+    fn connect_failed(&self, pool: PoolId, failure: &ConnectFailure) -> LogLine {
+        let sqlstate = String::from_utf8_lossy(&failure.sqlstate);
+        let what = format!("connect to server \"{}\" failed: {} ({sqlstate})", self.host, failure.message);
+        let mut line = self.plain(pool, Level::Warn, "connect_failed", &what);
+        line.fields.push(text("sqlstate", &sqlstate));
+        line.fields.push(text("error", &failure.message));
+        line
+    }
+
+    fn server_down(&self) -> LogLine {
+        let last = self.failure.as_ref();
+        let why = last.map_or(String::new(), |f| format!(" ({})", f.message));
+        let what = format!("is down{why}: connects back off, clients wait for at most their pool's down_wait");
+        let mut line = self.about_host(Level::Error, "server_down", &what);
+        line.fields.extend(last.map(|f| text("error", &f.message)));
+        line
+    }
+
+    fn gone(&self, pool: PoolId, reason: Option<CloseReason>) -> LogLine {
+        let Some(reason) = reason else {
+            return self.plain(pool, Level::Info, "lost", "server connection ended by itself; see PostgreSQL's log");
+        };
+        let mut line =
+            self.plain(pool, Level::Debug, "closed", &format!("server connection closed ({})", reason.name()));
+        line.fields.push(text("reason", reason.name()));
+        line
+    }
+}
+
+fn text(name: &'static str, value: &str) -> Field {
+    Field { name, value: FieldValue::Text(value.into()) }
+}
+
+const fn number(name: &'static str, value: u64) -> Field {
+    Field { name, value: FieldValue::Number(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use poolwarden_pool::{ConnId, Failure};
+
+    use super::*;
+
+    const POOL: PoolId = PoolId(3);
+    const CONN: ConnId = ConnId { index: 0, generation: 0 };
+
+    fn ms(ms: u64) -> Time {
+        Time::ZERO + Duration::from_millis(ms)
+    }
+
+    fn log() -> StateLog {
+        let mut log = StateLog::new("main");
+        let key = PoolKey { database: "app".into(), user: "web".into() };
+        log.note(ms(0), &Event::PoolMade(POOL, key)).unwrap();
+        log
+    }
+
+    fn refused() -> Event {
+        let failure = ConnectFailure { kind: Failure::Down, sqlstate: *b"08006", message: "connection refused".into() };
+        Event::ConnectFailed(POOL, Box::new(failure))
+    }
+
+    #[test]
+    fn a_waiting_line_names_the_binding_limit_and_what_to_raise() {
+        let line = log().note(ms(1), &Event::Waiting { pool: POOL, limit: Limit::User, size: 3, used: 3 }).unwrap();
+        assert_eq!(line.level, Level::Warn);
+        assert_eq!(
+            line.message,
+            "pool \"app\" (user \"web\"): clients wait: user binds (3 of 3 used); raise users.web.max_connections, \
+             or shorten the hold time"
+        );
+        assert!(line.fields.contains(&text("limit", "user")) && line.fields.contains(&number("used", 3)));
+    }
+
+    #[test]
+    fn a_cleared_line_counts_what_happened_meanwhile() {
+        let cleared = Event::Cleared { pool: POOL, lasted: Duration::from_millis(1_500), granted: 7, refused: 2 };
+        let line = log().note(ms(1), &cleared).unwrap();
+        assert!(line.message.ends_with("after 1.500s (7 granted after waiting, 2 refused)"), "{}", line.message);
+    }
+
+    #[test]
+    fn a_server_down_line_says_the_last_error_and_up_forgets_it() {
+        let mut log = log();
+        log.note(ms(1), &refused()).unwrap();
+        let down = log.note(ms(2), &Event::ServerDown).unwrap();
+        assert!(down.message.starts_with("server \"main\" is down (connection refused): "), "{}", down.message);
+        assert_eq!(down.level, Level::Error);
+        log.note(ms(3), &Event::ServerUp).unwrap();
+        log.due(ms(2_000));
+        let again = log.note(ms(3_000), &Event::ServerDown).unwrap();
+        assert!(again.message.starts_with("server \"main\" is down: "), "{}", again.message);
+    }
+
+    #[test]
+    fn repeats_within_a_second_become_one_line_with_their_count() {
+        let mut log = log();
+        assert!(log.note(ms(10), &refused()).is_some());
+        for n in 0..10_000 {
+            assert_eq!(log.note(ms(11 + n / 20), &refused()), None);
+        }
+        assert!(log.due(ms(1_009)).iter().all(|line| line.event != "connect_failed"));
+        let lines = log.due(ms(1_010));
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].message.ends_with("(and 9999 more like it)"), "{}", lines[0].message);
+        assert!(lines[0].fields.contains(&number("repeated", 10_000)));
+        assert!(log.due(ms(2_010)).is_empty());
+        assert_eq!(log.next_due(), None);
+        assert!(log.note(ms(2_011), &refused()).is_some());
+    }
+
+    #[test]
+    fn kinds_and_pools_are_not_folded_into_each_other() {
+        let mut log = log();
+        assert!(log.note(ms(1), &Event::Connected(POOL, CONN)).is_some());
+        assert!(log.note(ms(1), &Event::Gone(POOL, CONN, None)).is_some());
+        assert!(log.note(ms(1), &Event::Gone(POOL, CONN, Some(CloseReason::Idle))).is_some());
+        let other = log.note(ms(1), &Event::Connected(PoolId(9), CONN)).unwrap();
+        assert!(other.message.starts_with("pool \"#9\" (user \"?\"): "), "{}", other.message);
+    }
+
+    #[test]
+    fn a_repeat_that_nobody_collected_in_time_is_not_lost() {
+        let mut log = log();
+        log.note(ms(0), &Event::Applied).unwrap();
+        assert_eq!(log.note(ms(1), &Event::Applied), None);
+        assert_eq!(log.note(ms(5_000), &Event::Applied), None);
+        let lines = log.due(ms(5_000));
+        assert!(lines.iter().any(|line| line.event == "applied" && line.fields.contains(&number("repeated", 2))));
+    }
+}
