@@ -1,37 +1,34 @@
-//! Rates over the last whole stats period, from totals that only grow: PgBouncer's `avg_` columns.
+//! What totals that only grow did in the last whole stats period, for PgBouncer's `avg_` columns.
 //!
-//! Counts and bytes are per second; times are per transaction, per query and per assignment, zero
-//! where there was none. Between two stamps nothing changes, so that two looks agree.
+//! Between two stamps nothing changes, so that two looks agree. Growth is kept, not rates, because
+//! growth can be summed over pools before it is divided.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use poolwarden_pool::{PoolId, Time};
 
-use crate::{PoolTraffic, Traffic};
+use crate::{PoolTraffic, Traffic, View};
 
 /// PgBouncer's own `stats_period`: its users' dashboards expect it.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Keeps the totals of the last stamp, and the averages between the last two.
-#[derive(Clone, Debug)]
+type Pools = BTreeMap<(usize, PoolId), Traffic>;
+
+/// Keeps the totals of the last stamp, and the growth between the last two.
+#[derive(Clone, Debug, Default)]
 pub struct Averages {
     stamp: Option<Time>,
-    then: BTreeMap<(usize, PoolId), Traffic>,
-    averages: BTreeMap<(usize, PoolId), Traffic>,
-}
-
-impl Default for Averages {
-    fn default() -> Self {
-        Self::new()
-    }
+    then: Pools,
+    recent: Pools,
+    recent_us: u64,
 }
 
 impl Averages {
-    /// Knows nothing yet: every average is zero until a whole period has passed.
+    /// Knows nothing yet: everything is zero until a whole period has passed.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { stamp: None, then: BTreeMap::new(), averages: BTreeMap::new() }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Takes a look at the totals; does something only once a period is over. Call it at least as often.
@@ -48,54 +45,76 @@ impl Averages {
             return;
         }
         let totals = totals(traffic);
-        self.averages = totals
+        self.recent = totals
             .iter()
-            .map(|(key, new)| (*key, average(new, &self.then.get(key).copied().unwrap_or_default(), passed)))
+            .map(|(key, total)| (*key, self.then.get(key).map_or(*total, |then| total.since(then))))
             .collect();
+        self.recent_us = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
         self.then = totals;
         self.stamp = Some(now);
     }
 
-    /// Writes each pool's average into its place.
-    pub fn fill(&self, traffic: &mut [PoolTraffic]) {
-        for pool in traffic {
-            pool.average = self.averages.get(&(pool.host, pool.pool)).copied().unwrap_or_default();
+    /// Writes the growth of each pool, and the period's length, into their places.
+    pub fn fill(&self, view: &mut View) {
+        view.recent_us = self.recent_us;
+        for pool in &mut view.traffic {
+            pool.recent = self.recent.get(&(pool.host, pool.pool)).copied().unwrap_or_default();
         }
     }
 }
 
-fn totals(traffic: &[PoolTraffic]) -> BTreeMap<(usize, PoolId), Traffic> {
+fn totals(traffic: &[PoolTraffic]) -> Pools {
     traffic.iter().map(|pool| ((pool.host, pool.pool), pool.totals)).collect()
 }
 
-fn average(new: &Traffic, old: &Traffic, passed: Duration) -> Traffic {
-    let micros = passed.as_micros().max(1);
-    let rate = |new: u64, old: u64| {
-        let grown = u128::from(new.saturating_sub(old));
-        u64::try_from(grown * 1_000_000 / micros).unwrap_or(u64::MAX)
-    };
-    let each = |time: (u64, u64), count: (u64, u64)| {
-        let spent = time.0.saturating_sub(time.1);
-        spent.checked_div(count.0.saturating_sub(count.1)).unwrap_or(0)
-    };
-    let xacts = (new.xact_count, old.xact_count);
-    Traffic {
-        xact_count: rate(new.xact_count, old.xact_count),
-        query_count: rate(new.query_count, old.query_count),
-        bytes_received: rate(new.bytes_received, old.bytes_received),
-        bytes_sent: rate(new.bytes_sent, old.bytes_sent),
-        xact_time_us: each((new.xact_time_us, old.xact_time_us), xacts),
-        query_time_us: each((new.query_time_us, old.query_time_us), (new.query_count, old.query_count)),
-        wait_time_us: each(
-            (new.wait_time_us, old.wait_time_us),
-            (new.server_assignment_count, old.server_assignment_count),
-        ),
-        client_parse_count: rate(new.client_parse_count, old.client_parse_count),
-        server_parse_count: rate(new.server_parse_count, old.server_parse_count),
-        bind_count: rate(new.bind_count, old.bind_count),
-        client_login_count: rate(new.client_login_count, old.client_login_count),
-        server_assignment_count: rate(new.server_assignment_count, old.server_assignment_count),
-        idle_in_transaction_us: each((new.idle_in_transaction_us, old.idle_in_transaction_us), xacts),
+impl Traffic {
+    /// One value from the same field of two, for every field.
+    fn zip(&self, other: &Self, join: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            xact_count: join(self.xact_count, other.xact_count),
+            query_count: join(self.query_count, other.query_count),
+            bytes_received: join(self.bytes_received, other.bytes_received),
+            bytes_sent: join(self.bytes_sent, other.bytes_sent),
+            xact_time_us: join(self.xact_time_us, other.xact_time_us),
+            query_time_us: join(self.query_time_us, other.query_time_us),
+            wait_time_us: join(self.wait_time_us, other.wait_time_us),
+            client_parse_count: join(self.client_parse_count, other.client_parse_count),
+            server_parse_count: join(self.server_parse_count, other.server_parse_count),
+            bind_count: join(self.bind_count, other.bind_count),
+            client_login_count: join(self.client_login_count, other.client_login_count),
+            server_assignment_count: join(self.server_assignment_count, other.server_assignment_count),
+            idle_in_transaction_us: join(self.idle_in_transaction_us, other.idle_in_transaction_us),
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        self.zip(other, u64::saturating_add)
+    }
+
+    /// What was added since `then`.
+    #[must_use]
+    pub fn since(&self, then: &Self) -> Self {
+        self.zip(then, u64::saturating_sub)
+    }
+
+    /// PgBouncer's averages of a growth over `micros`: counts and bytes per second, times per
+    /// transaction, query and assignment; zero where there was none.
+    #[must_use]
+    pub fn average(&self, micros: u64) -> Self {
+        let per_second = |grown: u64, _: u64| {
+            let scaled = u128::from(grown) * 1_000_000;
+            u64::try_from(scaled.checked_div(u128::from(micros)).unwrap_or(0)).unwrap_or(u64::MAX)
+        };
+        let each = |spent: u64, count: u64| spent.checked_div(count).unwrap_or(0);
+        Self {
+            xact_time_us: each(self.xact_time_us, self.xact_count),
+            query_time_us: each(self.query_time_us, self.query_count),
+            wait_time_us: each(self.wait_time_us, self.server_assignment_count),
+            idle_in_transaction_us: each(self.idle_in_transaction_us, self.xact_count),
+            ..self.zip(self, per_second)
+        }
     }
 }
 
@@ -109,15 +128,16 @@ mod tests {
         Time::ZERO + Duration::from_secs(seconds)
     }
 
-    fn pool(id: u32, totals: Traffic) -> PoolTraffic {
-        PoolTraffic {
+    fn view(pools: &[(u32, u64)]) -> View {
+        let pool = |&(id, times): &(u32, u64)| PoolTraffic {
             host: 0,
             pool: PoolId(id),
             key: PoolKey { database: "app".into(), user: "web".into() },
             server_database: "app".into(),
-            totals,
-            average: Traffic::default(),
-        }
+            totals: busy(times),
+            recent: Traffic::default(),
+        };
+        View { traffic: pools.iter().map(pool).collect(), ..View::default() }
     }
 
     fn busy(times: u64) -> Traffic {
@@ -136,11 +156,12 @@ mod tests {
     #[test]
     fn counts_are_per_second_and_times_are_per_event() {
         let mut averages = Averages::new();
-        averages.observe(at(0), &[pool(0, busy(1))]);
-        let mut now = [pool(0, busy(3))];
-        averages.observe(at(120), &now);
+        averages.observe(at(0), &view(&[(0, 1)]).traffic);
+        let mut now = view(&[(0, 3)]);
+        averages.observe(at(120), &now.traffic);
         averages.fill(&mut now);
-        let average = now[0].average;
+        assert_eq!((now.traffic[0].recent, now.recent_us), (busy(2), 120_000_000));
+        let average = now.traffic[0].recent.average(now.recent_us);
         assert_eq!((average.xact_count, average.query_count, average.bytes_received), (10, 20, 100));
         assert_eq!((average.xact_time_us, average.query_time_us, average.wait_time_us), (1_000, 100, 5));
         assert_eq!(average.server_assignment_count, 1);
@@ -149,25 +170,31 @@ mod tests {
     #[test]
     fn inside_a_period_nothing_changes_and_a_quiet_period_is_zero() {
         let mut averages = Averages::new();
-        averages.observe(at(0), &[pool(0, Traffic::default())]);
-        averages.observe(at(60), &[pool(0, busy(1))]);
-        let mut now = [pool(0, busy(9))];
-        averages.observe(at(119), &now);
+        averages.observe(at(0), &view(&[(0, 0)]).traffic);
+        averages.observe(at(60), &view(&[(0, 1)]).traffic);
+        let mut now = view(&[(0, 9)]);
+        averages.observe(at(119), &now.traffic);
         averages.fill(&mut now);
-        assert_eq!(now[0].average.xact_count, 10);
-        averages.observe(at(120), &now);
-        averages.observe(at(180), &now);
+        assert_eq!(now.traffic[0].recent, busy(1));
+        averages.observe(at(120), &now.traffic);
+        averages.observe(at(180), &now.traffic);
         averages.fill(&mut now);
-        assert_eq!(now[0].average, Traffic::default());
+        assert_eq!(now.traffic[0].recent, Traffic::default());
     }
 
     #[test]
     fn a_new_pool_counts_from_zero_and_an_unknown_one_has_none() {
         let mut averages = Averages::new();
         averages.observe(at(0), &[]);
-        averages.observe(at(60), &[pool(1, busy(1))]);
-        let mut now = [pool(1, busy(1)), pool(2, busy(1))];
+        averages.observe(at(60), &view(&[(1, 1)]).traffic);
+        let mut now = view(&[(1, 1), (2, 1)]);
         averages.fill(&mut now);
-        assert_eq!((now[0].average.xact_count, now[1].average.xact_count), (10, 0));
+        assert_eq!((now.traffic[0].recent, now.traffic[1].recent), (busy(1), Traffic::default()));
+    }
+
+    #[test]
+    fn before_the_first_period_every_average_is_zero() {
+        assert_eq!(busy(1).average(0).xact_count, 0);
+        assert_eq!(Traffic::default().average(60_000_000), Traffic::default());
     }
 }

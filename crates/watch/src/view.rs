@@ -20,6 +20,8 @@ pub struct View {
     pub hosts: Vec<HostView>,
     /// What went through each pool.
     pub traffic: Vec<PoolTraffic>,
+    /// Length of the last whole stats period, in microseconds; 0 before there was one. Filled by [`crate::Averages::fill`].
+    pub recent_us: u64,
     /// Client connections, cancel requests among them. May be left empty for a scrape: metrics do not read it.
     pub clients: Vec<ClientView>,
     /// Server connections. May be left empty for a scrape: metrics do not read it.
@@ -106,9 +108,8 @@ pub struct PoolTraffic {
     pub server_database: String,
     /// Since the process started.
     pub totals: Traffic,
-    /// Over the last whole stats period: counts and bytes per second, times per transaction, query
-    /// and assignment. Filled by [`crate::Averages::fill`].
-    pub average: Traffic,
+    /// Of that, in the last whole stats period. Filled by [`crate::Averages::fill`].
+    pub recent: Traffic,
 }
 
 /// Counts and times of traffic, in PgBouncer's sense of each.
