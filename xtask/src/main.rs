@@ -3,6 +3,7 @@
 //!
 //! Knows the repository's folders and other people's programs; no package of the product.
 
+mod bench;
 mod source;
 mod tidy;
 
@@ -14,6 +15,9 @@ use anyhow::{Result, bail};
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   tidy [--write]    check walls, sizes, headers, words and generated text; --write brings them up to date
+  bench [--pairs 7] [--seconds 5] [--protocols simple,extended,prepared] [--json FILE]
+        [--binary FILE] [--engine NAME] [--engine-cmd COMMAND]
+                    poolwarden (or COMMAND, with {port}, {postgres}, {folder} filled in) beside PgBouncer
 ";
 
 fn main() -> ExitCode {
@@ -35,6 +39,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             [flag] if flag == "--write" => tidy::run(&root(), true),
             _ => bail!("{USAGE}"),
         },
+        "bench" => bench::run(&bench::Options::read(rest, &root())?, &root()),
         _ => bail!("{USAGE}"),
     }
 }
