@@ -1,1 +1,35 @@
-//! the configuration file and its faults
+//! The configuration file and its faults: text in, a [`Config`] that is valid by construction and findings out.
+//!
+//! Pure: it reads no file and no environment; secrets come through a resolver the caller hands in.
+//! The file is walked once against [`CATALOGUE`], the one list of settings: it drives unknown-key suggestions, defaults,
+//! `SHOW CONFIG`, [`diff`] and the reference page. Every fault is collected, none hides another.
+#![warn(missing_docs)]
+
+mod build;
+mod catalogue;
+mod diff;
+mod finding;
+mod model;
+mod nearest;
+mod parse;
+mod secret;
+mod show;
+mod unit;
+mod url;
+mod value;
+mod walk;
+
+pub use catalogue::{CATALOGUE, Setting};
+pub use diff::{Change, diff};
+pub use finding::{Finding, Severity, has_errors, render};
+pub use model::{
+    Auth, AuthMethod, Class, Config, Console, Guard, Host, Keepalive, Limits, Listen, Log, LogFormat, LogLevel, Pool,
+    Process, Route, Server, User, WatchLogin,
+};
+pub use parse::MAX_FINDINGS;
+pub use secret::{Secret, SecretRef};
+pub use show::Shown;
+pub use unit::{parse_duration, parse_rate, parse_size, show_duration, show_size};
+pub use url::UrlError;
+pub use value::{Kind, Network, Value};
+pub use walk::quote;

@@ -1,0 +1,149 @@
+//! The sections about this process itself: `[poolwarden]`, `[listen]`, `[console]`, `[log]`, `[auth]`, `[limits]`, `[classes]`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Build, Scope};
+use crate::finding::Severity;
+use crate::model::{Auth, AuthMethod, Class, Console, Guard, Limits, Listen, Log, LogFormat, LogLevel, Process};
+use crate::value::Value;
+
+impl Build<'_> {
+    pub(super) fn process(&self) -> Process {
+        let scope = Scope::top("poolwarden");
+        let observe = self.text(&scope, "guard").as_deref() == Some("observe");
+        Process {
+            data_dir: self.text(&scope, "data_dir").filter(|dir| !dir.is_empty()),
+            guard: if observe { Guard::Observe } else { Guard::Enforce },
+            loops: self.number(&scope, "loops").and_then(|loops| u16::try_from(loops).ok()),
+            drain_delay: self.duration(&scope, "drain_delay").unwrap_or_default(),
+            drain_deadline: self.duration(&scope, "drain_deadline").unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn listen(&mut self) -> Listen {
+        let scope = Scope::top("listen");
+        let addresses = match self.value(&scope, "address") {
+            Some(Value::Addresses(list)) => list,
+            _ => Vec::new(),
+        };
+        let listen = Listen {
+            addresses,
+            unix_socket_dir: self.text(&scope, "unix_socket_dir").filter(|dir| !dir.is_empty()),
+            http: self.address(&scope, "http"),
+            metrics: self.address(&scope, "metrics"),
+            backlog: self.number(&scope, "backlog").unwrap_or(4096),
+            proxy_protocol: self.networks(&scope, "proxy_protocol"),
+        };
+        self.check_listen(&scope, &listen);
+        listen
+    }
+
+    fn address(&self, scope: &Scope, key: &str) -> Option<SocketAddr> {
+        match self.value(scope, key)? {
+            Value::Address(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    fn check_listen(&mut self, scope: &Scope, listen: &Listen) {
+        if listen.addresses.is_empty() && listen.unix_socket_dir.is_none() {
+            let texts = ("nowhere to listen".to_owned(), "write address = [\"127.0.0.1:6432\"]".to_owned());
+            self.finding(Severity::Error, "contradiction", self.span(scope, "address"), texts);
+        }
+        let mut seen = BTreeSet::new();
+        let tcp = listen.addresses.iter().map(|address| ("address", *address));
+        let rest = [("http", listen.http), ("metrics", listen.metrics)];
+        for (key, address) in tcp.chain(rest.into_iter().filter_map(|(key, a)| a.map(|a| (key, a)))) {
+            // Port 0 asks the system for a free one, each time another.
+            if address.port() != 0 && !seen.insert(address) {
+                let texts =
+                    (format!("listen.{key}: {address} is listened on twice"), "give each its own port".to_owned());
+                self.finding(Severity::Error, "duplicate", self.span(scope, key), texts);
+            }
+        }
+        if let Some(http) = listen.http.filter(|http| !http.ip().is_loopback()) {
+            let message = format!("listen.http: {http} is not on loopback, and TLS for it comes with a later release");
+            let fix =
+                format!("write \"127.0.0.1:{0}\"; for scrapers elsewhere, listen.metrics = \"{http}\"", http.port());
+            self.finding(Severity::Error, "not-yet", self.span(scope, "http"), (message, fix));
+        }
+        if let Some(dir) = listen.unix_socket_dir.as_ref().filter(|dir| !dir.starts_with('/')) {
+            let message = format!("listen.unix_socket_dir: `{dir}` is not an absolute path");
+            let texts = (message, "start it with /".to_owned());
+            self.finding(Severity::Error, "wrong-value", self.span(scope, "unix_socket_dir"), texts);
+        }
+    }
+
+    pub(super) fn console(&self) -> Console {
+        let scope = Scope::top("console");
+        Console { admins: self.list(&scope, "admins"), readers: self.list(&scope, "readers") }
+    }
+
+    pub(super) fn log(&self) -> Log {
+        let scope = Scope::top("log");
+        let json = self.text(&scope, "format").as_deref() == Some("json");
+        let level = match self.text(&scope, "level").unwrap_or_default().as_str() {
+            "error" => LogLevel::Error,
+            "warn" => LogLevel::Warn,
+            "debug" => LogLevel::Debug,
+            "trace" => LogLevel::Trace,
+            _ => LogLevel::Info,
+        };
+        Log { format: if json { LogFormat::Json } else { LogFormat::Text }, level }
+    }
+
+    pub(super) fn auth(&self) -> Auth {
+        let method = match self.text(&Scope::top("auth"), "method").unwrap_or_default().as_str() {
+            "trust" => AuthMethod::Trust,
+            "password" => AuthMethod::Password,
+            "md5" => AuthMethod::Md5,
+            _ => AuthMethod::ScramSha256,
+        };
+        Auth { method }
+    }
+
+    pub(super) fn limits(&mut self) -> Limits {
+        let scope = Scope::top("limits");
+        let login_timeout = self.duration(&scope, "login_timeout").unwrap_or_default();
+        self.not_zero(&scope, "login_timeout", login_timeout);
+        Limits {
+            max_clients: self.number(&scope, "max_clients").unwrap_or(1),
+            max_logins: self.number(&scope, "max_logins").unwrap_or(1),
+            login_timeout,
+            memory_bytes: match self.value(&scope, "memory") {
+                Some(Value::Size(bytes)) => bytes,
+                _ => 0,
+            },
+            max_any_pools: self.number(&scope, "max_any_pools").unwrap_or(1),
+        }
+    }
+
+    pub(super) fn classes(&self) -> BTreeMap<String, Class> {
+        let class = |weight, max_wait| Class { weight, reserve: 0, max_wait, networks: Vec::new() };
+        let mut classes = BTreeMap::from([
+            ("critical".to_owned(), class(8, None)),
+            ("default".to_owned(), class(4, None)),
+            ("batch".to_owned(), class(1, Some(Duration::from_secs(60)))),
+        ]);
+        for named in self.names("classes") {
+            let scope = Scope::named("classes", &named.name);
+            let class = classes.entry(named.name).or_insert_with(|| class(4, None));
+            class.weight = self.number(&scope, "weight").unwrap_or(class.weight);
+            class.reserve = self.number(&scope, "reserve").unwrap_or_default();
+            class.max_wait = self.duration(&scope, "max_wait").or(class.max_wait);
+            class.networks = self.networks(&scope, "networks");
+        }
+        classes
+    }
+
+    /// A time limit of nothing would refuse everything.
+    pub(super) fn not_zero(&mut self, scope: &Scope, key: &str, duration: Duration) {
+        if duration.is_zero() {
+            let texts =
+                (format!("{}.{key} is zero: nothing could ever succeed", scope.path), "write \"15s\"".to_owned());
+            self.finding(Severity::Error, "out-of-range", self.span(scope, key), texts);
+        }
+    }
+}

@@ -1,0 +1,600 @@
+//! Every setting of the file, once, in the order they are shown: what it accepts, its default, whether it is live, what it is for.
+//!
+//! `NAME` in a key stands for a name the operator chose, `[]` for each table of an array. The walk accepts exactly these keys.
+
+use crate::value::Kind;
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Dotted key, `pools.NAME.size`.
+    pub key: &'static str,
+    /// What it accepts.
+    pub kind: Kind,
+    /// The default as the file would write it, without quotes; empty: none, or as the sentence says.
+    pub default: &'static str,
+    /// Whether a reload applies it; else it needs a restart.
+    pub live: bool,
+    /// Whether anything in this release acts on it; else it is only read and checked.
+    pub acts: bool,
+    /// One sentence.
+    pub doc: &'static str,
+    /// A value as the file writes it.
+    pub example: &'static str,
+}
+
+type Text = &'static str;
+
+const fn live(key: Text, kind: Kind, default: Text, doc: Text, example: Text) -> Setting {
+    Setting { key, kind, default, live: true, acts: true, doc, example }
+}
+
+const fn restart(key: Text, kind: Kind, default: Text, doc: Text, example: Text) -> Setting {
+    Setting { key, kind, default, live: false, acts: true, doc, example }
+}
+
+const fn later(key: Text, kind: Kind, default: Text, doc: Text, example: Text) -> Setting {
+    Setting { key, kind, default, live: true, acts: false, doc, example }
+}
+
+/// Most connections a number may ask for: PostgreSQL's own bound (MAX_BACKENDS).
+const MOST: i64 = 262_143;
+const ANY: i64 = 1_000_000_000;
+const MODES: Kind = Kind::Choice(&["session", "transaction", "statement"]);
+
+/// All settings.
+pub const CATALOGUE: &[Setting] = &[
+    restart(
+        "poolwarden.data_dir",
+        Kind::Text,
+        "",
+        "directory for the token, history and recordings; default /var/lib/poolwarden, or poolwarden below the XDG state directory",
+        "\"/var/lib/poolwarden\"",
+    ),
+    later(
+        "poolwarden.guard",
+        Kind::Choice(&["enforce", "observe"]),
+        "enforce",
+        "observe sheds, ends and undoes nothing, and counts what it would have done",
+        "\"observe\"",
+    ),
+    restart(
+        "poolwarden.loops",
+        Kind::AutoInteger(1, 256),
+        "auto",
+        "event loops; auto is as many as the load needs",
+        "2",
+    ),
+    live(
+        "poolwarden.drain_delay",
+        Kind::Duration,
+        "0s",
+        "after SIGTERM, time to go on accepting while /readyz already says no, so that balancers notice",
+        "\"5s\"",
+    ),
+    live(
+        "poolwarden.drain_deadline",
+        Kind::Duration,
+        "30s",
+        "longest a drain waits for what is lent before it closes the rest",
+        "\"60s\"",
+    ),
+    restart(
+        "listen.address",
+        Kind::Addresses,
+        "127.0.0.1:6432",
+        "where PostgreSQL clients connect over TCP",
+        "[\"127.0.0.1:6432\", \"[::1]:6432\"]",
+    ),
+    restart(
+        "listen.unix_socket_dir",
+        Kind::Text,
+        "",
+        "directory of the unix socket, .s.PGSQL.PORT with the first address's port; none unless set",
+        "\"/run/poolwarden\"",
+    ),
+    restart(
+        "listen.http",
+        Kind::Address,
+        "127.0.0.1:9432",
+        "dashboard, API, metrics and health; loopback only",
+        "\"off\"",
+    ),
+    restart(
+        "listen.metrics",
+        Kind::Address,
+        "off",
+        "metrics and health alone, for scrapers and probes elsewhere",
+        "\"0.0.0.0:9433\"",
+    ),
+    restart(
+        "listen.backlog",
+        Kind::Integer(1, 65_535),
+        "4096",
+        "connections the kernel may hold before they are accepted",
+        "1024",
+    ),
+    live(
+        "listen.proxy_protocol",
+        Kind::Networks,
+        "",
+        "networks whose PROXY protocol v2 headers are believed",
+        "[\"10.0.0.0/8\"]",
+    ),
+    live(
+        "console.admins",
+        Kind::List,
+        "",
+        "users who may change things on the SQL console; \"*\" is everybody",
+        "[\"ops\"]",
+    ),
+    live(
+        "console.readers",
+        Kind::List,
+        "*",
+        "users who may look (aggregates, no SQL text); \"*\" is everybody",
+        "[\"monitor\"]",
+    ),
+    live(
+        "log.format",
+        Kind::Choice(&["text", "json"]),
+        "text",
+        "one line per event, for people or for machines",
+        "\"json\"",
+    ),
+    live(
+        "log.level",
+        Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        "info",
+        "least level that is written",
+        "\"debug\"",
+    ),
+    live(
+        "auth.method",
+        Kind::Choice(&["trust", "password", "md5", "scram-sha-256"]),
+        "scram-sha-256",
+        "how clients prove who they are",
+        "\"scram-sha-256\"",
+    ),
+    live(
+        "servers.NAME.host",
+        Kind::Text,
+        "",
+        "host name, ip address, or directory of a unix socket (starts with /); the one key without a default",
+        "\"db.internal\"",
+    ),
+    live("servers.NAME.port", Kind::Integer(1, 65_535), "5432", "PostgreSQL's port", "5433"),
+    live(
+        "servers.NAME.tls",
+        Kind::Choice(&["disable", "prefer"]),
+        "prefer",
+        "TLS towards PostgreSQL; until it comes both words mean disable",
+        "\"disable\"",
+    ),
+    live(
+        "servers.NAME.max_connections",
+        Kind::AutoInteger(1, MOST),
+        "auto",
+        "the host budget: server connections of all pools of this server together; auto asks PostgreSQL, and is 50 while unknown",
+        "80",
+    ),
+    live(
+        "servers.NAME.instances",
+        Kind::Integer(1, 10_000),
+        "",
+        "poolwarden processes that share this PostgreSQL; divides auto; default topology.pooler.instances",
+        "2",
+    ),
+    live(
+        "servers.NAME.connect_timeout",
+        Kind::Duration,
+        "15s",
+        "longest a connect to PostgreSQL may take, login included",
+        "\"5s\"",
+    ),
+    live(
+        "servers.NAME.connects_start",
+        Kind::Integer(1, 1_000),
+        "4",
+        "connects in flight at the start and after a failure",
+        "2",
+    ),
+    live(
+        "servers.NAME.connects_max",
+        Kind::Integer(1, 1_000),
+        "16",
+        "most connects in flight; each successful round doubles up to here",
+        "32",
+    ),
+    live(
+        "servers.NAME.ghost_timeout",
+        Kind::Duration,
+        "60s",
+        "longest a connection that would not end is still counted",
+        "\"30s\"",
+    ),
+    live(
+        "servers.NAME.tcp_user_timeout",
+        Kind::Duration,
+        "30s",
+        "unacknowledged bytes older than this end a server connection; 0s leaves it to the system",
+        "\"10s\"",
+    ),
+    live(
+        "servers.NAME.keepalive",
+        Kind::Duration,
+        "30s",
+        "idle time before TCP keepalive probes a server connection; 0s: none",
+        "\"60s\"",
+    ),
+    live(
+        "servers.NAME.watch.user",
+        Kind::Text,
+        "",
+        "role (pg_monitor) of the one connection that asks PostgreSQL about itself",
+        "\"poolwarden\"",
+    ),
+    live("servers.NAME.watch.password_env", Kind::SecretEnv, "", "variable with its password", "\"WATCH_PASSWORD\""),
+    live("servers.NAME.watch.scram_file", Kind::SecretFile, "", "file with its password", "\"secrets/watch\""),
+    live("servers.NAME.watch.database", Kind::Text, "postgres", "database it connects to", "\"postgres\""),
+    live(
+        "pools.NAME.server",
+        Kind::Text,
+        "",
+        "which [servers.NAME]; may be left out when there is only one",
+        "\"main\"",
+    ),
+    live(
+        "pools.NAME.database",
+        Kind::Text,
+        "",
+        "the database's name in PostgreSQL; default: the name clients ask for",
+        "\"app\"",
+    ),
+    live(
+        "pools.NAME.user",
+        Kind::Text,
+        "",
+        "PostgreSQL role for every client of this pool; default: the client's own user",
+        "\"app_rw\"",
+    ),
+    live("pools.NAME.password_env", Kind::SecretEnv, "", "variable with that role's password", "\"APP_RW_PASSWORD\""),
+    live("pools.NAME.scram_file", Kind::SecretFile, "", "file with that role's password", "\"secrets/app_rw\""),
+    live("pools.NAME.mode", MODES, "transaction", "when a server connection goes back to its pool", "\"session\""),
+    live("pools.NAME.size", Kind::Integer(1, MOST), "20", "server connections per (database, user)", "50"),
+    live(
+        "pools.NAME.min_size",
+        Kind::Integer(0, MOST),
+        "0",
+        "server connections kept open per (database, user) once a client has been there",
+        "2",
+    ),
+    live(
+        "pools.NAME.reserve",
+        Kind::Integer(0, MOST),
+        "0",
+        "server connections beyond size, once the oldest waiter has waited reserve_after",
+        "5",
+    ),
+    live("pools.NAME.reserve_after", Kind::Duration, "500ms", "wait after which the reserve opens", "\"1s\""),
+    live(
+        "pools.NAME.max_connections",
+        Kind::Integer(1, MOST),
+        "",
+        "server connections of all users of this database together; default unlimited",
+        "40",
+    ),
+    live(
+        "pools.NAME.max_wait",
+        Kind::Duration,
+        "2s",
+        "longest wait for a server connection while the server is up and the pool not paused",
+        "\"5s\"",
+    ),
+    live("pools.NAME.pause_wait", Kind::Duration, "60s", "longest wait while the pool is paused", "\"30s\""),
+    live("pools.NAME.down_wait", Kind::Duration, "15s", "longest wait while the server is down", "\"5s\""),
+    live(
+        "pools.NAME.max_queue",
+        Kind::Integer(0, ANY),
+        "100000",
+        "waiting requests per pool; the next is refused",
+        "1000",
+    ),
+    live(
+        "pools.NAME.lifetime",
+        Kind::Duration,
+        "1h",
+        "age at which an idle connection is closed, give or take a tenth; 0s: never",
+        "\"30m\"",
+    ),
+    live(
+        "pools.NAME.idle_timeout",
+        Kind::Duration,
+        "10m",
+        "idle time after which a connection above min_size is closed; 0s: never",
+        "\"2m\"",
+    ),
+    live("pools.NAME.disabled", Kind::Bool, "false", "new clients are refused and nothing is lent", "true"),
+    live(
+        "pools.NAME.server_reset_query",
+        Kind::Text,
+        "DISCARD ALL",
+        "what a session-mode connection runs before the next client gets it; empty: nothing",
+        "\"DISCARD ALL\"",
+    ),
+    live(
+        "pools.NAME.max_prepared_statements",
+        Kind::Integer(0, 100_000),
+        "200",
+        "prepared statements kept on each server connection; 0: protocol-level statements are passed as they are",
+        "500",
+    ),
+    live(
+        "pools.NAME.track",
+        Kind::List,
+        "",
+        "parameters followed besides the six that always are, so that each client sees its own",
+        "[\"search_path\"]",
+    ),
+    live(
+        "pools.NAME.startup.NAME",
+        Kind::Parameter,
+        "",
+        "parameter every server connection of this pool starts with",
+        "\"30s\"",
+    ),
+    later("pools.NAME.class", Kind::Text, "", "class of every request of this database", "\"batch\""),
+    live(
+        "users.NAME.scram_file",
+        Kind::SecretFile,
+        "",
+        "file with the user's SCRAM secret or password",
+        "\"secrets/app\"",
+    ),
+    live(
+        "users.NAME.password_env",
+        Kind::SecretEnv,
+        "",
+        "variable with the user's SCRAM secret or password",
+        "\"APP_PASSWORD\"",
+    ),
+    live(
+        "users.NAME.max_connections",
+        Kind::Integer(1, MOST),
+        "",
+        "server connections over all pools of this user on one server; default unlimited",
+        "40",
+    ),
+    live("users.NAME.pool_size", Kind::Integer(1, MOST), "", "this user's size in every pool; default the pool's", "5"),
+    live("users.NAME.mode", MODES, "", "this user's mode in every pool; default the pool's", "\"session\""),
+    later("users.NAME.class", Kind::Text, "default", "class of this user's requests", "\"critical\""),
+    later(
+        "users.NAME.trust_labels",
+        Kind::Bool,
+        "false",
+        "whether a label from the client may raise its class",
+        "true",
+    ),
+    later(
+        "classes.NAME.weight",
+        Kind::Integer(1, 1_000),
+        "",
+        "share when classes compete; critical 8, default 4, batch 1, any other 4",
+        "8",
+    ),
+    later("classes.NAME.reserve", Kind::Integer(0, MOST), "0", "server connections of a pool kept for this class", "1"),
+    later(
+        "classes.NAME.max_wait",
+        Kind::Duration,
+        "",
+        "longest wait of this class; default the pool's, for batch 60s",
+        "\"60s\"",
+    ),
+    later(
+        "classes.NAME.networks",
+        Kind::Networks,
+        "",
+        "client networks whose requests are of this class",
+        "[\"10.1.0.0/16\"]",
+    ),
+    live("limits.max_clients", Kind::Integer(1, 10_000_000), "10000", "client connections at once", "2000"),
+    live(
+        "limits.max_logins",
+        Kind::Integer(1, 1_000_000),
+        "1000",
+        "connections at once that have not logged in yet",
+        "200",
+    ),
+    live("limits.login_timeout", Kind::Duration, "15s", "longest a login may take", "\"5s\""),
+    live("limits.memory", Kind::Size, "1GiB", "bytes all buffers together may hold", "\"256MiB\""),
+    live(
+        "limits.max_any_pools",
+        Kind::Integer(1, 100_000),
+        "1000",
+        "pools [pools.\"*\"] may have at once on one server",
+        "100",
+    ),
+    later("recording.max_size", Kind::Size, "1GiB", "bytes recordings may take", "\"256MiB\""),
+    later("history.max_size", Kind::Size, "2GiB", "bytes the history may take", "\"500MiB\""),
+    later("review.every", Kind::Duration, "1h", "time between two reviews of the running configuration", "\"6h\""),
+    later("drill.max_age", Kind::Duration, "30d", "age after which a drill is due again", "\"7d\""),
+    later("alerts.receiver[].name", Kind::Text, "", "what escalations call this receiver", "\"ops\""),
+    later(
+        "alerts.receiver[].url",
+        Kind::Text,
+        "",
+        "where notifications are posted",
+        "\"https://alerts.internal/poolwarden\"",
+    ),
+    later("alerts.escalate[].receiver", Kind::Text, "", "receiver to call next", "\"dba\""),
+    later("alerts.escalate[].after", Kind::Duration, "", "time without acknowledgement", "\"10m\""),
+    later("probe[].name", Kind::Text, "", "what reports call this probe", "\"login\""),
+    later("probe[].url", Kind::Text, "", "address asked from the user's side", "\"http://web.internal/health\""),
+    later("probe[].every", Kind::Duration, "10s", "time between two questions", "\"30s\""),
+    later("topology.postgres.max_connections", Kind::Integer(1, MOST), "", "PostgreSQL's max_connections", "100"),
+    later(
+        "topology.postgres.superuser_reserved_connections",
+        Kind::Integer(0, MOST),
+        "3",
+        "PostgreSQL's superuser_reserved_connections",
+        "3",
+    ),
+    later(
+        "topology.postgres.reserved_connections",
+        Kind::Integer(0, MOST),
+        "0",
+        "PostgreSQL's reserved_connections",
+        "0",
+    ),
+    later(
+        "topology.postgres.others",
+        Kind::Integer(0, MOST),
+        "0",
+        "backends of everything that does not come through the pooler",
+        "10",
+    ),
+    live(
+        "topology.pooler.instances",
+        Kind::Integer(1, 10_000),
+        "1",
+        "processes or hosts in front of the same PostgreSQL",
+        "2",
+    ),
+    later("topology.app[].name", Kind::Text, "", "the application", "\"web\""),
+    later("topology.app[].pool", Kind::Text, "", "the pool it uses", "\"app\""),
+    later("topology.app[].replicas", Kind::Integer(0, ANY), "1", "the most there can be", "6"),
+    later("topology.app[].surge", Kind::Ratio(100), "0", "share of replicas added while deploying", "0.25"),
+    later("topology.app[].processes", Kind::Integer(0, ANY), "1", "processes per replica", "4"),
+    later("topology.app[].threads", Kind::Integer(0, ANY), "1", "concurrent units of work per process", "5"),
+    later(
+        "topology.app[].pool_size",
+        Kind::Integer(0, ANY),
+        "",
+        "connections of the application's own pool, per process",
+        "10",
+    ),
+    later(
+        "topology.app[].connections_per_unit",
+        Kind::Integer(0, ANY),
+        "1",
+        "connections one unit of work holds at once",
+        "2",
+    ),
+    later("topology.app[].request_timeout", Kind::Duration, "", "when a request is given up", "\"30s\""),
+    later("topology.app[].acquire_timeout", Kind::Duration, "", "when the application's pool gives up", "\"5s\""),
+    later("topology.app[].query_timeout", Kind::Duration, "", "when a query is given up", "\"10s\""),
+    later("topology.app[].peak_rate", Kind::Rate, "", "declared traffic, all replicas together", "\"400/s\""),
+    later("topology.app[].hold", Kind::Duration, "", "declared time a connection is held per request", "\"20ms\""),
+];
+
+/// A known key, or a whole table, that this release refuses with a sentence of its own.
+pub(crate) struct RefusedKey {
+    pub(crate) key: &'static str,
+    pub(crate) code: &'static str,
+    pub(crate) why: &'static str,
+    pub(crate) fix: &'static str,
+}
+
+const LITERAL: &str = "a literal password in the file";
+const LITERAL_FIX: &str = "put it in a file and write scram_file = \"PATH\", or write password_env = \"VARIABLE\"";
+const QUERY: &str = "looking users up in PostgreSQL is not in this release";
+const QUERY_FIX: &str = "remove it and list the users: [users.NAME] with scram_file or password_env";
+
+const fn refused(key: Text, code: Text, why: Text, fix: Text) -> RefusedKey {
+    RefusedKey { key, code, why, fix }
+}
+
+/// See [`RefusedKey`].
+pub(crate) const REFUSED: &[RefusedKey] = &[
+    refused("listen.tls", "not-yet", "TLS comes with a later release", "remove [listen.tls]"),
+    refused("servers.NAME.tls_negotiation", "not-yet", "TLS comes with a later release", "remove it"),
+    refused("auth.query", "not-yet", QUERY, QUERY_FIX),
+    refused("auth.user", "not-yet", QUERY, QUERY_FIX),
+    refused("auth.password_env", "not-yet", QUERY, QUERY_FIX),
+    refused("auth.scram_file", "not-yet", QUERY, QUERY_FIX),
+    refused("users.NAME.password", "literal-secret", LITERAL, LITERAL_FIX),
+    refused("pools.NAME.password", "literal-secret", LITERAL, LITERAL_FIX),
+    refused("servers.NAME.watch.password", "literal-secret", LITERAL, LITERAL_FIX),
+];
+
+/// A word a later release accepts: key, words, why, what to write.
+pub(crate) const REFUSED_WORDS: &[(&str, &[&str], &str, &str)] = &[
+    ("auth.method", &["cert"], "certificate logins are not in this release", "write \"scram-sha-256\""),
+    (
+        "servers.NAME.tls",
+        &["require", "verify-ca", "verify-full"],
+        "TLS towards PostgreSQL comes with a later release",
+        "write \"disable\", where the network between is trusted",
+    ),
+];
+
+/// PgBouncer's words and ours.
+pub(crate) const FOREIGN: &[(&str, &str)] = &[
+    ("pool_mode", "pools.NAME.mode"),
+    ("default_pool_size", "pools.NAME.size"),
+    ("min_pool_size", "pools.NAME.min_size"),
+    ("reserve_pool_size", "pools.NAME.reserve"),
+    ("reserve_pool_timeout", "pools.NAME.reserve_after"),
+    ("max_db_connections", "pools.NAME.max_connections"),
+    ("max_user_connections", "users.NAME.max_connections"),
+    ("max_client_conn", "limits.max_clients"),
+    ("query_wait_timeout", "pools.NAME.max_wait"),
+    ("server_lifetime", "pools.NAME.lifetime"),
+    ("server_idle_timeout", "pools.NAME.idle_timeout"),
+    ("server_connect_timeout", "servers.NAME.connect_timeout"),
+    ("client_login_timeout", "limits.login_timeout"),
+    ("listen_addr", "listen.address"),
+    ("listen_port", "listen.address"),
+    ("auth_type", "auth.method"),
+    ("auth_file", "users.NAME.scram_file"),
+    ("admin_users", "console.admins"),
+    ("stats_users", "console.readers"),
+    ("dbname", "pools.NAME.database"),
+    ("track_extra_parameters", "pools.NAME.track"),
+];
+
+/// The setting with exactly this key.
+pub(crate) fn find(pattern: &str) -> Option<&'static Setting> {
+    CATALOGUE.iter().find(|setting| setting.key == pattern)
+}
+
+/// Whether any setting stands below this table.
+pub(crate) fn is_table(pattern: &str) -> bool {
+    let below = |key: &str| key.strip_prefix(pattern).is_some_and(|rest| rest.starts_with('.'));
+    CATALOGUE.iter().any(|setting| below(setting.key))
+}
+
+/// The keys that may stand directly in this table, without `[]`; empty prefix: the sections.
+pub(crate) fn children(prefix: &str) -> impl Iterator<Item = &'static str> {
+    let dotted = if prefix.is_empty() { String::new() } else { format!("{prefix}.") };
+    CATALOGUE.iter().filter_map(move |setting| {
+        let rest = setting.key.strip_prefix(dotted.as_str())?;
+        let first = rest.split('.').next().unwrap_or(rest);
+        Some(first.trim_end_matches("[]")).filter(|word| *word != "NAME")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_unique_and_every_entry_has_its_sentence_and_a_default_that_reads() {
+        let mut seen = BTreeSet::new();
+        for setting in CATALOGUE {
+            assert!(seen.insert(setting.key), "{} twice", setting.key);
+            assert!(!setting.doc.is_empty() && !setting.example.is_empty(), "{}", setting.key);
+            let read = crate::value::read_default(setting.kind, setting.default);
+            assert_eq!(read.is_some(), !setting.default.is_empty(), "{}: {:?}", setting.key, setting.default);
+        }
+    }
+
+    #[test]
+    fn foreign_words_lead_to_real_settings_and_refused_keys_are_none() {
+        assert!(FOREIGN.iter().all(|(_, ours)| find(ours).is_some()));
+        assert!(REFUSED.iter().all(|refused| find(refused.key).is_none() && !is_table(refused.key)));
+        assert!(REFUSED_WORDS.iter().all(|(key, ..)| find(key).is_some()));
+    }
+}

@@ -1,0 +1,379 @@
+//! The configuration, valid by construction: only [`Config::parse`] and its siblings make one.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use poolwarden_pool::{DatabaseSettings, HostSettings, Mode, UserSettings};
+
+use crate::secret::Secret;
+use crate::show::Shown;
+use crate::value::Network;
+
+/// Everything one poolwarden obeys.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[poolwarden]`.
+    pub poolwarden: Process,
+    /// `[listen]`.
+    pub listen: Listen,
+    /// `[console]`.
+    pub console: Console,
+    /// `[log]`.
+    pub log: Log,
+    /// `[auth]`.
+    pub auth: Auth,
+    /// `[servers.NAME]` in the order of their names; at least one. A server's index is its place here.
+    pub servers: Vec<Server>,
+    /// `[pools.NAME]` by the name clients ask for; `*` serves any other.
+    pub pools: BTreeMap<String, Pool>,
+    /// `[users.NAME]`.
+    pub users: BTreeMap<String, User>,
+    /// `[classes.NAME]`; `critical`, `default` and `batch` are always there.
+    pub classes: BTreeMap<String, Class>,
+    /// `[limits]`.
+    pub limits: Limits,
+    pub(crate) shown: Vec<Shown>,
+}
+
+/// `[poolwarden]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Where the token and history live; `None`: the caller's default.
+    pub data_dir: Option<String>,
+    /// Whether the guard acts or only counts.
+    pub guard: Guard,
+    /// Event loops; `None` is as many as the load needs.
+    pub loops: Option<u16>,
+    /// Time between "not ready" and the start of a drain.
+    pub drain_delay: Duration,
+    /// Longest a drain waits for what is lent.
+    pub drain_deadline: Duration,
+}
+
+/// Whether the guard acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// It acts.
+    Enforce,
+    /// It counts what it would have done.
+    Observe,
+}
+
+/// `[listen]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// TCP addresses for PostgreSQL clients; no two alike. May be empty where there is a unix socket.
+    pub addresses: Vec<SocketAddr>,
+    /// Directory of the unix socket.
+    pub unix_socket_dir: Option<String>,
+    /// Dashboard, API, metrics, health; always loopback.
+    pub http: Option<SocketAddr>,
+    /// Metrics and health alone.
+    pub metrics: Option<SocketAddr>,
+    /// Connections the kernel may hold before they are accepted.
+    pub backlog: u32,
+    /// Networks whose PROXY protocol v2 headers are believed.
+    pub proxy_protocol: Vec<Network>,
+}
+
+impl Listen {
+    /// Port in the unix socket's name: the first address's, else 6432.
+    #[must_use]
+    pub fn unix_port(&self) -> u16 {
+        self.addresses.first().map_or(6432, SocketAddr::port)
+    }
+}
+
+/// `[console]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Console {
+    /// Users who may change things.
+    pub admins: Vec<String>,
+    /// Users who may look.
+    pub readers: Vec<String>,
+}
+
+impl Console {
+    /// Whether this user may change things.
+    #[must_use]
+    pub fn is_admin(&self, user: &str) -> bool {
+        self.admins.iter().any(|name| name == "*" || name == user)
+    }
+
+    /// Whether this user may look; every admin may.
+    #[must_use]
+    pub fn is_reader(&self, user: &str) -> bool {
+        self.is_admin(user) || self.readers.iter().any(|name| name == "*" || name == user)
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// Least level that is written.
+    pub level: LogLevel,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Levels, most important first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something failed.
+    Error,
+    /// Something may fail.
+    Warn,
+    /// Changes of state.
+    Info,
+    /// For operators who look for something.
+    Debug,
+    /// For developers.
+    Trace,
+}
+
+/// `[auth]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// How clients prove who they are.
+    pub method: AuthMethod,
+}
+
+/// How clients prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// Not at all.
+    Trust,
+    /// Password in the clear.
+    Password,
+    /// MD5 challenge.
+    Md5,
+    /// SCRAM-SHA-256.
+    ScramSha256,
+}
+
+/// Where a PostgreSQL listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// Resolved at each connect.
+    Name(String),
+    /// An address.
+    Address(IpAddr),
+    /// Directory of a unix socket.
+    Socket(String),
+}
+
+/// `[servers.NAME]`: one PostgreSQL. TLS is off until it comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// NAME.
+    pub name: String,
+    /// Where it is.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// The host budget; `None` is auto.
+    pub max_connections: Option<u32>,
+    /// Processes that share it; at least 1.
+    pub instances: u32,
+    /// Longest a connect may take.
+    pub connect_timeout: Duration,
+    /// Connects in flight at the start and after a failure.
+    pub connects_start: u32,
+    /// Most connects in flight; at least `connects_start`.
+    pub connects_max: u32,
+    /// Longest a connection that would not end is counted.
+    pub ghost_timeout: Duration,
+    /// TCP_USER_TIMEOUT; `None` leaves it to the system.
+    pub tcp_user_timeout: Option<Duration>,
+    /// TCP keepalive.
+    pub keepalive: Option<Keepalive>,
+    /// Login of the watch connection.
+    pub watch: Option<WatchLogin>,
+}
+
+/// TCP keepalive of server connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Idle time before the first probe.
+    pub idle: Duration,
+}
+
+/// Login of the watch connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchLogin {
+    /// Role, best a member of pg_monitor.
+    pub user: String,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// Database.
+    pub database: String,
+}
+
+/// `[pools.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Index into [`Config::servers`].
+    pub server: usize,
+    /// The database's own name; `None`: the name clients ask for.
+    pub database: Option<String>,
+    /// Role for every client; `None`: the client's own user.
+    pub user: Option<String>,
+    /// That role's password; only with `user`.
+    pub password: Option<Secret>,
+    /// What the core obeys.
+    pub settings: DatabaseSettings,
+    /// Parameters server connections start with, by name.
+    pub startup: Vec<(String, String)>,
+    /// Parameters followed besides the usual, lower case.
+    pub track: Vec<String>,
+    /// Reset query of session mode; `None`: nothing is run.
+    pub reset_query: Option<String>,
+    /// Prepared statements kept per server connection; 0: none.
+    pub max_prepared_statements: u32,
+    /// Class of every request; `None`: the user's.
+    pub class: Option<String>,
+}
+
+/// `[users.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// SCRAM secret, md5 hash or password.
+    pub secret: Option<Secret>,
+    /// What the core obeys.
+    pub settings: UserSettings,
+    /// Name of a class that exists.
+    pub class: String,
+    /// Whether its labels may raise its class.
+    pub trust_labels: bool,
+}
+
+/// `[classes.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// Share when classes compete.
+    pub weight: u32,
+    /// Server connections of a pool kept for it.
+    pub reserve: u32,
+    /// Longest wait; `None`: the pool's.
+    pub max_wait: Option<Duration>,
+    /// Client networks of this class.
+    pub networks: Vec<Network>,
+}
+
+/// `[limits]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections at once.
+    pub max_clients: u32,
+    /// Connections at once that have not logged in.
+    pub max_logins: u32,
+    /// Longest a login may take.
+    pub login_timeout: Duration,
+    /// Bytes all buffers together may hold.
+    pub memory_bytes: u64,
+    /// Pools `*` may have at once per server.
+    pub max_any_pools: u32,
+}
+
+/// Where a client's (database, user) leads.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a> {
+    /// Index into [`Config::servers`].
+    pub server: usize,
+    /// The pool's table.
+    pub pool: &'a Pool,
+    /// The database's name in PostgreSQL.
+    pub database: &'a str,
+    /// The role in PostgreSQL.
+    pub user: &'a str,
+    /// What to log in there with: a password, or a secret that only SCRAM or md5 can use.
+    pub secret: Option<&'a Secret>,
+}
+
+impl Config {
+    /// The names clients ask for that are the console's, never a pool's.
+    pub const CONSOLE_NAMES: [&'static str; 2] = ["poolwarden", "pgbouncer"];
+
+    /// The pool that serves this database name: its own, else `*`. The console's names have none.
+    #[must_use]
+    pub fn pool(&self, database: &str) -> Option<&Pool> {
+        if Self::CONSOLE_NAMES.contains(&database) {
+            return None;
+        }
+        self.pools.get(database).or_else(|| self.pools.get("*"))
+    }
+
+    /// Where a client of `database` and `user` is taken to.
+    #[must_use]
+    pub fn route<'a>(&'a self, database: &'a str, user: &'a str) -> Option<Route<'a>> {
+        let pool = self.pool(database)?;
+        let secret = match &pool.user {
+            Some(_) => pool.password.as_ref(),
+            None => self.secret(user),
+        };
+        let role = pool.user.as_deref().unwrap_or(user);
+        Some(Route {
+            server: pool.server,
+            pool,
+            database: pool.database.as_deref().unwrap_or(database),
+            user: role,
+            secret,
+        })
+    }
+
+    /// What a client logs in with; `None`: no such user, or one without a secret.
+    #[must_use]
+    pub fn secret(&self, user: &str) -> Option<&Secret> {
+        self.users.get(user)?.secret.as_ref()
+    }
+
+    /// The index of a server's name.
+    #[must_use]
+    pub fn server_index(&self, name: &str) -> Option<usize> {
+        self.servers.iter().position(|server| server.name == name)
+    }
+
+    /// What the core of one server obeys.
+    ///
+    /// # Panics
+    /// When `server` is not an index of [`Config::servers`].
+    #[must_use]
+    pub fn host_settings(&self, server: usize) -> HostSettings {
+        let host = &self.servers[server];
+        let mine = |(name, pool): (&String, &Pool)| {
+            (pool.server == server && name != "*").then(|| (name.clone(), pool.settings.clone()))
+        };
+        let own = |(name, user): (&String, &User)| {
+            (user.settings != UserSettings::default()).then(|| (name.clone(), user.settings.clone()))
+        };
+        HostSettings {
+            databases: self.pools.iter().filter_map(mine).collect(),
+            any: self.pools.get("*").filter(|pool| pool.server == server).map(|pool| pool.settings.clone()),
+            users: self.users.iter().filter_map(own).collect(),
+            max_any_pools: self.limits.max_any_pools,
+            max_connections: host.max_connections,
+            instances: host.instances,
+            connects_start: host.connects_start,
+            connects_max: host.connects_max,
+            connect_timeout: host.connect_timeout,
+            ghost_timeout: host.ghost_timeout,
+            ..HostSettings::default()
+        }
+    }
+
+    /// The mode this user has in this pool.
+    #[must_use]
+    pub fn mode(&self, pool: &Pool, user: &str) -> Mode {
+        self.users.get(user).and_then(|user| user.settings.mode).unwrap_or(pool.settings.mode)
+    }
+}
