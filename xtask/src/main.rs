@@ -4,6 +4,7 @@
 //! Knows the repository's folders and other people's programs; no package of the product.
 
 mod bench;
+mod instructions;
 mod source;
 mod tidy;
 
@@ -18,6 +19,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench [--pairs 7] [--seconds 5] [--protocols simple,extended,prepared] [--json FILE]
         [--binary FILE] [--engine NAME] [--engine-cmd COMMAND]
                     poolwarden (or COMMAND, with {port}, {postgres}, {folder} filled in) beside PgBouncer
+  instructions [--write] [--json FILE]
+                    user instructions of one transaction, against the ratchet in bench/instructions.toml
 ";
 
 fn main() -> ExitCode {
@@ -39,6 +42,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             [flag] if flag == "--write" => tidy::run(&root(), true),
             _ => bail!("{USAGE}"),
         },
+        "instructions" => instructions::run(rest, &root()),
         "bench" => bench::run(&bench::Options::read(rest, &root())?, &root()),
         _ => bail!("{USAGE}"),
     }
