@@ -273,10 +273,8 @@ fn nonce() -> String {
 }
 
 fn broken(e: io::Error) -> Fault {
-    match e.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Fault::Closed,
-        _ => Fault::Io(e),
-    }
+    let closed = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+    if closed.contains(&e.kind()) { Fault::Closed } else { Fault::Io(e) }
 }
 
 fn number(bytes: &[u8]) -> Result<i32, Fault> {
