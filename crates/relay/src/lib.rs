@@ -1,1 +1,32 @@
-//! the life of one client and of one server connection, as pure state machines
+//! The life of one client connection and of one server connection, as pure state machines.
+//!
+//! Bytes go in, and come out as [`gather::Out`]: ranges of the input where nothing was changed, own bytes where something was.
+//! A [`Client`] stands alone between its requests; while a [`Server`] is lent to it, the server's half
+//! holds what is outstanding between the two ([`Server::from_client`], [`Server::from_server`]).
+//! Times are nanoseconds since the process's epoch. It knows neither pools nor sockets, and never reads a clock.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))] // a test may end where its premise fails
+
+mod client;
+pub mod console;
+mod expect;
+mod farewell;
+mod from_client;
+mod from_server;
+pub mod gather;
+pub mod greet;
+pub mod login;
+mod refuse;
+mod server;
+mod settings;
+mod statement;
+mod tracked;
+
+pub use client::{Client, Idle};
+pub use farewell::Farewell;
+pub use from_server::Turn;
+pub use gather::Out;
+pub use refuse::Refused;
+pub use server::{Counts, Fault, Keep, LeaseEnd, Server, Terms};
+pub use settings::{Defaults, MAX_SETTINGS, Settings, TRACKED, transition};
+pub use statement::Texts;

@@ -1,0 +1,197 @@
+//! A client between its requests: what it has sent and nobody has taken yet, its settings, its statements.
+//!
+//! An idle client owns no buffer. What a client without a server connection sends is looked at only as far as needed
+//! to know whether it wants one.
+
+use poolwarden_pgwire::frame;
+use poolwarden_pgwire::tag::client as tag;
+
+use crate::refuse::Skip;
+use crate::server::Fault;
+use crate::settings::Settings;
+use crate::statement::{ClientBook, Named, Texts, Unnamed, What};
+
+/// One client connection after its login.
+#[derive(Debug, Default)]
+pub struct Client {
+    /// The session settings it wants to find on every server connection.
+    pub settings: Settings,
+    /// Input nobody has taken yet.
+    pub pending: Vec<u8>,
+    /// What is still to come of the message at the front.
+    pub(crate) body: Body,
+    /// What is skipped because a request was refused.
+    pub(crate) skip: Skip,
+    /// It has sent a request before the answer to the one before.
+    pub(crate) pipelined: bool,
+    pub(crate) book: Option<Box<ClientBook>>,
+}
+
+/// The rest of a message whose beginning has been dealt with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Body {
+    #[default]
+    None,
+    /// So many bytes go to the server.
+    Forward(usize),
+    /// So many bytes go nowhere.
+    Discard(usize),
+}
+
+/// What an idle client's input asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Nothing yet.
+    Nothing,
+    /// A server connection.
+    Wants,
+    /// It says goodbye.
+    Leaves,
+}
+
+/// `pending` of an idle client is given back above this capacity (0: an idle client owns no buffer).
+const KEEP_PENDING: usize = 0;
+
+impl Client {
+    /// A client that wants these settings.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// Looks at `input` of a client that has no server connection: how many bytes are done with, and what the rest asks for.
+    ///
+    /// Late COPY messages and Flush mean nothing outside a request and are dropped, as PostgreSQL does.
+    ///
+    /// # Errors
+    /// A frame that cannot be, or a message type no client sends.
+    pub fn idle_input(&mut self, input: &[u8], reply: &mut Vec<u8>) -> Result<(usize, Idle), Fault> {
+        let mut at = 0;
+        loop {
+            at += self.discard(&input[at..]);
+            if self.body != Body::None {
+                return Ok((at, Idle::Nothing));
+            }
+            let Some(header) = frame::header(&input[at..])? else {
+                return Ok((at, Idle::Nothing));
+            };
+            if self.skip != Skip::No {
+                at += self.skip_message(header, reply);
+                continue;
+            }
+            match header.tag {
+                tag::TERMINATE => return Ok((at, Idle::Leaves)),
+                tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL | tag::FLUSH => {
+                    self.body = Body::Discard(header.total());
+                }
+                tag::QUERY
+                | tag::PARSE
+                | tag::BIND
+                | tag::DESCRIBE
+                | tag::EXECUTE
+                | tag::CLOSE
+                | tag::SYNC
+                | tag::FUNCTION_CALL => return Ok((at, Idle::Wants)),
+                other => return Err(Fault::unknown_message(other)),
+            }
+        }
+    }
+
+    /// Drops what is to be dropped of the current message; returns how many bytes that took.
+    pub(crate) fn discard(&mut self, input: &[u8]) -> usize {
+        let Body::Discard(left) = self.body else {
+            return 0;
+        };
+        let taken = left.min(input.len());
+        self.body = if taken == left { Body::None } else { Body::Discard(left - taken) };
+        taken
+    }
+
+    /// Keeps `input` (which came behind `pending`) for later.
+    pub fn keep(&mut self, input: &[u8]) {
+        if !input.is_empty() {
+            self.pending.extend_from_slice(input);
+        }
+    }
+
+    /// Gives buffers back; called when the client becomes idle.
+    pub fn rest(&mut self) {
+        if self.pending.is_empty() && self.pending.capacity() > KEEP_PENDING {
+            self.pending = Vec::new();
+        }
+    }
+
+    /// How many named statements it has.
+    #[must_use]
+    pub fn statements(&self) -> usize {
+        self.book.as_ref().map_or(0, |book| book.named.len())
+    }
+
+    /// The client is gone: its texts are given back.
+    pub fn leave(&mut self, texts: &mut Texts) {
+        self.forget_unnamed(texts);
+        if let Some(book) = self.book.take() {
+            texts.refund(book.named.keys().map(|name| name.len()).sum());
+        }
+    }
+
+    /// All its statements are gone (it said DEALLOCATE ALL or DISCARD ALL).
+    pub(crate) fn forget_statements(&mut self, texts: &mut Texts) {
+        self.leave(texts);
+    }
+
+    pub(crate) fn book(&mut self) -> &mut ClientBook {
+        self.book.get_or_insert_default()
+    }
+
+    pub(crate) fn named(&self, name: &[u8]) -> Option<&Named> {
+        self.book.as_ref()?.named.get(name)
+    }
+
+    /// Remembers the unnamed statement; `None` when its text does not fit the bound.
+    pub(crate) fn keep_unnamed(&mut self, texts: &mut Texts, rest: &[u8], made_at: u64) -> Option<u64> {
+        let mut buffer = self.forget_unnamed(texts);
+        if !texts.charge(rest.len()) {
+            return None;
+        }
+        buffer.clear();
+        buffer.extend_from_slice(rest);
+        let id = texts.fresh_id();
+        self.book().unnamed = Some(Unnamed { id, rest: buffer, described: None, made_at });
+        Some(id)
+    }
+
+    /// Forgets the unnamed statement and returns its buffer.
+    pub(crate) fn forget_unnamed(&mut self, texts: &mut Texts) -> Vec<u8> {
+        let Some(unnamed) = self.book.as_mut().and_then(|book| book.unnamed.take()) else {
+            return Vec::new();
+        };
+        texts.refund(unnamed.rest.len());
+        unnamed.rest
+    }
+
+    /// The Parse at `place` failed or was skipped: what it made is gone.
+    pub(crate) fn undo_parse(&mut self, name: &[u8], place: u64, texts: &mut Texts) {
+        let Some(book) = self.book.as_mut() else { return };
+        if name.is_empty() {
+            if book.unnamed.as_ref().is_some_and(|unnamed| unnamed.made_at == place) {
+                self.forget_unnamed(texts);
+            }
+        } else if book.named.get(name).is_some_and(|named| named.made_at == place) {
+            book.named.remove(name);
+            texts.refund(name.len());
+        }
+    }
+
+    /// Whether the statement called `name` ("" is the unnamed one) begins a transaction.
+    pub(crate) fn begins(&self, name: &[u8]) -> bool {
+        let Some(book) = self.book.as_ref() else { return false };
+        if name.is_empty() {
+            return book.unnamed.as_ref().is_some_and(|unnamed| crate::refuse::opens_transaction(&unnamed.rest));
+        }
+        match book.named.get(name).map(|named| &named.what) {
+            Some(What::Shared(statement)) => crate::refuse::opens_transaction(&statement.rest),
+            Some(What::Pinned(_)) | None => false,
+        }
+    }
+}

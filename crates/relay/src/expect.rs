@@ -1,0 +1,140 @@
+//! What a lent server connection still owes its client, in order: one entry per message that was forwarded or answered here.
+//!
+//! Replies are matched by position. An error skips every entry up to the next Sync, as the server skips the messages.
+
+use std::collections::VecDeque;
+
+use crate::statement::Named;
+
+/// A message on its way through the server, by what will answer it.
+#[derive(Debug)]
+pub(crate) enum Expect {
+    /// Simple query: anything, then ReadyForQuery.
+    Query,
+    /// Function call: FunctionCallResponse, then ReadyForQuery.
+    Function,
+    /// Sync: ReadyForQuery.
+    Sync,
+    /// Parse of statement `id` (0 in session mode): ParseComplete.
+    Parse { id: u64, name: Box<[u8]>, hidden: bool },
+    /// A Parse that must fail, because the client's name is taken (the error is told in the client's words).
+    Duplicate { name: Box<[u8]> },
+    /// A Parse that must fail, because the statement's result is not what the client was told.
+    Poison,
+    /// Bind: BindComplete.
+    Bind,
+    /// Describe of a portal: RowDescription or NoData.
+    DescribePortal,
+    /// Describe of statement `id`: ParameterDescription, then RowDescription or NoData; hashed for later comparison.
+    DescribeStatement { id: u64, name: Box<[u8]>, hidden: bool, hash: u64 },
+    /// Execute: rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.
+    Execute,
+    /// Close: CloseComplete. `unpins`: it was a pinned statement.
+    Close { unpins: bool },
+    /// A Close of ours of statement number `number`: CloseComplete, hidden.
+    Evict { number: u32 },
+    /// Nothing; the end of a COPY from the client stands here in the stream.
+    CopyEnd,
+    /// Answered here: ParseComplete for a statement the server already has.
+    LocalParse { name: Box<[u8]> },
+    /// Answered here: CloseComplete for a statement that stays on the server; kept for the case that it is skipped.
+    LocalClose { closed: Box<(Box<[u8]>, Named)> },
+    /// Settings are being changed by a query of ours: hidden up to ReadyForQuery.
+    Setup,
+    /// A transaction is being rolled back by a query of ours: hidden up to ReadyForQuery.
+    Rollback,
+    /// The reset query: hidden up to ReadyForQuery.
+    Reset,
+}
+
+/// The queue, with a running number for each place in it.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    entries: VecDeque<Expect>,
+    /// The number of the entry at the front.
+    first: u64,
+}
+
+impl Queue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn front(&self) -> Option<&Expect> {
+        self.entries.front()
+    }
+
+    pub(crate) fn front_mut(&mut self) -> Option<&mut Expect> {
+        self.entries.front_mut()
+    }
+
+    /// The number the next entry will have.
+    pub(crate) fn next_place(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// The number of the front entry (of the next one, if there is none).
+    pub(crate) fn place(&self) -> u64 {
+        self.first
+    }
+
+    pub(crate) fn push(&mut self, entry: Expect) {
+        self.entries.push_back(entry);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Expect> {
+        let entry = self.entries.pop_front()?;
+        self.first += 1;
+        Some(entry)
+    }
+
+    /// How many ReadyForQuery are owed.
+    pub(crate) fn rounds(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.is_round()).count()
+    }
+
+    /// Takes out the Syncs that a COPY from the client, now at the front, has swallowed: those sent before its end.
+    pub(crate) fn swallow_syncs(&mut self) {
+        while matches!(self.entries.get(1), Some(Expect::Sync)) {
+            self.entries.remove(1);
+        }
+    }
+
+    /// Whether the end of a COPY from the client is among what is outstanding.
+    pub(crate) fn has_copy_end(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry, Expect::CopyEnd))
+    }
+
+    /// Forgets everything, as for a new lease; large buffers are given back.
+    pub(crate) fn reset(&mut self) {
+        self.first += self.entries.len() as u64;
+        self.entries.clear();
+        self.entries.shrink_to(64);
+    }
+}
+
+impl Expect {
+    /// Whether a ReadyForQuery ends it.
+    pub(crate) fn is_round(&self) -> bool {
+        match self {
+            Self::Query | Self::Function | Self::Sync | Self::Setup | Self::Rollback | Self::Reset => true,
+            Self::Parse { .. }
+            | Self::Duplicate { .. }
+            | Self::Poison
+            | Self::Bind
+            | Self::DescribePortal
+            | Self::DescribeStatement { .. }
+            | Self::Execute
+            | Self::Close { .. }
+            | Self::Evict { .. }
+            | Self::CopyEnd
+            | Self::LocalParse { .. }
+            | Self::LocalClose { .. } => false,
+        }
+    }
+
+    /// Whether it is a query of ours, of which the client sees nothing.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self, Self::Setup | Self::Rollback | Self::Reset)
+    }
+}

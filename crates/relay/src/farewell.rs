@@ -1,0 +1,91 @@
+//! The client is gone: what it left on the server connection is finished and rolled back, or the connection is given up.
+
+use poolwarden_pgwire::make;
+
+use crate::client::{Body, Client};
+use crate::expect::Expect;
+use crate::from_server::Turn;
+use crate::gather::Out;
+use crate::server::{Fault, Gate, Keep, Server};
+use crate::statement::What;
+
+/// What a client's going leaves of its lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// Nothing: the connection is clean now.
+    Clean,
+    /// It will be clean when what is outstanding has been answered; `cancel` says whether a query of the client is running.
+    Draining {
+        /// Whether to cancel what runs.
+        cancel: bool,
+    },
+    /// Half a request has gone out: the connection cannot be mended.
+    Broken,
+}
+
+impl Server {
+    /// The client is gone (or must go) at `now`.
+    pub fn client_gone(&mut self, now: u64, client: &Client, out: &mut Out) -> Farewell {
+        self.tick(now);
+        if self.fatal || matches!(client.body, Body::Forward(_)) {
+            return Farewell::Broken;
+        }
+        self.doom_pinned(client);
+        self.body.1 = false; // the rest of a message it was being sent goes nowhere
+        let running = !self.queue.is_empty() && self.gate != Gate::Setup;
+        self.gate = Gate::Farewell;
+        if self.copy_in && !self.queue.has_copy_end() {
+            make::copy_fail(out.server.own(&[]), "the client is gone");
+            self.expect(Expect::CopyEnd);
+        }
+        if self.unsynced || self.skipping {
+            make::sync(out.server.own(&[]));
+            self.expect(Expect::Sync);
+            self.unsynced = false;
+            self.skipping = false;
+        }
+        if !self.queue.is_empty() {
+            return Farewell::Draining { cancel: running };
+        }
+        if self.status != b'I' {
+            self.own_query("ROLLBACK", Expect::Rollback, out);
+            return Farewell::Draining { cancel: false };
+        }
+        if self.body.0 == 0 { Farewell::Clean } else { Farewell::Draining { cancel: false } }
+    }
+
+    /// A round ended and no client is there.
+    pub(crate) fn after_farewell_round(&mut self, out: &mut Out) -> Result<Turn, Fault> {
+        if !self.queue.is_empty() {
+            return Ok(Turn::More);
+        }
+        if self.failure.take().is_some() {
+            return Err(Fault::Server("a query that cleans the session failed".into()));
+        }
+        if self.status != b'I' {
+            self.own_query("ROLLBACK", Expect::Rollback, out);
+            return Ok(Turn::More);
+        }
+        Ok(if self.is_releasable() { Turn::Released } else { Turn::More })
+    }
+
+    /// The connection was reset to what it was born with.
+    pub fn was_reset(&mut self) {
+        self.settings = crate::settings::Settings::default();
+        self.book.clear();
+    }
+
+    /// Statements that live here alone have nobody any more: they are closed with the next Sync that passes.
+    fn doom_pinned(&mut self, client: &Client) {
+        self.pins = 0;
+        if self.terms.keep == Keep::Session {
+            return;
+        }
+        if let Some(book) = client.book.as_ref() {
+            self.book.doomed.extend(book.named.values().filter_map(|named| match named.what {
+                What::Pinned(number) => Some(number),
+                What::Shared(_) => None,
+            }));
+        }
+    }
+}

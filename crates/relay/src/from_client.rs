@@ -1,0 +1,253 @@
+//! The client's bytes on their way to the server: frames are walked, what must be answered is noted, the rest is forwarded as it came.
+
+use poolwarden_pgwire::frame::{self, HEADER, Header};
+use poolwarden_pgwire::make;
+use poolwarden_pgwire::tag::client as tag;
+
+use crate::client::{Body, Client};
+use crate::expect::Expect;
+use crate::gather::Out;
+use crate::server::{Fault, Gate, Keep, Server};
+use crate::statement::Texts;
+
+/// One message at the front of the client's input.
+#[derive(Clone, Copy)]
+pub(crate) struct Message<'a> {
+    pub(crate) header: Header,
+    /// Where it begins in `input`.
+    pub(crate) at: usize,
+    pub(crate) input: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// As much of the body as has come.
+    pub(crate) fn body(&self) -> &'a [u8] {
+        let end = (self.at + self.header.total()).min(self.input.len());
+        &self.input[self.at + HEADER..end]
+    }
+
+    /// The body, if all of it has come.
+    pub(crate) fn whole(&self) -> Option<&'a [u8]> {
+        let body = self.body();
+        (body.len() == self.header.body as usize).then_some(body)
+    }
+
+    /// Where it ends in `input`, or where `input` ends.
+    pub(crate) fn end(&self) -> usize {
+        (self.at + self.header.total()).min(self.input.len())
+    }
+}
+
+/// A name longer than this is no name (PostgreSQL cuts at 63 bytes, drivers stay far below).
+pub(crate) const MAX_NAME: usize = 64 * 1024;
+
+/// What became of a message.
+pub(crate) enum Step {
+    /// It was dealt with up to here in `input`.
+    Took(usize),
+    /// More of it must come first, or the gate closed before it.
+    Wait,
+}
+
+impl Server {
+    /// Takes what can be taken of `input`, the client's bytes, while it is lent to `client`.
+    /// Returns how many bytes that were; the rest is to be kept and handed over again.
+    ///
+    /// # Errors
+    /// The client's goodbye, or its breach of the protocol.
+    pub fn from_client(
+        &mut self,
+        now: u64,
+        client: &mut Client,
+        texts: &mut Texts,
+        input: &[u8],
+        out: &mut Out,
+    ) -> Result<usize, Fault> {
+        self.tick(now);
+        let mut at = 0;
+        while at < input.len() {
+            if client.body != Body::None {
+                at = self.stream(client, input, at, out);
+                continue;
+            }
+            if self.gate != Gate::Open {
+                break;
+            }
+            let Some(header) = frame::header(&input[at..])? else { break };
+            match self.take(now, client, texts, Message { header, at, input }, out)? {
+                Step::Took(end) => at = end,
+                Step::Wait => break,
+            }
+        }
+        self.counts.to_server += at as u64;
+        Ok(at)
+    }
+
+    /// Goes on with the message whose beginning has been dealt with.
+    fn stream(&mut self, client: &mut Client, input: &[u8], at: usize, out: &mut Out) -> usize {
+        let Body::Forward(left) = client.body else {
+            return at + client.discard(&input[at..]);
+        };
+        let taken = left.min(input.len() - at);
+        out.server.forward(input, at..at + taken);
+        client.body = if taken == left { Body::None } else { Body::Forward(left - taken) };
+        at + taken
+    }
+
+    fn take(
+        &mut self,
+        now: u64,
+        client: &mut Client,
+        texts: &mut Texts,
+        message: Message<'_>,
+        out: &mut Out,
+    ) -> Result<Step, Fault> {
+        let tag = message.header.tag;
+        if self.skipping && tag != tag::SYNC && tag != tag::TERMINATE {
+            return Ok(Self::drop_message(client, message));
+        }
+        match tag {
+            tag::QUERY => {
+                self.drop_unnamed();
+                client.forget_unnamed(texts);
+                Ok(self.round(now, client, Expect::Query, message, out))
+            }
+            tag::FUNCTION_CALL => Ok(self.round(now, client, Expect::Function, message, out)),
+            tag::SYNC => Ok(self.sync(now, client, message, out)),
+            tag::FLUSH if self.copy_in => Ok(Self::drop_message(client, message)),
+            tag::COPY_DATA | tag::FLUSH => Ok(Self::pass(client, message, out)),
+            tag::COPY_DONE | tag::COPY_FAIL => {
+                if !self.queue.is_empty() {
+                    self.expect(Expect::CopyEnd);
+                }
+                Ok(Self::pass(client, message, out))
+            }
+            tag::TERMINATE => Err(Fault::Leaves),
+            tag::PARSE | tag::BIND | tag::DESCRIBE | tag::CLOSE | tag::EXECUTE => {
+                let step = self.extended(client, texts, message, out)?;
+                self.answer_local(&mut out.client, message.input);
+                Ok(step)
+            }
+            other => Err(Fault::unknown_message(other)),
+        }
+    }
+
+    fn extended(
+        &mut self,
+        client: &mut Client,
+        texts: &mut Texts,
+        message: Message<'_>,
+        out: &mut Out,
+    ) -> Result<Step, Fault> {
+        let tag = message.header.tag;
+        if tag == tag::EXECUTE {
+            return Ok(self.extended_as_is(client, Expect::Execute, message, out));
+        }
+        if self.terms.keep != Keep::Session {
+            return match tag {
+                tag::PARSE => self.parse(client, texts, message, out),
+                tag::BIND => self.bind(client, message, out),
+                tag::DESCRIBE => self.describe(client, message, out),
+                _ => self.close(client, texts, message, out),
+            };
+        }
+        let entry = match tag {
+            tag::PARSE => {
+                self.counts.client_parses += 1;
+                self.counts.server_parses += 1;
+                Expect::Parse { id: 0, name: Box::default(), hidden: false }
+            }
+            tag::BIND => {
+                self.counts.binds += 1;
+                Expect::Bind
+            }
+            tag::DESCRIBE => {
+                let Some(kind) = message.body().first() else { return Ok(Step::Wait) };
+                if *kind == b'S' {
+                    Expect::DescribeStatement { id: 0, name: Box::default(), hidden: false, hash: 0 }
+                } else {
+                    Expect::DescribePortal
+                }
+            }
+            _ => Expect::Close { unpins: false },
+        };
+        Ok(self.extended_as_is(client, entry, message, out))
+    }
+
+    /// Forwards a message of the extended protocol unchanged.
+    pub(crate) fn extended_as_is(
+        &mut self,
+        client: &mut Client,
+        entry: Expect,
+        message: Message<'_>,
+        out: &mut Out,
+    ) -> Step {
+        self.unsynced = true;
+        self.expect(entry);
+        Self::pass(client, message, out)
+    }
+
+    /// Forwards a message that ends with a ReadyForQuery.
+    fn round(&mut self, now: u64, client: &mut Client, entry: Expect, message: Message<'_>, out: &mut Out) -> Step {
+        client.pipelined |= !self.queue.is_empty();
+        self.expect(entry);
+        self.rounds = self.rounds.saturating_add(1);
+        let step = Self::pass(client, message, out);
+        let (rounds, nanos) = self.terms.cut;
+        let long = self.rounds >= rounds || now.saturating_sub(self.clock.granted) >= nanos;
+        if long && self.others_wait && self.pins == 0 && self.terms.keep != Keep::Session && !self.unsynced {
+            self.gate = Gate::Draining;
+        }
+        step
+    }
+
+    /// A Sync. While the server reads COPY data it would be swallowed, so it is held back until it means something.
+    fn sync(&mut self, now: u64, client: &mut Client, message: Message<'_>, out: &mut Out) -> Step {
+        if self.copy_in && !self.queue.has_copy_end() {
+            self.held_sync = true;
+            return Self::drop_message(client, message);
+        }
+        self.evict(message.input, out);
+        self.unsynced = false;
+        self.skipping = false;
+        let pipelined = client.pipelined;
+        let earlier_rounds = self.queue.rounds() > 0;
+        let step = self.round(now, client, Expect::Sync, message, out);
+        client.pipelined = pipelined || earlier_rounds;
+        step
+    }
+
+    /// Closes statements the server holds beyond its bound, and those that should have been closed before.
+    fn evict(&mut self, input: &[u8], out: &mut Out) {
+        let mut numbers = std::mem::take(&mut self.book.doomed);
+        while self.book.named.len() > self.terms.statements {
+            let Some(id) = self.book.least_recent_before(self.queue.place()) else { break };
+            numbers.extend(self.book.named.remove(&id).map(|held| held.number));
+        }
+        for number in numbers {
+            make::close(out.server.own(input), b'S', crate::statement::name_of(number));
+            self.expect(Expect::Evict { number });
+        }
+    }
+
+    /// Forwards what has come of a message, and the rest when it comes.
+    pub(crate) fn pass(client: &mut Client, message: Message<'_>, out: &mut Out) -> Step {
+        let end = message.end();
+        out.server.forward(message.input, message.at..end);
+        let missing = message.at + message.header.total() - end;
+        if missing > 0 {
+            client.body = Body::Forward(missing);
+        }
+        Step::Took(end)
+    }
+
+    /// Drops what has come of a message, and the rest when it comes.
+    pub(crate) fn drop_message(client: &mut Client, message: Message<'_>) -> Step {
+        let end = message.end();
+        let missing = message.at + message.header.total() - end;
+        if missing > 0 {
+            client.body = Body::Discard(missing);
+        }
+        Step::Took(end)
+    }
+}

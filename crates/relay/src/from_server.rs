@@ -1,0 +1,487 @@
+//! The server's bytes on their way to the client: replies are matched with what is owed, ours are hidden, rows are forwarded as they come.
+
+use poolwarden_pgwire::frame::{self, HEADER, Header};
+use poolwarden_pgwire::tag::server as tag;
+use poolwarden_pgwire::{make, read};
+
+use crate::client::Client;
+use crate::expect::Expect;
+use crate::gather::{Gather, Out};
+use crate::server::{Fault, Gate, Keep, Server};
+use crate::settings::TRACKED;
+use crate::statement::{Texts, hash};
+use crate::tracked::RESULT_CHANGED;
+
+/// How a batch of the server's bytes left the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It goes on.
+    More,
+    /// The client's input is forwarded again: hand over what it has pending.
+    Opened,
+    /// The lease is over: the connection is clean, and the client outside any transaction. The rest of the input, if any, is async.
+    Released,
+    /// The client's settings could not be made; [`Server::failure`] is the server's ErrorResponse.
+    SetupFailed,
+}
+
+/// A message that must be seen whole may have so many bytes; a larger one is forwarded unseen.
+const MAX_SEEN: usize = 1 << 20;
+
+/// One reply, whole.
+#[derive(Clone, Copy)]
+struct Reply<'a> {
+    tag: u8,
+    body: &'a [u8],
+    /// Where it stands in `input`.
+    at: usize,
+    end: usize,
+    input: &'a [u8],
+}
+
+impl Server {
+    /// Takes what can be taken of `input`, the server's bytes; `client` is who it is lent to, if anybody.
+    /// Returns how many bytes that were, and what follows; the rest of `input` is to be kept and handed over again.
+    ///
+    /// # Errors
+    /// A reply that does not fit what was asked: the connection is of no more use.
+    pub fn from_server(
+        &mut self,
+        now: u64,
+        mut client: Option<(&mut Client, &mut Texts)>,
+        input: &[u8],
+        out: &mut Out,
+    ) -> Result<(usize, Turn), Fault> {
+        self.tick(now);
+        let mut at = 0;
+        let mut turn = Turn::More;
+        while at < input.len() {
+            if self.body.0 > 0 {
+                at = self.stream_reply(input, at, out);
+                continue;
+            }
+            let Some(header) = frame::header(&input[at..]).map_err(|error| Fault::Server(error.to_string()))? else {
+                break;
+            };
+            if !self.must_see(header) {
+                let shown = client.is_some() && self.is_shown(header.tag);
+                self.body = (header.total(), shown);
+                continue;
+            }
+            let end = at + header.total();
+            if end > input.len() {
+                break;
+            }
+            let reply = Reply { tag: header.tag, body: &input[at + HEADER..end], at, end, input };
+            at = end;
+            match self.reply(&mut client, reply, out)? {
+                Turn::More => {}
+                Turn::Opened => turn = Turn::Opened,
+                ended @ (Turn::Released | Turn::SetupFailed) => {
+                    turn = ended;
+                    break;
+                }
+            }
+        }
+        if client.is_some() {
+            self.counts.to_client += at as u64;
+        }
+        Ok((at, turn))
+    }
+
+    /// The error that a query of ours met, as the server's whole ErrorResponse.
+    pub fn failure(&mut self) -> Option<Vec<u8>> {
+        self.failure.take()
+    }
+
+    fn stream_reply(&mut self, input: &[u8], at: usize, out: &mut Out) -> usize {
+        let (left, shown) = self.body;
+        let taken = left.min(input.len() - at);
+        if shown {
+            out.client.forward(input, at..at + taken);
+        }
+        self.body.0 = left - taken;
+        at + taken
+    }
+
+    /// Whether a message changes what is known here, so that it must be seen whole.
+    #[inline]
+    fn must_see(&self, header: Header) -> bool {
+        match header.tag {
+            tag::DATA_ROW | tag::COPY_DATA | tag::COPY_OUT | tag::COPY_DONE | tag::NOTICE | tag::NOTIFICATION => false,
+            tag::ROW_DESCRIPTION | tag::PARAMETER_DESCRIPTION => {
+                !matches!(self.queue.front(), Some(Expect::Query)) && header.total() <= MAX_SEEN
+            }
+            tag::FUNCTION_RESPONSE | tag::COPY_BOTH => false,
+            tag::ERROR | tag::PARAMETER_STATUS => header.total() <= MAX_SEEN,
+            _ => true,
+        }
+    }
+
+    #[inline]
+    fn is_shown(&self, _tag: u8) -> bool {
+        self.gate != Gate::Farewell && !self.queue.front().is_some_and(Expect::is_own)
+    }
+
+    fn reply(
+        &mut self,
+        client: &mut Option<(&mut Client, &mut Texts)>,
+        reply: Reply<'_>,
+        out: &mut Out,
+    ) -> Result<Turn, Fault> {
+        let shown = client.is_some() && self.is_shown(reply.tag);
+        match reply.tag {
+            tag::READY => return self.ready_for_query(client, reply, out),
+            tag::ERROR => return Ok(self.error(client, reply, out)),
+            tag::PARAMETER_STATUS => self.parameter(client, reply, shown, out),
+            tag::COMMAND_COMPLETE | tag::EMPTY_QUERY | tag::PORTAL_SUSPENDED => {
+                self.executed(client, reply)?;
+                show(shown, reply, &mut out.client);
+            }
+            tag::COPY_IN => {
+                self.copy_in = true;
+                self.queue.swallow_syncs();
+                show(shown, reply, &mut out.client);
+                if self.gate == Gate::Draining {
+                    self.gate = Gate::Open; // the server waits for the client's rows
+                    return Ok(Turn::Opened);
+                }
+            }
+            tag::ROW_DESCRIPTION | tag::PARAMETER_DESCRIPTION | tag::NO_DATA => {
+                return self.described(client, reply, shown, out);
+            }
+            tag::PARSE_COMPLETE | tag::BIND_COMPLETE | tag::CLOSE_COMPLETE => {
+                if self.completed(reply)? {
+                    show(shown, reply, &mut out.client);
+                }
+            }
+            other => return Err(Fault::Server(format!("unexpected message type {other} from the server"))),
+        }
+        self.answer_local(&mut out.client, reply.input);
+        Ok(Turn::More)
+    }
+
+    /// ParseComplete, BindComplete, CloseComplete: whether the client is to see it.
+    fn completed(&mut self, reply: Reply<'_>) -> Result<bool, Fault> {
+        let visible = match (reply.tag, self.queue.front()) {
+            (tag::PARSE_COMPLETE, Some(Expect::Parse { id, hidden, .. })) => {
+                if let Some(held) = self.book.named.get_mut(id) {
+                    held.proved = true;
+                }
+                !hidden
+            }
+            (tag::BIND_COMPLETE, Some(Expect::Bind)) => true,
+            (tag::CLOSE_COMPLETE, Some(Expect::Close { unpins })) => {
+                self.pins = self.pins.saturating_sub(u32::from(*unpins));
+                true
+            }
+            (tag::CLOSE_COMPLETE, Some(Expect::Evict { .. })) => false,
+            (_, front) => return Err(desync(reply.tag, front)),
+        };
+        self.queue.pop();
+        Ok(visible)
+    }
+
+    /// CommandComplete, EmptyQueryResponse, PortalSuspended.
+    fn executed(&mut self, client: &mut Option<(&mut Client, &mut Texts)>, reply: Reply<'_>) -> Result<(), Fault> {
+        self.copy_in = false;
+        if matches!(reply.body, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0") {
+            self.book.clear();
+            if let Some((client, texts)) = client {
+                client.forget_statements(texts);
+            }
+        }
+        match self.queue.front() {
+            Some(Expect::Execute) => {
+                self.queue.pop();
+                self.held_sync = false;
+                Ok(())
+            }
+            Some(Expect::Query | Expect::Setup | Expect::Rollback | Expect::Reset) => Ok(()),
+            front => Err(desync(reply.tag, front)),
+        }
+    }
+
+    /// ParameterDescription, then RowDescription or NoData, where somebody asked; RowDescription of a portal or a query.
+    fn described(
+        &mut self,
+        client: &mut Option<(&mut Client, &mut Texts)>,
+        reply: Reply<'_>,
+        shown: bool,
+        out: &mut Out,
+    ) -> Result<Turn, Fault> {
+        let mut opened = Turn::More;
+        let visible = match self.queue.front_mut() {
+            Some(Expect::DescribeStatement { hidden, hash: so_far, .. }) => {
+                *so_far = so_far.rotate_left(17) ^ hash(reply.body) ^ u64::from(reply.tag);
+                let hidden = *hidden;
+                if reply.tag != tag::PARAMETER_DESCRIPTION {
+                    self.note_description(client);
+                    opened = if hidden { Turn::Opened } else { Turn::More };
+                }
+                !hidden
+            }
+            Some(Expect::DescribePortal) => {
+                self.queue.pop();
+                true
+            }
+            Some(Expect::Query | Expect::Setup | Expect::Rollback | Expect::Reset) => true,
+            _ => return Err(desync(reply.tag, self.queue.front())),
+        };
+        show(shown && visible, reply, &mut out.client);
+        self.answer_local(&mut out.client, reply.input);
+        Ok(opened)
+    }
+
+    /// The description at the front of the queue is complete.
+    fn note_description(&mut self, client: &mut Option<(&mut Client, &mut Texts)>) {
+        let Some(Expect::DescribeStatement { id, name, hidden, hash }) = self.queue.pop() else { return };
+        if hidden {
+            self.gate = if self.gate == Gate::Describe { Gate::Open } else { self.gate };
+        }
+        if id == 0 {
+            return;
+        }
+        if let Some(held) = self.book.named.get_mut(&id) {
+            held.described = Some(hash);
+        } else if let Some((unnamed, described)) = self.book.unnamed.as_mut()
+            && *unnamed == id
+        {
+            *described = Some(hash);
+        }
+        let Some((client, _)) = client else { return };
+        if hidden {
+            return;
+        }
+        let book = client.book();
+        if name.is_empty() {
+            if let Some(unnamed) = book.unnamed.as_mut().filter(|unnamed| unnamed.id == id) {
+                unnamed.described = Some(hash);
+            }
+        } else if let Some(named) = book.named.get_mut(&name) {
+            named.described = Some(hash);
+        }
+    }
+
+    /// A reported parameter changed.
+    fn parameter(
+        &mut self,
+        client: &mut Option<(&mut Client, &mut Texts)>,
+        reply: Reply<'_>,
+        shown: bool,
+        out: &mut Out,
+    ) {
+        if let Some((name, value)) = read::parameter_status(reply.body) {
+            let lower = name.to_ascii_lowercase();
+            if TRACKED.contains(&lower.as_str()) || self.settings.value(&lower).is_some() {
+                let difference = self.defaults.difference(name, value);
+                self.settings = self.settings.with(&lower, difference);
+                if let Some((client, _)) = client.as_mut().filter(|_| shown) {
+                    client.settings = client.settings.with(&lower, difference);
+                }
+            }
+        }
+        show(shown, reply, &mut out.client);
+    }
+
+    /// An error: what it skips is popped, and undone.
+    fn error(&mut self, client: &mut Option<(&mut Client, &mut Texts)>, reply: Reply<'_>, out: &mut Out) -> Turn {
+        let fields = read::report(reply.body);
+        self.fatal |= matches!(fields.severity.as_ref(), "FATAL" | "PANIC");
+        let shown = client.is_some() && self.is_shown(reply.tag);
+        let was_copy = std::mem::replace(&mut self.copy_in, false);
+        match self.queue.front() {
+            None => show(shown, reply, &mut out.client),
+            Some(Expect::Query | Expect::Function) => {
+                self.held_sync = false;
+                show(shown, reply, &mut out.client);
+            }
+            Some(own) if own.is_own() => self.failure = Some(reply.input[reply.at..reply.end].to_vec()),
+            Some(Expect::Sync) => show(shown, reply, &mut out.client),
+            Some(Expect::Duplicate { name }) => {
+                let message = format!("prepared statement \"{}\" already exists", String::from_utf8_lossy(name));
+                replace(shown, "42P05", &message, out.client.own(reply.input));
+                self.skip_to_sync(client);
+            }
+            Some(Expect::Poison) => {
+                replace(shown, "0A000", RESULT_CHANGED, out.client.own(reply.input));
+                self.skip_to_sync(client);
+            }
+            Some(_) => {
+                show(shown, reply, &mut out.client);
+                self.skip_to_sync(client);
+            }
+        }
+        if was_copy && std::mem::replace(&mut self.held_sync, false) && self.skipping {
+            // the client has sent its Sync already, and the server has not seen it or has swallowed it
+            make::sync(out.server.own(&[]));
+            self.expect(Expect::Sync);
+            self.skipping = false;
+            self.unsynced = false;
+        }
+        if self.gate == Gate::Describe {
+            self.gate = Gate::Open;
+            return Turn::Opened;
+        }
+        Turn::More
+    }
+
+    /// Pops what the server skips after an error in the extended protocol: everything up to the next Sync.
+    fn skip_to_sync(&mut self, client: &mut Option<(&mut Client, &mut Texts)>) {
+        while !matches!(self.queue.front(), None | Some(Expect::Sync)) {
+            let place = self.queue.place();
+            let Some(skipped) = self.queue.pop() else { break };
+            self.undo(skipped, place, client);
+        }
+        self.skipping = self.queue.is_empty();
+    }
+
+    /// A message was skipped: what was assumed of it is taken back.
+    fn undo(&mut self, skipped: Expect, place: u64, client: &mut Option<(&mut Client, &mut Texts)>) {
+        match skipped {
+            Expect::Parse { id, name, hidden } => {
+                if self.book.named.get(&id).is_some_and(|held| !held.proved) {
+                    self.book.named.remove(&id);
+                }
+                if name.is_empty() && self.book.unnamed.is_some_and(|(unnamed, _)| unnamed == id) {
+                    self.drop_unnamed();
+                } else if id == 0 {
+                    self.pins = self.pins.saturating_sub(1);
+                }
+                if let Some((client, texts)) = client.as_mut().filter(|_| !hidden) {
+                    client.undo_parse(&name, place, texts);
+                }
+            }
+            Expect::LocalParse { name } => {
+                if let Some((client, texts)) = client {
+                    client.undo_parse(&name, place, texts);
+                }
+            }
+            Expect::LocalClose { closed } => {
+                if let Some((client, texts)) = client {
+                    let (name, named) = *closed;
+                    texts.charge(name.len());
+                    client.book().named.entry(name).or_insert(named);
+                }
+            }
+            Expect::Evict { number } => self.book.doomed.push(number),
+            Expect::Query
+            | Expect::Function
+            | Expect::Sync
+            | Expect::Duplicate { .. }
+            | Expect::Poison
+            | Expect::Bind
+            | Expect::DescribePortal
+            | Expect::DescribeStatement { .. }
+            | Expect::Execute
+            | Expect::Close { .. }
+            | Expect::CopyEnd
+            | Expect::Setup
+            | Expect::Rollback
+            | Expect::Reset => {}
+        }
+    }
+
+    /// Answers what is answered here, as soon as it is at the front.
+    pub(crate) fn answer_local(&mut self, client: &mut Gather, input: &[u8]) {
+        loop {
+            match self.queue.front() {
+                Some(Expect::LocalParse { .. }) => make::parse_complete(client.own(input)),
+                Some(Expect::LocalClose { .. }) => make::close_complete(client.own(input)),
+                Some(Expect::CopyEnd) => {}
+                _ => return,
+            }
+            self.queue.pop();
+        }
+    }
+
+    fn ready_for_query(
+        &mut self,
+        client: &mut Option<(&mut Client, &mut Texts)>,
+        reply: Reply<'_>,
+        out: &mut Out,
+    ) -> Result<Turn, Fault> {
+        let status = read::ready(reply.body).ok_or_else(|| Fault::Server("invalid ReadyForQuery".into()))?;
+        let Some(round) = self.queue.front().filter(|entry| entry.is_round()) else {
+            return Err(desync(reply.tag, self.queue.front()));
+        };
+        let (own, setup) = (round.is_own(), matches!(round, Expect::Setup));
+        show(client.is_some() && self.is_shown(reply.tag), reply, &mut out.client);
+        self.queue.pop();
+        self.copy_in = false;
+        let ended = status == b'I' && (self.status != b'I' || !own);
+        self.status = status;
+        if !own {
+            self.counts.queries += 1;
+            self.counts.transactions += u64::from(ended);
+        }
+        self.answer_local(&mut out.client, reply.input);
+        if setup {
+            return Ok(self.set_up(client, out));
+        }
+        self.after_round(client.is_some(), out)
+    }
+
+    /// The settings query was answered: the client's settings are what the server made of them.
+    fn set_up(&mut self, client: &mut Option<(&mut Client, &mut Texts)>, out: &mut Out) -> Turn {
+        if self.failure.is_some() {
+            return Turn::SetupFailed;
+        }
+        let Some((client, _)) = client else {
+            return if self.is_releasable() { Turn::Released } else { Turn::More };
+        };
+        let mut settings = client.settings.clone();
+        for (name, value) in client.settings.iter() {
+            let now = self.settings.value(name).or_else(|| self.defaults.value(name));
+            match now {
+                Some(now) if now != value && self.defaults.value(name).is_some() => {
+                    let spelled = self.defaults.spelling(name).to_owned();
+                    make::parameter_status(out.client.own(&[]), &spelled, now);
+                    settings = settings.with(name, self.defaults.difference(name, now));
+                }
+                Some(_) | None => {}
+            }
+        }
+        self.settings = settings.clone();
+        client.settings = settings;
+        self.gate = Gate::Open;
+        Turn::Opened
+    }
+
+    /// A round of the client's (or a rollback) has ended: does the lease?
+    fn after_round(&mut self, has_client: bool, out: &mut Out) -> Result<Turn, Fault> {
+        if self.gate == Gate::Farewell || !has_client {
+            return self.after_farewell_round(out);
+        }
+        match self.terms.keep {
+            Keep::Session => return Ok(Turn::More),
+            Keep::Statement if self.status != b'I' => return Err(Fault::Block),
+            Keep::Statement | Keep::Transaction => {}
+        }
+        if self.is_releasable() {
+            return Ok(Turn::Released);
+        }
+        if self.gate == Gate::Draining && self.queue.is_empty() {
+            self.gate = Gate::Open;
+            self.rounds = 0;
+            return Ok(Turn::Opened);
+        }
+        Ok(Turn::More)
+    }
+}
+
+fn show(shown: bool, reply: Reply<'_>, client: &mut Gather) {
+    if shown {
+        client.forward(reply.input, reply.at..reply.end);
+    }
+}
+
+fn replace(shown: bool, sqlstate: &str, message: &str, client: &mut Vec<u8>) {
+    if shown {
+        make::error(client, &make::Report { severity: "ERROR", sqlstate, message, detail: None, hint: None });
+    }
+}
+
+fn desync(tag: u8, front: Option<&Expect>) -> Fault {
+    Fault::Server(format!("reply '{}' does not answer {front:?}", char::from(tag)))
+}

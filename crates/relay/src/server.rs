@@ -1,0 +1,351 @@
+//! A server connection after its login: what it has (settings, statements, transaction), and, while lent, what it owes.
+//!
+//! ```text
+//!            lend                    settings differ            SET answered
+//!   (idle) ────────► Gate::Open ◄───────────────────── Gate::Setup
+//!      ▲                │  │ ▲ └──── compare ───► Gate::Describe ──┐
+//!      │   released     │  │ └────────── answered ─────────────────┘
+//!      ├────────────────┘  └─ many Syncs, others wait ─► Gate::Draining ─ idle: released, in transaction: Open
+//!      └────────────────────── Gate::Farewell ◄── client gone
+//! ```
+//! While the gate is not open nothing of the client is forwarded. Invariant: a connection is released only at a
+//! ReadyForQuery `I` with nothing outstanding in either direction.
+
+use std::fmt;
+use std::sync::Arc;
+
+use poolwarden_pgwire::frame::FrameError;
+use poolwarden_pgwire::make;
+
+use crate::client::Client;
+use crate::expect::{Expect, Queue};
+use crate::gather::Out;
+use crate::settings::{Defaults, Settings, transition};
+use crate::statement::ServerBook;
+
+/// How long a client keeps what it is lent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// Until it leaves; nothing is rewritten.
+    Session,
+    /// For a transaction; statements are followed.
+    #[default]
+    Transaction,
+    /// For a statement; transaction blocks are refused.
+    Statement,
+}
+
+/// The rules of a lease.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How long the client keeps it.
+    pub keep: Keep,
+    /// Most statements kept on the server connection (at least 1).
+    pub statements: usize,
+    /// A text above this many bytes is not shared but pins.
+    pub large_text: usize,
+    /// After so many rounds, or so many nanoseconds, a pipeline is cut at a Sync while others wait.
+    pub cut: (u32, u64),
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { keep: Keep::Transaction, statements: 200, large_text: 1 << 20, cut: (64, 50_000_000) }
+    }
+}
+
+/// What keeps the client's bytes from being forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Gate {
+    #[default]
+    Open,
+    /// A query of ours changes the settings.
+    Setup,
+    /// The description of a statement is being compared.
+    Describe,
+    /// Others wait: what is outstanding is finished, then the connection goes back.
+    Draining,
+    /// The client is gone: what is outstanding is finished and rolled back.
+    Farewell,
+}
+
+/// Numbers of one lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Transactions ended.
+    pub transactions: u64,
+    /// Rounds ended (simple queries, Syncs, function calls).
+    pub queries: u64,
+    /// Bytes that went to the server.
+    pub to_server: u64,
+    /// Bytes that went to the client.
+    pub to_client: u64,
+    /// Parse messages of clients.
+    pub client_parses: u64,
+    /// Parse messages that reached the server.
+    pub server_parses: u64,
+    /// Bind messages.
+    pub binds: u64,
+}
+
+/// How a lease went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaseEnd {
+    /// From grant to release, nanoseconds.
+    pub held: u64,
+    /// Of that, with something outstanding.
+    pub on_server: u64,
+    /// Of that, in a transaction with nothing outstanding.
+    pub idle_in_transaction: u64,
+    /// Its numbers.
+    pub counts: Counts,
+}
+
+/// Whose fault it is that a lease cannot go on, and what may be told.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client said Terminate.
+    Leaves,
+    /// The client broke the protocol.
+    Client(String),
+    /// The server broke the protocol, or its replies do not fit what was asked.
+    Server(String),
+    /// The client opened a transaction block in statement mode.
+    Block,
+}
+
+impl Fault {
+    pub(crate) fn unknown_message(tag: u8) -> Self {
+        Self::Client(format!("invalid frontend message type {tag}"))
+    }
+}
+
+impl From<FrameError> for Fault {
+    fn from(error: FrameError) -> Self {
+        Self::Client(error.to_string())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leaves => f.write_str("the client left"),
+            Self::Client(what) | Self::Server(what) => f.write_str(what),
+            Self::Block => f.write_str("transaction blocks are not allowed in statement mode"),
+        }
+    }
+}
+
+/// One server connection after its login.
+#[derive(Debug)]
+pub struct Server {
+    /// PostgreSQL's process, where it said so.
+    pub pid: Option<u32>,
+    /// What a cancel request must name besides.
+    pub secret: Vec<u8>,
+    /// Input nobody has taken yet: an incomplete message that must be seen whole.
+    pub pending: Vec<u8>,
+    /// Whether other clients wait for this pool; set by whoever calls, before it hands over input.
+    pub others_wait: bool,
+    pub(crate) defaults: Arc<Defaults>,
+    pub(crate) settings: Settings,
+    pub(crate) book: ServerBook,
+    pub(crate) terms: Terms,
+    pub(crate) queue: Queue,
+    pub(crate) gate: Gate,
+    /// The last transaction status: I, T or E.
+    pub(crate) status: u8,
+    /// What is still to come of a message from the server, and whether the client sees it.
+    pub(crate) body: (usize, bool),
+    /// The server reads COPY data.
+    pub(crate) copy_in: bool,
+    /// A Sync was held back because the server would have swallowed it in COPY.
+    pub(crate) held_sync: bool,
+    /// Messages of the extended protocol went out since the last Sync.
+    pub(crate) unsynced: bool,
+    /// An error was told and the client's Sync has not come yet.
+    pub(crate) skipping: bool,
+    /// Reasons to stay with the client: statements that live here alone.
+    pub(crate) pins: u32,
+    /// Rounds forwarded in this lease.
+    pub(crate) rounds: u32,
+    /// The server said FATAL: its end follows.
+    pub(crate) fatal: bool,
+    /// The error that a query of ours met.
+    pub(crate) failure: Option<Vec<u8>>,
+    pub(crate) clock: Clock,
+    pub(crate) counts: Counts,
+}
+
+/// Where a lease's time goes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Clock {
+    pub(crate) granted: u64,
+    since: u64,
+    on_server: u64,
+    idle_in_transaction: u64,
+}
+
+impl Server {
+    /// A connection that has just logged in: its process, its secret, what it reported, what it was asked to start with.
+    #[must_use]
+    pub fn new(pid: Option<u32>, secret: Vec<u8>, defaults: Arc<Defaults>) -> Self {
+        Self {
+            pid,
+            secret,
+            pending: Vec::new(),
+            others_wait: false,
+            defaults,
+            settings: Settings::default(),
+            book: ServerBook::default(),
+            terms: Terms::default(),
+            queue: Queue::default(),
+            gate: Gate::Open,
+            status: b'I',
+            body: (0, false),
+            copy_in: false,
+            held_sync: false,
+            unsynced: false,
+            skipping: false,
+            pins: 0,
+            rounds: 0,
+            fatal: false,
+            failure: None,
+            clock: Clock::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The hash of the session settings it has.
+    #[must_use]
+    pub fn flavor(&self) -> u64 {
+        self.settings.flavor()
+    }
+
+    /// What it reported at login.
+    #[must_use]
+    pub fn defaults(&self) -> &Arc<Defaults> {
+        &self.defaults
+    }
+
+    /// The settings it has.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How many statements it holds.
+    #[must_use]
+    pub fn statements(&self) -> usize {
+        self.book.named.len()
+    }
+
+    /// Whether something is outstanding on it.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Whether a transaction is open on it.
+    #[must_use]
+    pub fn in_transaction(&self) -> bool {
+        self.status != b'I'
+    }
+
+    /// Whether the server announced its end, and the client has been told.
+    #[must_use]
+    pub fn said_fatal(&self) -> bool {
+        self.fatal
+    }
+
+    /// Whether the client's input is being forwarded now.
+    #[must_use]
+    pub fn takes_input(&self) -> bool {
+        self.gate == Gate::Open
+    }
+
+    /// Lends it to `client` at `now`. If their settings differ, the query that mends it goes out first.
+    pub fn lend(&mut self, now: u64, terms: Terms, client: &Client, out: &mut Out) {
+        self.terms = terms;
+        self.gate = Gate::Open;
+        self.rounds = 0;
+        self.pins = 0;
+        self.clock = Clock { granted: now, since: now, ..Clock::default() };
+        self.counts = Counts::default();
+        if let Some(sql) = transition(&self.settings, &client.settings, &self.defaults) {
+            self.own_query(&sql, Expect::Setup, out);
+            self.gate = Gate::Setup;
+        }
+    }
+
+    /// Runs the pool's reset query; the client is gone already.
+    pub fn reset(&mut self, now: u64, sql: &str, out: &mut Out) {
+        self.tick(now);
+        self.own_query(sql, Expect::Reset, out);
+        self.gate = Gate::Farewell;
+    }
+
+    /// Ends the lease: its times and numbers.
+    pub fn settle(&mut self, now: u64) -> LeaseEnd {
+        self.tick(now);
+        self.gate = Gate::Open;
+        self.queue.reset();
+        self.copy_in = false;
+        self.held_sync = false;
+        self.unsynced = false;
+        self.skipping = false;
+        LeaseEnd {
+            held: now.saturating_sub(self.clock.granted),
+            on_server: self.clock.on_server,
+            idle_in_transaction: self.clock.idle_in_transaction,
+            counts: self.counts,
+        }
+    }
+
+    /// Brings the lease's times up to `now`, by what was the case until then.
+    pub(crate) fn tick(&mut self, now: u64) {
+        let span = now.saturating_sub(self.clock.since);
+        self.clock.since = now;
+        if !self.queue.is_empty() {
+            self.clock.on_server += span;
+        } else if self.status != b'I' {
+            self.clock.idle_in_transaction += span;
+        }
+    }
+
+    /// The lease's times so far: held, on the server, idle in transaction.
+    #[must_use]
+    pub fn times(&self, now: u64) -> (u64, u64, u64) {
+        let span = now.saturating_sub(self.clock.since);
+        let busy = !self.queue.is_empty();
+        let idle = !busy && self.status != b'I';
+        (
+            now.saturating_sub(self.clock.granted),
+            self.clock.on_server + if busy { span } else { 0 },
+            self.clock.idle_in_transaction + if idle { span } else { 0 },
+        )
+    }
+
+    /// Adds what is owed for a message that goes out.
+    pub(crate) fn expect(&mut self, entry: Expect) {
+        self.queue.push(entry);
+    }
+
+    pub(crate) fn own_query(&mut self, sql: &str, entry: Expect, out: &mut Out) {
+        self.expect(entry);
+        self.drop_unnamed();
+        make::query(out.server.own(&[]), sql);
+    }
+
+    /// The unnamed statement is gone; if it lived here alone, that no longer keeps the connection.
+    pub(crate) fn drop_unnamed(&mut self) {
+        if self.book.unnamed.take().is_some_and(|(id, _)| id == 0) {
+            self.pins = self.pins.saturating_sub(1);
+        }
+    }
+
+    /// Whether nothing at all is outstanding, in either direction, and the session is outside a transaction.
+    pub(crate) fn is_releasable(&self) -> bool {
+        self.status == b'I' && self.queue.is_empty() && !self.unsynced && self.pins == 0 && self.body.0 == 0
+    }
+}

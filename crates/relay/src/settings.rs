@@ -1,0 +1,209 @@
+//! Session settings: what a client wants to find, and what a server connection has.
+//!
+//! A server connection is born with its pool's *defaults* (the parameters PostgreSQL reported at login). Everybody's settings
+//! are kept as differences from them, sorted, shared and hashed: no difference is the common case and costs nothing.
+//! The hash is the *flavor* the pool compares.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Parameters that are always followed, because PostgreSQL reports every change of them.
+pub const TRACKED: [&str; 6] =
+    ["application_name", "client_encoding", "datestyle", "intervalstyle", "standard_conforming_strings", "timezone"];
+
+/// Most settings one session may differ in; more are refused at login.
+pub const MAX_SETTINGS: usize = 64;
+
+type Pairs = BTreeMap<Box<str>, Box<str>>;
+
+/// Differences from the pool's defaults: lower-case name to value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings(Option<Arc<Kept>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Kept {
+    flavor: u64,
+    pairs: Pairs,
+}
+
+impl Settings {
+    /// Settings that differ from the defaults by exactly these pairs (names are folded to lower case).
+    pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::of(pairs.into_iter().map(|(name, value)| (name.to_ascii_lowercase().into(), value.into())).collect())
+    }
+
+    fn of(pairs: Pairs) -> Self {
+        if pairs.is_empty() {
+            return Self(None);
+        }
+        let flavor = flavor_of(&pairs);
+        Self(Some(Arc::new(Kept { flavor, pairs })))
+    }
+
+    /// The hash the pool compares; 0 for the defaults.
+    #[must_use]
+    pub fn flavor(&self) -> u64 {
+        self.0.as_ref().map_or(0, |kept| kept.flavor)
+    }
+
+    /// The value by which `name` (lower case) differs from the default.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.0.as_ref()?.pairs.get(name).map(|value| &**value)
+    }
+
+    /// Name and value of every difference, in the order of names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().flat_map(|kept| kept.pairs.iter().map(|(name, value)| (&**name, &**value)))
+    }
+
+    /// The same settings with `name` (any case) at `value`; `None` is the default.
+    #[must_use]
+    pub fn with(&self, name: &str, value: Option<&str>) -> Self {
+        let name = name.to_ascii_lowercase();
+        if self.value(&name) == value {
+            return self.clone();
+        }
+        let mut pairs = self.0.as_ref().map_or_else(Pairs::new, |kept| kept.pairs.clone());
+        match value {
+            Some(value) => drop(pairs.insert(name.into(), value.into())),
+            None => drop(pairs.remove(name.as_str())),
+        }
+        Self::of(pairs)
+    }
+
+    /// Bytes that these settings keep on the heap (shared ones counted in full).
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.iter().map(|(name, value)| name.len() + value.len() + 48).sum()
+    }
+}
+
+/// What a pool's server connections report when they are born: name as PostgreSQL spells it, and value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    reported: BTreeMap<Box<str>, (Box<str>, Box<str>)>,
+}
+
+impl Defaults {
+    /// From the parameters PostgreSQL reported during login.
+    #[must_use]
+    pub fn new(parameters: &[(String, String)]) -> Self {
+        let reported = parameters
+            .iter()
+            .map(|(name, value)| (name.to_ascii_lowercase().into(), (name.as_str().into(), value.as_str().into())))
+            .collect();
+        Self { reported }
+    }
+
+    /// The default of `name` (lower case), if it is a reported one.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.reported.get(name).map(|(_, value)| &**value)
+    }
+
+    /// `name` (lower case) as PostgreSQL spells it.
+    #[must_use]
+    pub fn spelling<'a>(&'a self, name: &'a str) -> &'a str {
+        self.reported.get(name).map_or(name, |(spelled, _)| spelled)
+    }
+
+    /// Every reported parameter: PostgreSQL's spelling, default.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.reported.values().map(|(spelled, value)| (&**spelled, &**value))
+    }
+
+    /// `value` of `name` as a difference: `None` where it is the default.
+    #[must_use]
+    pub fn difference<'a>(&self, name: &str, value: &'a str) -> Option<&'a str> {
+        (self.value(&name.to_ascii_lowercase()) != Some(value)).then_some(value)
+    }
+}
+
+/// The SQL that leads from what a server connection `has` to what a client `wants`; `None` where nothing differs.
+///
+/// Values go through `set_config`, which reads lists as the start-up packet does (SET would quote them as one name).
+/// A setting that has no reported default is taken back by RESET. All of it is one simple query, so it happens whole or not at all.
+#[must_use]
+pub fn transition(has: &Settings, wants: &Settings, defaults: &Defaults) -> Option<String> {
+    if has == wants {
+        return None;
+    }
+    let mut sets = Vec::new();
+    let mut resets = String::new();
+    for (name, value) in wants.iter() {
+        if has.value(name) != Some(value) {
+            sets.push(set_config(name, value));
+        }
+    }
+    for (name, _) in has.iter().filter(|(name, _)| wants.value(name).is_none()) {
+        match defaults.value(name) {
+            Some(value) => sets.push(set_config(name, value)),
+            None => resets.push_str(&format!("RESET \"{}\";", name.replace('"', "\"\""))),
+        }
+    }
+    let sets = if sets.is_empty() { String::new() } else { format!("SELECT {}", sets.join(",")) };
+    (!sets.is_empty() || !resets.is_empty()).then(|| resets + &sets)
+}
+
+fn set_config(name: &str, value: &str) -> String {
+    format!("pg_catalog.set_config({},{},false)", quoted(name), quoted(value))
+}
+
+/// A string literal that means the same whatever `standard_conforming_strings` says.
+fn quoted(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// FNV-1a over names and values with their ends marked; never 0, which means the defaults.
+fn flavor_of(pairs: &Pairs) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut eat = |bytes: &[u8]| {
+        for byte in bytes.iter().chain(&[0]) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    };
+    for (name, value) in pairs {
+        eat(name.as_bytes());
+        eat(value.as_bytes());
+    }
+    hash.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults() -> Defaults {
+        Defaults::new(&[("DateStyle".into(), "ISO, MDY".into()), ("application_name".into(), String::new())])
+    }
+
+    #[test]
+    fn equal_settings_have_equal_flavors_whatever_the_order_and_case() {
+        let one = Settings::new([("DateStyle", "German"), ("application_name", "a")]);
+        let two = Settings::new([("APPLICATION_NAME", "a"), ("datestyle", "German")]);
+        assert_eq!(one.flavor(), two.flavor());
+        assert_eq!(one, two);
+        assert_ne!(one.flavor(), 0);
+        assert_eq!(Settings::default().flavor(), 0);
+    }
+
+    #[test]
+    fn going_back_to_the_default_is_no_difference() {
+        let changed = Settings::default().with("application_name", Some("x"));
+        assert_eq!(changed.with("Application_Name", None), Settings::default());
+    }
+
+    #[test]
+    fn a_transition_sets_what_is_wanted_and_restores_what_is_not() {
+        let has = Settings::new([("datestyle", "German"), ("search_path", "x")]);
+        let wants = Settings::new([("application_name", "it's \\")]);
+        let sql = transition(&has, &wants, &defaults()).unwrap();
+        assert_eq!(
+            sql,
+            "RESET \"search_path\";SELECT pg_catalog.set_config(E'application_name',E'it''s \\\\',false),\
+             pg_catalog.set_config(E'datestyle',E'ISO, MDY',false)"
+        );
+        assert_eq!(transition(&has, &has.clone(), &defaults()), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! Prepared statements: the texts (shared on a loop), what each client calls them, and what each server connection holds.
+//!
+//! A server connection knows a statement under a name of its own that is never used twice, so that a Close in flight
+//! and a new Parse of the same text cannot meet. Texts count against one bound; what does not fit is not shared but pins.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A statement's text and parameter types, as they stand in a Parse message behind the name.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    /// Unique in the process.
+    pub(crate) id: u64,
+    /// Query text, NUL, parameter types.
+    pub(crate) rest: Box<[u8]>,
+}
+
+/// All texts of one loop, with their byte bound.
+#[derive(Debug)]
+pub struct Texts {
+    shared: BTreeMap<u64, Vec<Arc<Statement>>>,
+    bytes: usize,
+    bound: usize,
+    swept: usize,
+    next_id: u64,
+}
+
+/// Bytes a shared statement costs beside its text.
+const OVERHEAD: usize = 96;
+
+impl Texts {
+    /// Texts of loop `home` (ids of different loops differ), at most `bound` bytes.
+    #[must_use]
+    pub fn new(home: u16, bound: usize) -> Self {
+        Self { shared: BTreeMap::new(), bytes: 0, bound, swept: 0, next_id: (u64::from(home) << 48) + 1 }
+    }
+
+    /// Bytes kept now.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A new bound; what is kept stays.
+    pub fn rebound(&mut self, bound: usize) {
+        self.bound = bound;
+    }
+
+    /// The one statement of this text; `None` when the bound is reached.
+    pub(crate) fn share(&mut self, rest: &[u8]) -> Option<Arc<Statement>> {
+        let hash = hash(rest);
+        if let Some(same) = self.shared.get(&hash).and_then(|all| all.iter().find(|one| *one.rest == *rest)) {
+            return Some(same.clone());
+        }
+        let cost = rest.len() + OVERHEAD;
+        if self.bytes + cost > self.bound || self.bytes + cost > 2 * self.swept.max(1 << 20) {
+            self.sweep();
+        }
+        if self.bytes + cost > self.bound {
+            return None;
+        }
+        self.bytes += cost;
+        let statement = Arc::new(Statement { id: self.fresh_id(), rest: rest.into() });
+        self.shared.entry(hash).or_default().push(statement.clone());
+        Some(statement)
+    }
+
+    /// An id for a text that is not shared.
+    pub(crate) fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Takes `bytes` out of the bound for something kept elsewhere; false when they do not fit.
+    pub(crate) fn charge(&mut self, bytes: usize) -> bool {
+        let fits = self.bytes + bytes <= self.bound;
+        self.bytes += if fits { bytes } else { 0 };
+        fits
+    }
+
+    /// Gives back what `charge` took (a client that moved in from another loop may give back more than it took here).
+    pub(crate) fn refund(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Drops the statements nobody holds.
+    fn sweep(&mut self) {
+        let mut freed = 0;
+        self.shared.retain(|_, all| {
+            all.retain(|one| {
+                let held = Arc::strong_count(one) > 1;
+                freed += if held { 0 } else { one.rest.len() + OVERHEAD };
+                held
+            });
+            !all.is_empty()
+        });
+        self.bytes = self.bytes.saturating_sub(freed);
+        self.swept = self.bytes;
+    }
+}
+
+/// What a client calls a statement.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) what: What,
+    /// Hash of the description the client was told last.
+    pub(crate) described: Option<u64>,
+    /// The place in the lease's queue of the Parse that made it; forgotten if that one fails.
+    pub(crate) made_at: u64,
+}
+
+/// Where a client's statement is.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    /// On any server connection, as needed.
+    Shared(Arc<Statement>),
+    /// Only on the server connection lent now, under this number; the connection stays with the client.
+    Pinned(u32),
+}
+
+/// The unnamed statement, kept in case it is used in a later transaction.
+#[derive(Debug)]
+pub(crate) struct Unnamed {
+    pub(crate) id: u64,
+    pub(crate) rest: Vec<u8>,
+    pub(crate) described: Option<u64>,
+    pub(crate) made_at: u64,
+}
+
+/// All statements of one client.
+#[derive(Debug, Default)]
+pub(crate) struct ClientBook {
+    pub(crate) named: BTreeMap<Box<[u8]>, Named>,
+    pub(crate) unnamed: Option<Unnamed>,
+}
+
+/// A statement as one server connection holds it.
+#[derive(Debug)]
+pub(crate) struct OnServer {
+    /// Its number in the connection's names.
+    pub(crate) number: u32,
+    /// The place in the queue where it was used last.
+    pub(crate) used: u64,
+    /// Hash of the description the server gave.
+    pub(crate) described: Option<u64>,
+    /// ParseComplete was seen.
+    pub(crate) proved: bool,
+}
+
+/// All statements of one server connection.
+#[derive(Debug, Default)]
+pub(crate) struct ServerBook {
+    pub(crate) named: BTreeMap<u64, OnServer>,
+    /// The id of the unnamed statement, and its description's hash.
+    pub(crate) unnamed: Option<(u64, Option<u64>)>,
+    /// Numbers that must still be closed: their Close was skipped by an error, or their client is gone.
+    pub(crate) doomed: Vec<u32>,
+    last_number: u32,
+}
+
+impl ServerBook {
+    /// A number never used before on this connection.
+    pub(crate) fn number(&mut self) -> u32 {
+        self.last_number = self.last_number.wrapping_add(1);
+        self.last_number
+    }
+
+    /// The statement used longest ago, if that was before `place`.
+    pub(crate) fn least_recent_before(&self, place: u64) -> Option<u64> {
+        let (id, held) = self.named.iter().min_by_key(|(_, held)| held.used)?;
+        (held.used < place && held.proved).then_some(*id)
+    }
+
+    /// Everything is gone from the server (DEALLOCATE ALL, DISCARD ALL).
+    pub(crate) fn clear(&mut self) {
+        self.named.clear();
+        self.unnamed = None;
+        self.doomed.clear();
+    }
+}
+
+/// The name of a statement on a server connection.
+pub(crate) fn name_of(number: u32) -> String {
+    format!("poolwarden_{number}")
+}
+
+/// FNV-1a over 64 bits; equality is always checked on the text itself.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_are_one_statement_and_unheld_ones_make_room() {
+        let mut texts = Texts::new(1, 3 * (OVERHEAD + 4));
+        let first = texts.share(b"aaaa").unwrap();
+        assert_eq!(texts.share(b"aaaa").unwrap().id, first.id);
+        drop(texts.share(b"bbbb").unwrap());
+        let third = texts.share(b"cccc").unwrap();
+        let fourth = texts.share(b"dddd").expect("bbbb is swept");
+        assert!(texts.share(b"eeee").is_none(), "all three are held");
+        assert!(third.id != fourth.id && texts.bytes() <= 3 * (OVERHEAD + 4));
+    }
+}

@@ -1,0 +1,335 @@
+//! Prepared statements in transaction mode: the client's names stay its own, whichever server connection it is lent.
+//!
+//! A named statement is prepared on a server connection when it is first used there; the replies to what we add are hidden by
+//! their position. What a client was told of a statement's result is compared before the statement is used on another connection.
+
+use poolwarden_pgwire::frame::HEADER;
+use poolwarden_pgwire::{make, read};
+
+use crate::client::{Body, Client};
+use crate::expect::Expect;
+use crate::from_client::{MAX_NAME, Message, Step};
+use crate::gather::{Gather, Out};
+use crate::server::{Fault, Gate, Server};
+use crate::statement::{Named, OnServer, Texts, What, name_of};
+
+/// PostgreSQL's words for a statement whose result is not what it was.
+pub(crate) const RESULT_CHANGED: &str = "cached plan must not change result type";
+
+/// Whether a statement can be used on the server connection now.
+enum Ready {
+    /// Under this number.
+    Yes(u32),
+    /// When the comparison that was just sent has been answered.
+    Later,
+    /// Never: its result is not what the client was told. An error is on its way through the server.
+    No,
+}
+
+/// What a client's name stands for.
+enum Known {
+    Unknown,
+    Pinned(u32),
+    Shared { id: u64, described: Option<u64> },
+}
+
+fn known(client: &Client, name: &[u8]) -> Known {
+    match client.named(name) {
+        None => Known::Unknown,
+        Some(Named { what: What::Pinned(number), .. }) => Known::Pinned(*number),
+        Some(Named { what: What::Shared(statement), described, .. }) => {
+            Known::Shared { id: statement.id, described: *described }
+        }
+    }
+}
+
+fn bad(message: &str) -> Fault {
+    Fault::Client(format!("invalid {message} message"))
+}
+
+impl Server {
+    pub(crate) fn parse(
+        &mut self,
+        client: &mut Client,
+        texts: &mut Texts,
+        message: Message<'_>,
+        out: &mut Out,
+    ) -> Result<Step, Fault> {
+        if message.header.body as usize > self.terms.large_text {
+            return self.parse_pinned(client, message, out);
+        }
+        let Some(body) = message.whole() else { return Ok(Step::Wait) };
+        let parse = read::parse(body).ok_or_else(|| bad("Parse"))?;
+        let place = self.queue.next_place();
+        if parse.name.is_empty() {
+            self.counts.client_parses += 1;
+            self.counts.server_parses += 1;
+            self.drop_unnamed();
+            let id = client.keep_unnamed(texts, parse.rest, place);
+            self.pins += u32::from(id.is_none()); // what is not kept lives on this connection alone
+            self.book.unnamed = Some((id.unwrap_or(0), None));
+            let entry = Expect::Parse { id: id.unwrap_or(0), name: Box::default(), hidden: false };
+            return Ok(self.extended_as_is(client, entry, message, out));
+        }
+        if client.named(parse.name).is_some() {
+            self.counts.client_parses += 1;
+            self.unsynced = true;
+            self.refuse_in_place(Expect::Duplicate { name: parse.name.into() }, &mut out.server, message.input);
+            return Ok(Step::Took(message.end()));
+        }
+        let Some(statement) = texts.charge(parse.name.len()).then(|| texts.share(parse.rest)).flatten() else {
+            return self.parse_pinned(client, message, out);
+        };
+        self.counts.client_parses += 1;
+        self.unsynced = true;
+        let (id, name) = (statement.id, Box::<[u8]>::from(parse.name));
+        let named = Named { what: What::Shared(statement), described: None, made_at: place };
+        client.book().named.insert(name.clone(), named);
+        if let Some(held) = self.book.named.get_mut(&id) {
+            held.used = place;
+            self.expect(Expect::LocalParse { name });
+        } else {
+            let number = self.hold(id, place);
+            make::parse_raw(out.server.own(message.input), name_of(number), parse.rest);
+            self.expect(Expect::Parse { id, name, hidden: false });
+        }
+        Ok(Step::Took(message.end()))
+    }
+
+    /// A Parse whose text is not kept: the statement lives on this connection alone, which stays with the client until Close.
+    fn parse_pinned(&mut self, client: &mut Client, message: Message<'_>, out: &mut Out) -> Result<Step, Fault> {
+        let Some((name, _)) = read::cstr(message.body()) else { return name_wait(message, "Parse") };
+        self.counts.client_parses += 1;
+        let place = self.queue.next_place();
+        if name.is_empty() {
+            self.drop_unnamed();
+            self.pins += 1;
+            self.counts.server_parses += 1;
+            self.book.unnamed = Some((0, None));
+            let entry = Expect::Parse { id: 0, name: Box::default(), hidden: false };
+            return Ok(self.extended_as_is(client, entry, message, out));
+        }
+        self.unsynced = true;
+        if client.named(name).is_some() {
+            self.refuse_in_place(Expect::Duplicate { name: name.into() }, &mut out.server, message.input);
+            return Ok(Self::drop_message(client, message));
+        }
+        let number = self.book.number();
+        self.pins += 1;
+        self.counts.server_parses += 1;
+        let named = Named { what: What::Pinned(number), described: None, made_at: place };
+        client.book().named.insert(name.into(), named);
+        self.expect(Expect::Parse { id: 0, name: name.into(), hidden: false });
+        Ok(rename(client, message, 0..name.len(), number, out))
+    }
+
+    pub(crate) fn bind(&mut self, client: &mut Client, message: Message<'_>, out: &mut Out) -> Result<Step, Fault> {
+        let body = message.body();
+        let Some(bind) = read::bind(body) else { return name_wait(message, "Bind") };
+        let ready = if bind.statement.is_empty() {
+            self.ready_unnamed(client, message.input, out)
+        } else {
+            match known(client, bind.statement) {
+                Known::Unknown => Ready::Yes(0),
+                Known::Pinned(number) => Ready::Yes(number),
+                Known::Shared { id, described } => {
+                    self.ready(client, bind.statement, id, described, message.input, out)
+                }
+            }
+        };
+        match ready {
+            Ready::Later => Ok(Step::Wait),
+            Ready::No => Ok(Self::drop_message(client, message)),
+            Ready::Yes(number) => {
+                self.counts.binds += 1;
+                if number == 0 {
+                    return Ok(self.extended_as_is(client, Expect::Bind, message, out));
+                }
+                self.unsynced = true;
+                self.expect(Expect::Bind);
+                let start = bind.portal.len() + 1;
+                Ok(rename(client, message, start..start + bind.statement.len(), number, out))
+            }
+        }
+    }
+
+    pub(crate) fn describe(&mut self, client: &mut Client, message: Message<'_>, out: &mut Out) -> Result<Step, Fault> {
+        if message.body().first() == Some(&b'P') {
+            return Ok(self.extended_as_is(client, Expect::DescribePortal, message, out));
+        }
+        let Some(body) = message.whole() else { return name_wait(message, "Describe") };
+        let (_, name) = read::named(body).ok_or_else(|| bad("Describe"))?;
+        let boxed: Box<[u8]> = name.into();
+        let (id, ready) = if name.is_empty() {
+            let ready = self.ready_unnamed(client, message.input, out);
+            (self.book.unnamed.map_or(0, |(id, _)| id), ready)
+        } else {
+            match known(client, name) {
+                Known::Unknown => (0, Ready::Yes(0)),
+                Known::Pinned(number) => (0, Ready::Yes(number)),
+                Known::Shared { id, described } => (id, self.ready(client, name, id, described, message.input, out)),
+            }
+        };
+        let entry = Expect::DescribeStatement { id, name: boxed, hidden: false, hash: 0 };
+        match ready {
+            Ready::Later => Ok(Step::Wait),
+            Ready::No => Ok(Step::Took(message.end())),
+            Ready::Yes(0) => Ok(self.extended_as_is(client, entry, message, out)),
+            Ready::Yes(number) => {
+                self.unsynced = true;
+                self.expect(entry);
+                make::describe(out.server.own(message.input), b'S', name_of(number));
+                Ok(Step::Took(message.end()))
+            }
+        }
+    }
+
+    pub(crate) fn close(
+        &mut self,
+        client: &mut Client,
+        texts: &mut Texts,
+        message: Message<'_>,
+        out: &mut Out,
+    ) -> Result<Step, Fault> {
+        let Some(body) = message.whole() else { return name_wait(message, "Close") };
+        let (kind, name) = read::named(body).ok_or_else(|| bad("Close"))?;
+        if kind == b'S' && name.is_empty() {
+            self.drop_unnamed();
+            client.forget_unnamed(texts);
+        }
+        let named = if kind == b'S' { client.book().named.remove(name) } else { None };
+        let Some(named) = named else {
+            return Ok(self.extended_as_is(client, Expect::Close { unpins: false }, message, out));
+        };
+        texts.refund(name.len());
+        self.unsynced = true;
+        match named.what {
+            What::Pinned(number) => {
+                make::close(out.server.own(message.input), b'S', name_of(number));
+                self.expect(Expect::Close { unpins: true });
+            }
+            What::Shared(_) => self.expect(Expect::LocalClose { closed: Box::new((name.into(), named)) }),
+        }
+        Ok(Step::Took(message.end()))
+    }
+
+    /// Makes the client's statement `id` usable here.
+    fn ready(
+        &mut self,
+        client: &Client,
+        name: &[u8],
+        id: u64,
+        described: Option<u64>,
+        input: &[u8],
+        out: &mut Out,
+    ) -> Ready {
+        let place = self.queue.next_place();
+        let held = self.book.named.get_mut(&id).map(|held| {
+            held.used = place;
+            (held.number, held.described)
+        });
+        let comparable = match (held, described) {
+            (Some((number, _)), None) => return Ready::Yes(number),
+            (Some((number, on_server)), told) if on_server == told => return Ready::Yes(number),
+            (Some((_, Some(_))), Some(_)) => {
+                self.refuse_in_place(Expect::Poison, &mut out.server, input);
+                self.unsynced = true;
+                return Ready::No;
+            }
+            (Some((number, None)), Some(_)) => Some(number),
+            (None, told) => {
+                let Some(Named { what: What::Shared(statement), .. }) = client.named(name) else {
+                    return Ready::Yes(0);
+                };
+                let number = self.hold(id, place);
+                make::parse_raw(out.server.own(input), name_of(number), &statement.rest);
+                self.expect(Expect::Parse { id, name: Box::default(), hidden: true });
+                self.unsynced = true;
+                if told.is_none() {
+                    return Ready::Yes(number);
+                }
+                Some(number)
+            }
+        };
+        let Some(number) = comparable else { return Ready::Yes(0) };
+        self.compare(id, &name_of(number), name.into(), out.server.own(input))
+    }
+
+    /// Makes the client's unnamed statement the server's; number 0 stands for it.
+    fn ready_unnamed(&mut self, client: &Client, input: &[u8], out: &mut Out) -> Ready {
+        let Some(unnamed) = client.book.as_ref().and_then(|book| book.unnamed.as_ref()) else {
+            return Ready::Yes(0); // pinned, or none: then the server says so
+        };
+        if let Some((id, on_server)) = self.book.unnamed
+            && id == unnamed.id
+        {
+            if unnamed.described.is_none() || on_server.is_none() || on_server == unnamed.described {
+                return Ready::Yes(0);
+            }
+            self.unsynced = true;
+            self.refuse_in_place(Expect::Poison, &mut out.server, input);
+            return Ready::No;
+        }
+        self.unsynced = true;
+        self.counts.server_parses += 1;
+        self.drop_unnamed();
+        self.book.unnamed = Some((unnamed.id, None));
+        make::parse_raw(out.server.own(input), "", &unnamed.rest);
+        self.expect(Expect::Parse { id: unnamed.id, name: Box::default(), hidden: true });
+        if unnamed.described.is_none() {
+            return Ready::Yes(0);
+        }
+        self.compare(unnamed.id, "", Box::default(), out.server.own(input))
+    }
+
+    /// Asks the server to describe a statement whose description the client was told before; the gate closes until it has.
+    fn compare(&mut self, id: u64, server_name: &str, name: Box<[u8]>, out: &mut Vec<u8>) -> Ready {
+        make::describe(out, b'S', server_name);
+        make::flush(out);
+        self.unsynced = true;
+        self.expect(Expect::DescribeStatement { id, name, hidden: true, hash: 0 });
+        self.gate = Gate::Describe;
+        Ready::Later
+    }
+
+    /// Lets the server itself fail at this place of the stream, so that its transaction and its skipping up to Sync are real;
+    /// the words of the error are replaced when it comes.
+    fn refuse_in_place(&mut self, entry: Expect, server: &mut Gather, input: &[u8]) {
+        let reason = if matches!(entry, Expect::Poison) { RESULT_CHANGED } else { "prepared statement name is taken" };
+        make::parse(server.own(input), "", format!("poolwarden: {reason}"), &[]);
+        self.drop_unnamed();
+        self.expect(entry);
+    }
+
+    /// Notes that statement `id` is on its way to the server; returns its number.
+    fn hold(&mut self, id: u64, place: u64) -> u32 {
+        self.counts.server_parses += 1;
+        let number = self.book.number();
+        self.book.named.insert(id, OnServer { number, used: place, described: None, proved: false });
+        number
+    }
+}
+
+/// A message whose names have not come yet: wait for them, within reason.
+fn name_wait(message: Message<'_>, what: &str) -> Result<Step, Fault> {
+    if message.whole().is_some() || message.body().len() > MAX_NAME { Err(bad(what)) } else { Ok(Step::Wait) }
+}
+
+/// Forwards a message with the name at `name` in its body replaced by that of statement `number`.
+fn rename(client: &mut Client, message: Message<'_>, name: std::ops::Range<usize>, number: u32, out: &mut Out) -> Step {
+    let new = name_of(number);
+    let body = message.body();
+    let length = message.header.body as usize - name.len() + new.len() + 4;
+    let own = out.server.own(message.input);
+    own.push(message.header.tag);
+    own.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    own.extend_from_slice(&body[..name.start]);
+    own.extend_from_slice(new.as_bytes());
+    let (from, end) = (message.at + HEADER + name.end, message.end());
+    out.server.forward(message.input, from..end);
+    let missing = message.at + message.header.total() - end;
+    if missing > 0 {
+        client.body = Body::Forward(missing);
+    }
+    Step::Took(end)
+}
