@@ -35,6 +35,8 @@ pub(crate) const PACKAGES: [Package; 11] = [
     Package { name: "poolwarden", floor: 5, pure: false, imports: Imports::Any },
 ];
 
+/// Where the table is printed, and where each dependency has its sentence.
+pub(crate) const ARCHITECTURE: &str = "ARCHITECTURE.md";
 /// Tests against real servers: imports anything, and only tests import it.
 const TESTBED: &str = "testbed";
 
@@ -98,6 +100,23 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Every crate from outside has its row in ARCHITECTURE.md, with the reason it is worth having.
+pub(crate) fn check_reasons(tree: &Tree) -> Vec<Finding> {
+    let reasons = tree.file(ARCHITECTURE).map_or("", |file| file.text.as_str());
+    let mut findings = Vec::new();
+    for file in tree.ending("Cargo.toml") {
+        let Ok(manifest) = file.text.parse::<Table>() else { continue };
+        let keys = [&SHIPPED[..], &TESTS[..]].concat();
+        for name in dependencies(&manifest, &keys).iter().filter(|name| folder_of(name).is_none()) {
+            if !reasons.lines().any(|line| line.starts_with(&format!("| `{name}` |"))) {
+                let message = format!("{name} has no sentence under \"Dependencies\" in {ARCHITECTURE}");
+                findings.push(Finding::new(&file.path, 0, message));
+            }
+        }
+    }
+    findings
+}
+
 fn check_manifest(package: &Package, path: &str, manifest: &Table, findings: &mut Vec<Finding>) {
     let expected =
         if package.name == "poolwarden" { "poolwarden".to_owned() } else { format!("poolwarden-{}", package.name) };
@@ -109,7 +128,7 @@ fn check_manifest(package: &Package, path: &str, manifest: &Table, findings: &mu
             format!("package in folder \"{}\" is named \"{named}\", not \"{expected}\"", package.name),
         ));
     }
-    for dependency in dependencies(manifest) {
+    for dependency in dependencies(manifest, &SHIPPED) {
         match folder_of(&dependency) {
             Some(imported) if !allows(package, imported) => findings.push(Finding::new(
                 path,
@@ -134,11 +153,15 @@ fn allows(package: &Package, imported: &str) -> bool {
     }
 }
 
-/// Names of all dependencies that end in the shipped code, renamed ones by their true name.
-fn dependencies(manifest: &Table) -> Vec<String> {
+/// What ends in the shipped code, and what only tests see.
+const SHIPPED: [&str; 2] = ["dependencies", "build-dependencies"];
+const TESTS: [&str; 1] = ["dev-dependencies"];
+
+/// Names of the dependencies under these keys, renamed ones by their true name.
+fn dependencies(manifest: &Table, keys: &[&str]) -> Vec<String> {
     let mut names = Vec::new();
     let mut collect = |table: &Table| {
-        for key in ["dependencies", "build-dependencies"] {
+        for key in keys {
             let Some(listed) = table.get(key).and_then(Value::as_table) else { continue };
             for (name, value) in listed {
                 let renamed = value.get("package").and_then(Value::as_str);
@@ -232,6 +255,18 @@ mod tests {
         let plant = Plant::new();
         plant.write("crates/misc/Cargo.toml", "[package]\nname = \"poolwarden-misc\"\n");
         assert_eq!(messages(&plant), ["package \"misc\" is not in the table of arrows"]);
+    }
+
+    #[test]
+    fn a_dependency_without_its_sentence_fires() {
+        let plant = Plant::new();
+        plant.write(
+            "crates/pool/Cargo.toml",
+            &format!("{POOL}[dependencies]\nslab = \"1\"\n[dev-dependencies]\ninsta = \"1\"\n"),
+        );
+        assert_eq!(check_reasons(&plant.tree()).len(), 2);
+        plant.write("ARCHITECTURE.md", "| `slab` | pool | ids |\n| `insta` | tests | snapshots |\n");
+        assert!(check_reasons(&plant.tree()).is_empty());
     }
 
     #[test]

@@ -8,11 +8,9 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::arrow;
+use super::arrow::{self, ARCHITECTURE};
 use super::finding::{Finding, Tree};
 
-/// The document that must print the arrows.
-const ARCHITECTURE: &str = "ARCHITECTURE.md";
 const ARROWS: &str = "<!-- generated:arrows -->";
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {

@@ -37,6 +37,7 @@ pub(crate) fn run(root: &Path, write: bool) -> Result<()> {
 
 fn findings(tree: &Tree) -> Result<Vec<Finding>> {
     let mut findings = arrow::check(tree);
+    findings.extend(arrow::check_reasons(tree));
     findings.extend(purity::check(tree));
     findings.extend(size::check(tree)?);
     findings.extend(words::check(tree));
