@@ -162,7 +162,7 @@ fn dependencies(manifest: &Table, keys: &[&str]) -> Vec<String> {
     let mut names = Vec::new();
     let mut collect = |table: &Table| {
         for key in keys {
-            let Some(listed) = table.get(key).and_then(Value::as_table) else { continue };
+            let Some(listed) = table.get(*key).and_then(Value::as_table) else { continue };
             for (name, value) in listed {
                 let renamed = value.get("package").and_then(Value::as_str);
                 names.push(renamed.unwrap_or(name).to_owned());
