@@ -85,6 +85,8 @@ pub struct ErrorFields<'a> {
     pub detail: Cow<'a, str>,
     /// HINT.
     pub hint: Cow<'a, str>,
+    /// The function that raised it: the one field besides the SQLSTATE that is never translated.
+    pub routine: Cow<'a, str>,
 }
 
 /// Reads an ErrorResponse or NoticeResponse as far as it is well-formed.
@@ -108,6 +110,7 @@ pub fn report(body: &[u8]) -> ErrorFields<'_> {
             b'M' => fields.message = value,
             b'D' => fields.detail = value,
             b'H' => fields.hint = value,
+            b'R' => fields.routine = value,
             _ => {} // a byte, not an enum of ours: fields nobody asks for
         }
         left = tail;

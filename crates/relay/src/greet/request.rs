@@ -1,0 +1,135 @@
+//! What a start-up packet asks for, and the session that comes of it.
+
+use std::collections::BTreeMap;
+
+use poolwarden_pgwire::scram::Keys;
+
+use super::{GreetError, options};
+
+/// Whom a client says it is, for the look-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// The user.
+    pub user: String,
+    /// The database; the user's name where none was given.
+    pub database: String,
+    /// Whether it wants to replicate.
+    pub replication: bool,
+    /// What it calls itself; empty when it does not.
+    pub application_name: String,
+}
+
+/// An authenticated client.
+#[derive(Debug)]
+pub struct Session {
+    /// The user.
+    pub user: String,
+    /// The database; the user's name where none was given.
+    pub database: String,
+    /// The minor version of protocol 3 that is spoken.
+    pub minor: u16,
+    /// Settings asked for, by `options` and as parameters (which win), each name once, sorted by lower-case name.
+    pub settings: Vec<(String, String)>,
+    /// Settings named `poolwarden.*`, meant for us alone: names without that prefix, in lower case, sorted.
+    pub private: Vec<(String, String)>,
+    /// Whether it wants to replicate.
+    pub replication: bool,
+    /// The keys its SCRAM login revealed: good for a server that keeps the same secret.
+    pub keys: Option<Keys>,
+    /// What it sent before it was answered: the first bytes of its traffic.
+    pub leftover: Vec<u8>,
+}
+
+pub(super) struct Request {
+    pub(super) user: String,
+    /// `_pq_.` options, none of which is known.
+    pub(super) unknown: Vec<String>,
+    database: String,
+    replication: bool,
+    /// By lower-case name: as it was spelt, and the value.
+    settings: BTreeMap<String, (String, String)>,
+    private: BTreeMap<String, String>,
+}
+
+impl Request {
+    /// Sorts the parameters; of a name given twice the last counts, as in PostgreSQL.
+    pub(super) fn read(params: Vec<(String, String)>) -> Result<Self, GreetError> {
+        let mut request = Self {
+            user: String::new(),
+            unknown: Vec::new(),
+            database: String::new(),
+            replication: false,
+            settings: BTreeMap::new(),
+            private: BTreeMap::new(),
+        };
+        let mut options = Vec::new();
+        let mut parameters = Vec::new();
+        for (name, value) in params {
+            match name.as_str() {
+                "user" => request.user = value,
+                "database" => request.database = value,
+                "options" => options = options::read(&value)?,
+                "replication" => request.replication = replication(&value)?,
+                other if other.starts_with("_pq_.") => request.unknown.push(name),
+                _ => parameters.push((name, value)), // any name: a text, not an enum of ours
+            }
+        }
+        for (name, value) in options.into_iter().chain(parameters) {
+            request.set(name, value);
+        }
+        if request.user.is_empty() {
+            let message = "no PostgreSQL user name specified in startup packet";
+            return Err(GreetError::client("28000", message, message.to_owned()));
+        }
+        if request.database.is_empty() {
+            request.database.clone_from(&request.user);
+        }
+        Ok(request)
+    }
+
+    fn set(&mut self, name: String, value: String) {
+        let folded = name.to_ascii_lowercase();
+        if let Some(own) = folded.strip_prefix("poolwarden.") {
+            self.private.insert(own.to_owned(), value);
+        } else {
+            self.settings.insert(folded, (name, value));
+        }
+    }
+
+    pub(super) fn who(&self) -> Who {
+        let application_name = self.settings.get("application_name").map(|(_, value)| value.clone());
+        Who {
+            user: self.user.clone(),
+            database: self.database.clone(),
+            replication: self.replication,
+            application_name: application_name.unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn into_session(self, minor: u16, keys: Option<Keys>) -> Session {
+        Session {
+            user: self.user,
+            database: self.database,
+            minor,
+            settings: self.settings.into_values().collect(),
+            private: self.private.into_iter().collect(),
+            replication: self.replication,
+            keys,
+            leftover: Vec::new(),
+        }
+    }
+}
+
+/// PostgreSQL's booleans with all their prefixes, and `database` (logical replication).
+fn replication(value: &str) -> Result<bool, GreetError> {
+    let folded = value.to_ascii_lowercase();
+    let begins = |whole: &str| !folded.is_empty() && whole.starts_with(&folded);
+    if folded == "database" || folded == "1" || folded == "on" || begins("true") || begins("yes") {
+        Ok(true)
+    } else if folded == "0" || folded == "of" || folded == "off" || begins("false") || begins("no") {
+        Ok(false)
+    } else {
+        let message = format!("invalid value for parameter \"replication\": \"{value}\"");
+        Err(GreetError::client("22023", &message, message.clone()))
+    }
+}
