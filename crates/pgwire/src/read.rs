@@ -10,13 +10,15 @@ pub use startup::{
 };
 
 use std::borrow::Cow;
+use std::ffi::CStr;
 
 /// Splits a NUL-terminated text from what follows it.
 #[inline]
 #[must_use]
 pub fn cstr(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|&b| b == 0)?;
-    Some((&bytes[..end], &bytes[end + 1..]))
+    // The standard library's search goes by words, not bytes: SQL texts are long.
+    let value = CStr::from_bytes_until_nul(bytes).ok()?.to_bytes();
+    Some((value, &bytes[value.len() + 1..]))
 }
 
 /// A Parse message.
