@@ -5,15 +5,16 @@ mod pool;
 mod process;
 mod server;
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
 use crate::catalogue;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Severity, has_errors};
 use crate::model::Config;
 use crate::secret::{Secret, SecretRef};
 use crate::show;
-use crate::value::{Kind, Network, Value, read_default};
+use crate::value::{Network, Value, read_default};
 use crate::walk::{Named, Walked, Written, join};
 
 /// Gets a secret from where the file says it is; the error says why not, without the secret.
@@ -69,7 +70,10 @@ pub(crate) fn build<'a>(walked: Walked, end: usize, resolve: &'a mut Resolve<'a>
         limits: b.limits(),
         shown: Vec::new(),
     };
-    b.check(&config);
+    // Remarks about a file that is refused would only hide why.
+    if !has_errors(&b.walked.findings) {
+        b.check(&config);
+    }
     config.shown = show::shown(&b.walked, &b.secrets);
     (config, b.walked.findings)
 }
@@ -103,26 +107,32 @@ impl Build<'_> {
         self.written(scope, key).map(|written| written.value.clone()).or_else(default)
     }
 
+    /// The value as the one kind the catalogue gives this key; `auto` and `off` are none.
+    fn typed<T>(&self, scope: &Scope, key: &str, pick: fn(Value) -> Option<T>) -> Option<T> {
+        let value = self.value(scope, key).filter(|value| !matches!(value, Value::Auto | Value::Off))?;
+        let picked = pick(value);
+        debug_assert!(picked.is_some(), "{}.{key} is asked for as another kind than the catalogue's", scope.pattern);
+        picked
+    }
+
     fn text(&self, scope: &Scope, key: &str) -> Option<String> {
-        match self.value(scope, key)? {
-            Value::Text(text) => Some(text),
-            other => unreachable_kind(key, &other),
-        }
+        self.typed(scope, key, |value| if let Value::Text(text) = value { Some(text) } else { None })
     }
 
     fn number(&self, scope: &Scope, key: &str) -> Option<u32> {
-        match self.value(scope, key)? {
-            Value::Integer(number) => u32::try_from(number).ok(),
-            Value::Auto => None,
-            other => unreachable_kind(key, &other),
-        }
+        self.typed(
+            scope,
+            key,
+            |value| if let Value::Integer(number) = value { u32::try_from(number).ok() } else { None },
+        )
     }
 
     fn duration(&self, scope: &Scope, key: &str) -> Option<Duration> {
-        match self.value(scope, key)? {
-            Value::Duration(duration) => Some(duration),
-            other => unreachable_kind(key, &other),
-        }
+        self.typed(scope, key, |value| if let Value::Duration(duration) = value { Some(duration) } else { None })
+    }
+
+    fn size(&self, scope: &Scope, key: &str) -> Option<u64> {
+        self.typed(scope, key, |value| if let Value::Size(bytes) = value { Some(bytes) } else { None })
     }
 
     fn truth(&self, scope: &Scope, key: &str) -> bool {
@@ -130,19 +140,22 @@ impl Build<'_> {
     }
 
     fn list(&self, scope: &Scope, key: &str) -> Vec<String> {
-        match self.value(scope, key) {
-            Some(Value::List(list)) => list,
-            None => Vec::new(),
-            Some(other) => unreachable_kind(key, &other).unwrap_or_default(),
-        }
+        let list = self.typed(scope, key, |value| if let Value::List(list) = value { Some(list) } else { None });
+        list.unwrap_or_default()
     }
 
     fn networks(&self, scope: &Scope, key: &str) -> Vec<Network> {
-        match self.value(scope, key) {
-            Some(Value::Networks(list)) => list,
-            None => Vec::new(),
-            Some(other) => unreachable_kind(key, &other).unwrap_or_default(),
-        }
+        let list = self.typed(scope, key, |value| if let Value::Networks(list) = value { Some(list) } else { None });
+        list.unwrap_or_default()
+    }
+
+    fn address(&self, scope: &Scope, key: &str) -> Option<SocketAddr> {
+        self.typed(scope, key, |value| if let Value::Address(address) = value { Some(address) } else { None })
+    }
+
+    fn addresses(&self, scope: &Scope, key: &str) -> Vec<SocketAddr> {
+        let list = self.typed(scope, key, |value| if let Value::Addresses(list) = value { Some(list) } else { None });
+        list.unwrap_or_default()
     }
 
     /// A secret from `scram_file` or `password_env`; both at once contradict each other.
@@ -175,15 +188,4 @@ impl Build<'_> {
         self.finding(Severity::Error, "secret", span, (message, fix));
         None
     }
-}
-
-/// A setting asked for as another kind than the catalogue says: a slip in this crate, held by the test that builds every key.
-fn unreachable_kind<T>(key: &str, value: &Value) -> Option<T> {
-    debug_assert!(false, "{key} is asked for as another kind than {value:?}");
-    None
-}
-
-/// Whether a kind is one whose value must not be shown.
-pub(crate) const fn hides(kind: Kind) -> bool {
-    kind.is_secret()
 }

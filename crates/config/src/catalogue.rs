@@ -167,9 +167,9 @@ pub const CATALOGUE: &[Setting] = &[
     live(
         "servers.NAME.tls",
         Kind::Choice(&["disable", "prefer"]),
-        "prefer",
+        "disable",
         "TLS towards PostgreSQL; until it comes both words mean disable",
-        "\"disable\"",
+        "\"prefer\"",
     ),
     live(
         "servers.NAME.max_connections",

@@ -25,7 +25,8 @@ impl Config {
             let syntax = faults.iter().map(|fault| {
                 let span = fault.span().unwrap_or(text.len()..text.len());
                 let message = fault.message().replace('\n', ", ");
-                Finding::new(Severity::Error, "syntax", span, message, String::new())
+                let fix = syntax_fix(&message).to_owned();
+                Finding::new(Severity::Error, "syntax", span, message, fix)
             });
             return (None, settle(syntax.collect(), text));
         }
@@ -33,6 +34,19 @@ impl Config {
         let (config, findings) = build(walked, text.trim_end().len(), &mut resolve);
         let findings = settle(findings, text);
         (Some(config).filter(|_| !has_errors(&findings)), findings)
+    }
+}
+
+/// What to write, as far as TOML's own words tell.
+fn syntax_fix(message: &str) -> &'static str {
+    if message.starts_with("duplicate key") {
+        "keep one of them"
+    } else if message.starts_with("string values must be quoted") {
+        "put the value in quotes: key = \"value\""
+    } else if message.starts_with("unclosed") || message.starts_with("missing") {
+        "close it on the same line"
+    } else {
+        "below a [section] each line is key = value, with texts in quotes"
     }
 }
 

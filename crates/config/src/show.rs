@@ -1,6 +1,5 @@
 //! Every setting as it stands, for SHOW CONFIG and for telling two configurations apart.
 
-use crate::build::hides;
 use crate::catalogue::{CATALOGUE, Setting};
 use crate::model::Config;
 use crate::secret::Secret;
@@ -50,7 +49,7 @@ pub(crate) fn shown(walked: &Walked, secrets: &[(String, Secret)]) -> Vec<Shown>
 
 fn value(setting: &Setting, written: Option<&Written>) -> String {
     match written {
-        Some(_) if hides(setting.kind) => "<set>".to_owned(),
+        Some(_) if setting.kind.is_secret() => "<set>".to_owned(),
         Some(written) => written.value.to_string(),
         None => default(setting),
     }

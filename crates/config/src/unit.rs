@@ -91,7 +91,7 @@ pub fn show_duration(duration: Duration) -> String {
     if ns == 0 {
         return "0s".to_owned();
     }
-    let exact = DURATIONS.iter().rev().find(|(_, unit)| ns % u128::from(*unit) == 0);
+    let exact = DURATIONS.iter().rev().find(|(_, unit)| ns.is_multiple_of(u128::from(*unit)));
     exact.map_or_else(|| format!("{ns}ns"), |(name, unit)| format!("{}{name}", ns / u128::from(*unit)))
 }
 

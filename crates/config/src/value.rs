@@ -1,12 +1,14 @@
-//! The kinds of value a setting can have, and the reading of one from the file.
+//! The kinds of value a setting can have, and values that are read and within their bounds.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use toml::de::DeValue;
+mod read;
 
-use crate::unit::{parse_duration, parse_rate, parse_size, show_duration, show_size};
+pub(crate) use read::{read, read_default};
+
+use crate::unit::{show_duration, show_size};
 
 /// What a setting accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,197 +168,6 @@ impl fmt::Display for Value {
     }
 }
 
-/// Why a value was refused, and what to write.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
-    pub(crate) code: &'static str,
-    pub(crate) why: String,
-    pub(crate) fix: String,
-}
-
-/// Reads a value of the file as `kind`.
-pub(crate) fn read(kind: Kind, value: &DeValue<'_>) -> Result<Value, Refused> {
-    match kind {
-        Kind::Bool => value.as_bool().map(Value::Bool).ok_or_else(|| wrong_type(kind, value)),
-        Kind::Integer(min, max) => whole(value).map_or_else(|| Err(wrong_type(kind, value)), |n| bounded(n, min, max)),
-        Kind::AutoInteger(min, max) => match (value.as_str(), whole(value)) {
-            (Some("auto"), _) => Ok(Value::Auto),
-            (_, Some(n)) => bounded(n, min, max),
-            (_, None) => Err(wrong_type(kind, value)),
-        },
-        Kind::Duration | Kind::Size | Kind::Rate => with_unit(kind, value),
-        Kind::Ratio(max) => ratio(value, max).ok_or_else(|| wrong_type(kind, value)),
-        Kind::Parameter => parameter(value).map(Value::Text).ok_or_else(|| wrong_type(kind, value)),
-        Kind::List | Kind::Addresses | Kind::Networks => {
-            let items = texts(value).ok_or_else(|| wrong_type(kind, value))?;
-            list(kind, items)
-        }
-        Kind::Text | Kind::Choice(_) | Kind::Address | Kind::SecretFile | Kind::SecretEnv => {
-            let text = value.as_str().ok_or_else(|| wrong_type(kind, value))?;
-            from_text(kind, text)
-        }
-    }
-}
-
-/// Reads a default of the catalogue: as the file would write it, without the quotes; lists are separated by commas.
-pub(crate) fn read_default(kind: Kind, text: &str) -> Option<Value> {
-    if text.is_empty() {
-        return None;
-    }
-    match kind {
-        Kind::Bool => text.parse().ok().map(Value::Bool),
-        Kind::Integer(..) => text.parse().ok().map(Value::Integer),
-        Kind::AutoInteger(..) if text == "auto" => Some(Value::Auto),
-        Kind::AutoInteger(..) => text.parse().ok().map(Value::Integer),
-        Kind::Duration => parse_duration(text).ok().map(Value::Duration),
-        Kind::Size => parse_size(text).ok().map(Value::Size),
-        Kind::Rate => parse_rate(text).ok().map(Value::Rate),
-        Kind::Ratio(_) => text.parse().ok().map(Value::Ratio),
-        Kind::List | Kind::Addresses | Kind::Networks => {
-            list(kind, text.split(',').map(|item| item.trim().to_owned()).collect()).ok()
-        }
-        Kind::Text | Kind::Choice(_) | Kind::Address | Kind::SecretFile | Kind::SecretEnv | Kind::Parameter => {
-            from_text(kind, text).ok()
-        }
-    }
-}
-
-fn from_text(kind: Kind, text: &str) -> Result<Value, Refused> {
-    let refused = |why: String, fix: String| Err(Refused { code: "wrong-value", why, fix });
-    if text.contains('\0') {
-        return refused("a NUL character in a text".to_owned(), "remove it".to_owned());
-    }
-    match kind {
-        Kind::Choice(words) if !words.contains(&text) => {
-            let near = crate::nearest::nearest(text, words.iter().copied());
-            let fix =
-                near.map_or_else(|| format!("write one of {}", quoted(words)), |near| format!("write \"{near}\""));
-            refused(format!("`{text}` is not one of {}", quoted(words)), fix)
-        }
-        Kind::Address if text == "off" => Ok(Value::Off),
-        Kind::Address => text.parse().map_or_else(|_| Err(no_address(text)), |address| Ok(Value::Address(address))),
-        Kind::SecretFile | Kind::SecretEnv if text.is_empty() => {
-            refused("an empty name".to_owned(), "name the file or the variable".to_owned())
-        }
-        _ => Ok(Value::Text(text.to_owned())),
-    }
-}
-
-fn list(kind: Kind, items: Vec<String>) -> Result<Value, Refused> {
-    let items: Vec<String> = items.into_iter().filter(|item| !item.is_empty()).collect();
-    if kind == Kind::Addresses {
-        let read: Result<Vec<SocketAddr>, Refused> =
-            items.iter().map(|item| item.parse().map_err(|_| no_address(item))).collect();
-        return read.map(Value::Addresses);
-    }
-    if kind == Kind::Networks {
-        let no_network = |item: &String| Refused {
-            code: "wrong-value",
-            why: format!("`{item}` is not a network"),
-            fix: "write it as \"10.0.0.0/8\"".to_owned(),
-        };
-        let read: Result<Vec<Network>, Refused> =
-            items.iter().map(|item| Network::parse(item).ok_or_else(|| no_network(item))).collect();
-        return read.map(Value::Networks);
-    }
-    Ok(Value::List(items))
-}
-
-fn no_address(text: &str) -> Refused {
-    let fix = match (text.parse::<u16>(), text.parse::<IpAddr>(), text.rsplit_once(':')) {
-        (Ok(port), _, _) => format!("write \"127.0.0.1:{port}\""),
-        (_, Ok(IpAddr::V4(ip)), _) => format!("write \"{ip}:PORT\""),
-        (_, Ok(IpAddr::V6(ip)), _) => format!("write \"[{ip}]:PORT\""),
-        (_, _, Some(("localhost", port))) => format!("write \"127.0.0.1:{port}\""),
-        (_, _, Some(("*" | "", port))) => format!("write \"0.0.0.0:{port}\" or \"[::]:{port}\""),
-        (Err(_), Err(_), _) => "write it as \"ip:port\", \"127.0.0.1:6432\"".to_owned(),
-    };
-    Refused { code: "wrong-value", why: format!("`{text}` is not an ip address and a port"), fix }
-}
-
-fn with_unit(kind: Kind, value: &DeValue<'_>) -> Result<Value, Refused> {
-    let (units, example) = match kind {
-        Kind::Size => ("MiB", "64MiB"),
-        Kind::Rate => ("/s", "400/s"),
-        _ => ("s", "250ms"),
-    };
-    let missing = |number: &str| Refused {
-        code: "missing-unit",
-        why: format!("a bare number where a unit is needed: `{number}`"),
-        fix: format!("write \"{number}{units}\", or with another unit (as in \"{example}\")"),
-    };
-    if let Some(number) = value.as_integer() {
-        return Err(missing(&number.to_string()));
-    }
-    if let Some(number) = value.as_float() {
-        return Err(missing(&number.to_string()));
-    }
-    let text = value.as_str().ok_or_else(|| wrong_type(kind, value))?;
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(missing(text));
-    }
-    let read = match kind {
-        Kind::Size => parse_size(text).map(Value::Size),
-        Kind::Rate => parse_rate(text).map(Value::Rate),
-        _ => parse_duration(text).map(Value::Duration),
-    };
-    read.map_err(|why| Refused { code: "wrong-value", why, fix: format!("write it as in \"{example}\"") })
-}
-
-fn bounded(number: i64, min: i64, max: i64) -> Result<Value, Refused> {
-    if (min..=max).contains(&number) {
-        return Ok(Value::Integer(number));
-    }
-    let bound = if number < min { min } else { max };
-    Err(Refused {
-        code: "out-of-range",
-        why: format!("`{number}` is outside {min} to {max}"),
-        fix: format!("write a number from {min} to {max}; the nearest is {bound}"),
-    })
-}
-
-fn whole(value: &DeValue<'_>) -> Option<i64> {
-    let number = value.as_integer()?;
-    i64::from_str_radix(number.as_str(), number.radix()).ok()
-}
-
-fn ratio(value: &DeValue<'_>, max: u32) -> Option<Value> {
-    let number: f64 = match (value.as_float(), value.as_integer()) {
-        (Some(float), _) => float.as_str().parse().ok()?,
-        (None, Some(integer)) => integer.as_str().parse().ok()?,
-        (None, None) => return None,
-    };
-    (0.0..=f64::from(max)).contains(&number).then_some(Value::Ratio(number))
-}
-
-fn parameter(value: &DeValue<'_>) -> Option<String> {
-    if let Some(text) = value.as_str() {
-        return (!text.contains('\0')).then(|| text.to_owned());
-    }
-    if let Some(truth) = value.as_bool() {
-        return Some(if truth { "on" } else { "off" }.to_owned());
-    }
-    value.as_integer().map(ToString::to_string).or_else(|| value.as_float().map(ToString::to_string))
-}
-
-fn texts(value: &DeValue<'_>) -> Option<Vec<String>> {
-    if let Some(text) = value.as_str() {
-        return Some(vec![text.to_owned()]);
-    }
-    let items = value.as_array()?;
-    items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
-}
-
-fn wrong_type(kind: Kind, value: &DeValue<'_>) -> Refused {
-    let found = value.type_str();
-    let what = kind.describe();
-    Refused { code: "wrong-type", why: format!("found {found}, expected {what}"), fix: format!("write {what}") }
-}
-
 fn joined<T: fmt::Display>(list: &[T]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn quoted(words: &[&str]) -> String {
-    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
 }

@@ -1,13 +1,11 @@
 //! The sections about this process itself: `[poolwarden]`, `[listen]`, `[console]`, `[log]`, `[auth]`, `[limits]`, `[classes]`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Build, Scope};
 use crate::finding::Severity;
 use crate::model::{Auth, AuthMethod, Class, Console, Guard, Limits, Listen, Log, LogFormat, LogLevel, Process};
-use crate::value::Value;
 
 impl Build<'_> {
     pub(super) fn process(&self) -> Process {
@@ -24,12 +22,8 @@ impl Build<'_> {
 
     pub(super) fn listen(&mut self) -> Listen {
         let scope = Scope::top("listen");
-        let addresses = match self.value(&scope, "address") {
-            Some(Value::Addresses(list)) => list,
-            _ => Vec::new(),
-        };
         let listen = Listen {
-            addresses,
+            addresses: self.addresses(&scope, "address"),
             unix_socket_dir: self.text(&scope, "unix_socket_dir").filter(|dir| !dir.is_empty()),
             http: self.address(&scope, "http"),
             metrics: self.address(&scope, "metrics"),
@@ -38,13 +32,6 @@ impl Build<'_> {
         };
         self.check_listen(&scope, &listen);
         listen
-    }
-
-    fn address(&self, scope: &Scope, key: &str) -> Option<SocketAddr> {
-        match self.value(scope, key)? {
-            Value::Address(address) => Some(address),
-            _ => None,
-        }
     }
 
     fn check_listen(&mut self, scope: &Scope, listen: &Listen) {
@@ -112,10 +99,7 @@ impl Build<'_> {
             max_clients: self.number(&scope, "max_clients").unwrap_or(1),
             max_logins: self.number(&scope, "max_logins").unwrap_or(1),
             login_timeout,
-            memory_bytes: match self.value(&scope, "memory") {
-                Some(Value::Size(bytes)) => bytes,
-                _ => 0,
-            },
+            memory_bytes: self.size(&scope, "memory").unwrap_or_default(),
             max_any_pools: self.number(&scope, "max_any_pools").unwrap_or(1),
         }
     }

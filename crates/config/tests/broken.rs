@@ -1,0 +1,111 @@
+//! Broken files of every kind, and exactly what their author gets to read.
+
+use poolwarden_config::{Config, SecretRef, has_errors, render};
+
+/// Files that exist, variables that are set; everything else is not there.
+fn resolve(wanted: SecretRef) -> Result<String, String> {
+    match wanted {
+        SecretRef::File(path) if path == "empty" => Ok("\n".to_owned()),
+        SecretRef::File(path) if path == "two-lines" => Ok("hunter2\nhunter3\n".to_owned()),
+        SecretRef::File(path) => Err(format!("{path}: no such file")),
+        SecretRef::Env(_) => Ok("hunter2".to_owned()),
+    }
+}
+
+const SERVER: &str = "[servers.main]\nhost = \"db\"\n";
+
+/// Name of the case, what stands in the file, whether a server is put in front.
+const REFUSED: &[(&str, bool, &str)] = &[
+    ("syntax", false, "[servers.main\nhost = \"db\"\n"),
+    ("several_syntax_errors", false, "[servers.main]\nhost = db.internal\nport = \nsize == 4\n"),
+    ("duplicate_key", true, "port = 1\nport = 2\n"),
+    ("empty_file", false, ""),
+    ("unknown_section", true, "[limit]\nmax_clients = 5\n"),
+    ("unknown_key_near", true, "[pools.app]\nmax_wiat = \"2s\"\n"),
+    ("unknown_key_elsewhere", true, "[pools.app]\nmax_clients = 5\n"),
+    ("unknown_key_far", true, "[log]\nfrobnicate = 1\n"),
+    ("pgbouncers_words", true, "[pools.app]\ndefault_pool_size = 5\npool_mode = \"session\"\n"),
+    ("bare_duration", true, "[pools.app]\nmax_wait = 2\nlifetime = \"3600\"\n"),
+    ("bare_size", true, "[limits]\nmemory = 1073741824\n"),
+    ("bare_rate", true, "[[topology.app]]\nname = \"web\"\npeak_rate = 400\n"),
+    ("wrong_unit", true, "[pools.app]\nmax_wait = \"2 parsecs\"\n"),
+    ("wrong_type", true, "[pools.app]\nsize = \"20\"\ndisabled = \"yes\"\ntrack = [1, 2]\n"),
+    ("a_value_where_a_table_belongs", true, "[pools]\napp = 5\n"),
+    ("a_table_where_a_list_belongs", true, "[topology.app]\nname = \"web\"\n"),
+    ("out_of_range", true, "[pools.app]\nsize = 0\nreserve = -1\n[listen]\nbacklog = 99999999999999999999\n"),
+    ("unknown_word", true, "[pools.app]\nmode = \"transactions\"\n"),
+    ("min_above_size", true, "[pools.app]\nsize = 5\nmin_size = 6\n"),
+    ("no_host", false, "[servers.main]\nport = 5432\n"),
+    ("host_with_port", false, "[servers.main]\nhost = \"db.internal:5433\"\n"),
+    ("no_such_server", true, "[pools.app]\nserver = \"mian\"\n"),
+    ("which_server", true, "[servers.other]\nhost = \"db2\"\n[pools.app]\nsize = 5\n"),
+    ("no_such_class", true, "[users.app]\nclass = \"critcal\"\n[pools.app]\nclass = \"gold\"\n"),
+    ("reserved_pool_names", true, "[pools.pgbouncer]\n[pools.poolwarden]\n"),
+    ("broken_address", true, "[listen]\naddress = [\"localhost:6432\"]\nhttp = \"9432\"\n"),
+    ("listened_on_twice", true, "[listen]\naddress = [\"127.0.0.1:9432\"]\nhttp = \"127.0.0.1:9432\"\n"),
+    ("nowhere_to_listen", true, "[listen]\naddress = []\n"),
+    ("http_in_the_open", true, "[listen]\nhttp = \"0.0.0.0:9432\"\n"),
+    ("broken_network", true, "[listen]\nproxy_protocol = [\"10.0.0.0/33\"]\n"),
+    (
+        "literal_passwords",
+        true,
+        "[users.app]\npassword = \"hunter2\"\n[pools.app]\nuser = \"u\"\npassword = \"hunter2\"\n",
+    ),
+    ("secret_not_there", true, "[users.app]\nscram_file = \"secrets/app\"\n"),
+    ("secret_empty", true, "[users.app]\nscram_file = \"empty\"\n"),
+    ("secret_of_two_lines", true, "[users.app]\nscram_file = \"two-lines\"\n"),
+    ("two_secrets", true, "[users.app]\nscram_file = \"a\"\npassword_env = \"B\"\n"),
+    (
+        "tls_that_is_not_there_yet",
+        false,
+        "[servers.main]\nhost = \"db\"\ntls = \"verify-full\"\n[listen.tls]\ncert = \"c\"\n",
+    ),
+    ("auth_that_is_not_there_yet", true, "[auth]\nmethod = \"cert\"\nquery = \"select 1\"\nuser = \"u\"\n"),
+    ("watch_without_user", true, "[servers.main.watch]\ndatabase = \"postgres\"\n"),
+    ("connects_upside_down", true, "connects_start = 20\n"),
+    ("time_limit_of_nothing", true, "connect_timeout = \"0s\"\n[limits]\nlogin_timeout = \"0s\"\n"),
+    (
+        "many_faults_at_once",
+        true,
+        "port = 0\n[pools.app]\nsiez = 5\nmax_wait = 1\n[usres.app]\n[log]\nlevel = \"loud\"\n",
+    ),
+    ("not_ascii", true, "# größer\n[pools.\"größe\"]\nmode = \"ständig\"\n"),
+];
+
+const ALLOWED: &[(&str, &str)] = &[
+    ("tls_prefer", "tls = \"prefer\"\n[auth]\nmethod = \"trust\"\n"),
+    ("trust_in_the_open", "[auth]\nmethod = \"trust\"\n[listen]\naddress = [\"0.0.0.0:6432\"]\n"),
+    ("nobody_can_log_in", ""),
+    ("database_limit_below_size", "[auth]\nmethod = \"trust\"\n[pools.app]\nsize = 20\nmax_connections = 5\n"),
+    (
+        "only_read_so_far",
+        "[auth]\nmethod = \"trust\"\n[classes.critical]\nweight = 8\nreserve = 2\n[review]\nevery = \"2h\"\n",
+    ),
+];
+
+#[test]
+fn every_broken_file_says_where_and_what_to_write() {
+    for (name, with_server, text) in REFUSED {
+        let text = if *with_server { format!("{SERVER}{text}") } else { (*text).to_owned() };
+        let (config, findings) = Config::parse(&text, resolve);
+        assert!(config.is_none() && has_errors(&findings), "{name} is not refused");
+        let rendered = render("poolwarden.toml", &text, &findings);
+        assert!(!rendered.contains("hunter3"), "{name} tells a secret");
+        for finding in &findings {
+            assert!(finding.line >= 1 && finding.column >= 1 && finding.span.end <= text.len(), "{name}");
+            assert!(!finding.fix.is_empty(), "{name}: no fix in {}", finding.message);
+        }
+        insta::assert_snapshot!(*name, rendered);
+    }
+}
+
+#[test]
+fn what_is_allowed_and_probably_not_meant_is_said() {
+    for (name, text) in ALLOWED {
+        let text = format!("{SERVER}{text}");
+        let (config, findings) = Config::parse(&text, resolve);
+        assert!(config.is_some(), "{name} is refused: {findings:?}");
+        assert!(!findings.is_empty(), "{name}: nothing is said");
+        insta::assert_snapshot!(*name, render("poolwarden.toml", &text, &findings));
+    }
+}

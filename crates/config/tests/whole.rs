@@ -1,0 +1,152 @@
+//! Whole files that are well: the contract's example, the examples folder, every setting of the catalogue, and what changed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use poolwarden_config::{CATALOGUE, Config, Host, SecretRef, Setting, Severity, diff, render};
+use poolwarden_pool::Mode;
+
+fn secret(wanted: SecretRef) -> Result<String, String> {
+    Ok(format!("secret of {wanted:?}"))
+}
+
+fn parse(text: &str) -> Config {
+    let (config, findings) = Config::parse(text, secret);
+    config.unwrap_or_else(|| panic!("{}", render("test.toml", text, &findings)))
+}
+
+#[test]
+fn the_contracts_example_is_understood() {
+    let config = parse(include_str!("product.toml"));
+    assert_eq!(config.servers[0].host, Host::Name("db.internal".to_owned()));
+    let settings = config.host_settings(0);
+    assert_eq!((settings.max_connections, settings.any), (Some(80), None));
+    let app = &settings.databases["app"];
+    assert_eq!((app.size, app.min_size, app.mode, app.max_wait), (20, 2, Mode::Transaction, Duration::from_secs(2)));
+    assert_eq!(settings.users["app"].max_connections, Some(40));
+    assert!(config.route("other", "app").is_none(), "no pool serves it");
+    assert!(config.route("app", "app").is_some_and(|route| route.secret.is_some()));
+}
+
+#[test]
+fn the_examples_are_clean() {
+    for text in [include_str!("../../../examples/poolwarden.toml"), include_str!("../../../examples/smallest.toml")] {
+        let (config, findings) = Config::parse(text, secret);
+        assert!(config.is_some() && findings.is_empty(), "{}", render("example", text, &findings));
+    }
+}
+
+#[test]
+fn a_server_alone_is_enough_and_has_the_cores_defaults() {
+    let config = parse("[servers.main]\nhost = \"/run/postgresql\"\n");
+    assert_eq!(config.servers[0].host, Host::Socket("/run/postgresql".to_owned()));
+    let expected = poolwarden_pool::HostSettings {
+        any: Some(poolwarden_pool::DatabaseSettings::default()),
+        ..poolwarden_pool::HostSettings::default()
+    };
+    assert_eq!(config.host_settings(0), expected);
+}
+
+#[test]
+fn a_route_resolves_names_star_forced_users_and_the_console() {
+    let config = parse(
+        "[servers.a]\nhost = \"a\"\n[servers.b]\nhost = \"b\"\n[users.joe]\npassword_env = \"JOE\"\n\
+         [pools.shop]\nserver = \"b\"\ndatabase = \"shop_v2\"\nuser = \"svc\"\npassword_env = \"SVC\"\n\
+         [pools.\"*\"]\nserver = \"a\"\nmode = \"session\"\n",
+    );
+    let route = config.route("shop", "joe").expect("a pool of its own");
+    assert_eq!((route.server, route.database, route.user), (1, "shop_v2", "svc"));
+    assert_eq!(route.secret.map(poolwarden_config::Secret::reveal), Some("secret of Env(\"SVC\")"));
+    let route = config.route("blog", "joe").expect("the star's");
+    assert_eq!((route.server, route.database, route.user), (0, "blog", "joe"));
+    assert_eq!(route.secret.map(poolwarden_config::Secret::reveal), Some("secret of Env(\"JOE\")"));
+    assert!(config.route("pgbouncer", "joe").is_none() && config.route("poolwarden", "joe").is_none());
+    let (a, b) = (config.host_settings(0), config.host_settings(1));
+    assert!(a.any.is_some_and(|any| any.reset) && a.databases.is_empty());
+    assert!(b.any.is_none() && b.databases.len() == 1);
+}
+
+/// A file that sets this key to its example, and whatever else that key needs.
+fn example_of(setting: &Setting) -> (String, String) {
+    const BASE: &str = "servers.main.host = \"db\"\npools.app.server = \"main\"\nusers.app.class = \"default\"\nclasses.batch.weight = 1\n";
+    let key = match setting.key.split_once(".NAME").map(|(section, _)| section) {
+        Some("servers") => setting.key.replace("NAME", "main"),
+        Some("pools") => setting.key.replacen("NAME", "app", 1).replace("NAME", "statement_timeout"),
+        Some("users") => setting.key.replace("NAME", "app"),
+        _ => setting.key.replace("NAME", "batch"),
+    };
+    let needs = match setting.key {
+        "pools.NAME.password_env" | "pools.NAME.scram_file" => "pools.app.user = \"u\"\n",
+        key if key.starts_with("servers.NAME.watch.") && !key.ends_with(".user") => "servers.main.watch.user = \"u\"\n",
+        _ => "",
+    };
+    let base: String = BASE.lines().filter(|line| !line.starts_with(&key)).map(|line| format!("{line}\n")).collect();
+    let line = match key.split_once("[].") {
+        Some((table, rest)) => format!("{table} = [{{ {rest} = {} }}]\n", setting.example),
+        None => format!("{key} = {}\n", setting.example),
+    };
+    (format!("{base}{needs}"), line)
+}
+
+#[test]
+fn every_setting_is_read_shown_and_where_it_acts_changes_what_is_obeyed() {
+    // Its words mean the same until TLS comes; a finding says so.
+    let no_effect = ["servers.NAME.tls"];
+    for setting in CATALOGUE {
+        let (base, line) = example_of(setting);
+        let config = parse(&format!("{base}{line}"));
+        let key = line.split(" = ").next().unwrap_or_default();
+        let array = setting.key.contains("[]");
+        let shown = config.show().iter().any(|shown| array && shown.key.contains("[0]") || shown.key == key);
+        assert!(shown, "{key} is not shown");
+        if setting.key == "servers.NAME.host" || setting.example.trim_matches('"') == setting.default {
+            continue;
+        }
+        let before = parse(&base);
+        let changes = diff(&before, &config);
+        assert!(changes.iter().any(|change| array || change.key == key), "{key}: no change is seen");
+        assert!(changes.iter().all(|change| change.live == setting.live), "{key}: {changes:?}");
+        let bare = |config: &Config| format!("{config:?}").split("shown:").next().map(str::to_owned);
+        if setting.acts && !no_effect.contains(&setting.key) {
+            assert_ne!(bare(&before), bare(&config), "{key} is read, and nothing obeys it");
+        }
+    }
+}
+
+#[test]
+fn secrets_are_neither_shown_nor_compared_in_the_open() {
+    let text = "[servers.main]\nhost = \"db\"\n[users.app]\npassword_env = \"APP\"\n";
+    let (old, _) = Config::parse(text, |_| Ok("hunter2".to_owned()));
+    let (new, _) = Config::parse(text, |_| Ok("hunter3".to_owned()));
+    let (old, new) = (old.expect("well"), new.expect("well"));
+    assert!(!format!("{old:?}{:?}", old.show()).contains("hunter"));
+    assert!(old.show().iter().any(|shown| shown.key == "users.app.password_env" && shown.value == "<set>"));
+    let changes = diff(&old, &new);
+    assert_eq!(changes.len(), 1);
+    assert_eq!((changes[0].key.as_str(), changes[0].to.as_str()), ("users.app.password_env", "<changed>"));
+    assert!(diff(&old, &old).is_empty());
+}
+
+#[test]
+fn equal_values_in_other_words_are_no_change_and_addresses_wait_for_a_restart() {
+    let base = "[servers.main]\nhost = \"db\"\n[pools.app]\n";
+    let (seconds, millis) =
+        (parse(&format!("{base}max_wait = \"3s\"")), parse(&format!("{base}max_wait = \"3000ms\"")));
+    assert!(diff(&seconds, &millis).is_empty());
+    let moved = parse(&format!("{base}max_wait = \"3s\"\n[listen]\naddress = \"127.0.0.1:7000\""));
+    let keys: Vec<(String, bool)> =
+        diff(&seconds, &moved).into_iter().map(|change| (change.key, change.live)).collect();
+    assert_eq!(keys, [("listen.address".to_owned(), false)]);
+    let more = parse(&format!("{base}max_wait = \"3s\"\n[pools.new]\nsize = 3"));
+    let added: BTreeSet<String> = diff(&seconds, &more).into_iter().map(|change| change.key).collect();
+    assert!(added.contains("pools.new.size") && added.iter().all(|key| key.starts_with("pools.new.")));
+}
+
+#[test]
+fn findings_are_bounded_and_errors_come_first() {
+    let text: String = (0..5_000).map(|n| format!("k{n} = 1\n")).collect();
+    let (config, findings) = Config::parse(&text, secret);
+    assert!(config.is_none());
+    assert_eq!(findings.len(), poolwarden_config::MAX_FINDINGS);
+    assert!(findings.iter().all(|finding| finding.severity == Severity::Error));
+}
