@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::delay::Delay;
 use crate::pgbouncer::PgBouncer;
 use crate::pooler::Pooler;
 use crate::postgres::{Postgres, Settings};
@@ -48,6 +49,8 @@ pub struct Plan {
     pub max_clients: u32,
     /// PostgreSQL's own limit.
     pub max_connections: u32,
+    /// How long each new connection to PostgreSQL takes, nothing by default.
+    pub connect_time: Duration,
 }
 
 /// PostgreSQL and the target before it.
@@ -56,6 +59,7 @@ pub struct Bed {
     // The order of the fields is the order of dropping: the pooler goes before its server.
     front: Front,
     plan: Plan,
+    delay: Option<Delay>,
     /// The server.
     pub postgres: Postgres,
 }
@@ -77,6 +81,7 @@ impl Default for Plan {
             budget: None,
             max_clients: 5_000,
             max_connections: 150,
+            connect_time: Duration::ZERO,
         }
     }
 }
@@ -106,32 +111,47 @@ impl Target {
         }
     }
 
-    /// `number` of clients, a tenth of it where each one is a process of PostgreSQL.
+    /// `number` of clients, a hundredth of it where each one is a process of PostgreSQL.
     #[must_use]
     pub fn crowd(self, number: u32) -> u32 {
         match self {
-            Target::Direct => number / 10,
+            Target::Direct => number / 100,
             Target::PgBouncer | Target::Poolwarden => number,
         }
     }
 }
 
 impl Bed {
-    /// Starts both.
+    /// Starts both, before them the target of `TESTBED_TARGET`.
     #[must_use]
     #[track_caller]
     pub fn start(plan: Plan) -> Bed {
+        Bed::start_as(Target::chosen(), plan)
+    }
+
+    /// Starts both, with a target of the test's own choice.
+    #[must_use]
+    #[track_caller]
+    pub fn start_as(target: Target, plan: Plan) -> Bed {
         let settings = Settings { max_connections: plan.max_connections, ..Settings::default() };
         let postgres = Postgres::start(settings);
-        let front = Front::start(Target::chosen(), &plan, postgres.address());
-        Bed { front, plan, postgres }
+        let delay = (!plan.connect_time.is_zero()).then(|| Delay::start(postgres.address(), plan.connect_time));
+        let server = delay.as_ref().map_or(postgres.address(), Delay::addr);
+        let front = Front::start(target, &plan, server);
+        Bed { front, plan, delay, postgres }
+    }
+
+    /// Where the target finds PostgreSQL.
+    #[must_use]
+    pub fn server(&self) -> SocketAddr {
+        self.delay.as_ref().map_or(self.postgres.address(), Delay::addr)
     }
 
     /// Where clients connect.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         match &self.front {
-            Front::Direct => self.postgres.address(),
+            Front::Direct => self.server(),
             Front::PgBouncer(pgbouncer) => pgbouncer.addr(),
             Front::Poolwarden(pooler) => pooler.addr(),
         }

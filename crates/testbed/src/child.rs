@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 /// Who a child runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,15 @@ pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
             Err(e) => panic!("wait for a child: {e}"),
         }
     }
+}
+
+/// Lets this process open as many files as its hard limit allows, and says how many that is.
+#[track_caller]
+pub fn raise_open_files() -> u64 {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard })
+        .unwrap_or_else(|e| panic!("raise the limit of open files: {e}"));
+    hard.unwrap_or(u64::MAX)
 }
 
 /// The process id in the form the kernel calls take.

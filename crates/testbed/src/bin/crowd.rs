@@ -7,9 +7,8 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
 
-use poolwarden_testbed::bed;
 use poolwarden_testbed::wire::{Address, Fault, Login, Wire, message};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use poolwarden_testbed::{bed, child};
 
 /// Logins are mostly waiting: a few threads keep a pooler busy.
 const THREADS: u32 = 8;
@@ -21,8 +20,8 @@ fn main() {
     };
     let address: SocketAddr = address.parse().expect("an address such as 127.0.0.1:6432");
     let size: u32 = size.parse().expect("a number of clients");
-    let hard = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).expect("raise the open files' limit");
+    let files = child::raise_open_files();
+    assert!(files > u64::from(size) + 100, "{size} clients need more than the {files} open files allowed (ulimit -Hn)");
     let silent = habit == "silent";
     let (sender, receiver) = mpsc::channel();
     for thread in 0..THREADS {
