@@ -1,1 +1,13 @@
-//! HTTP, metrics and the rows of the SQL console
+//! What people and machines are shown: the rows of the SQL console, metrics and health over HTTP.
+//!
+//! Everything is drawn from a [`poolwarden_watch::View`] that is told from outside; nothing here
+//! knows a pool, a relay or a configuration file, and nothing here uses a pooled connection.
+#![warn(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used))] // a test may end where its premise fails
+
+pub mod http;
+pub mod metrics;
+pub mod sql;
+
+#[cfg(test)]
+mod made_up;

@@ -1,0 +1,214 @@
+//! A made-up picture for tests: one server, two pools, one of them starved by its user's limit.
+
+use std::time::Duration;
+
+use poolwarden_watch::pool::{HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts, Slots};
+use poolwarden_watch::{
+    Cancels, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PoolTraffic, ProcessState,
+    ProcessView, ServerState, ServerView, Traffic, UserView, Uses, View,
+};
+
+/// 2024-08-15 08:00:00 UTC.
+const NOW_MS: u64 = 1_723_708_800_000;
+
+pub(crate) fn view() -> View {
+    View {
+        version: "0.1.0".into(),
+        started_at_ms: NOW_MS - 90_000,
+        now_ms: NOW_MS,
+        state: ProcessState::Active,
+        hosts: vec![host()],
+        traffic: vec![traffic(0, "web", 1), traffic(1, "batch", 2)],
+        recent_us: 60_000_000,
+        clients: vec![client(17, ClientState::Active, Some(5)), client(18, ClientState::ActiveCancelReq, None)],
+        servers: vec![server()],
+        databases: vec![DatabaseView {
+            name: "app".into(),
+            host: "db.internal".into(),
+            port: 5432,
+            database: Some("app_production".into()),
+            pool_size: 20,
+            server_lifetime_s: 3600,
+            current_connections: 5,
+            current_client_connections: 40,
+            ..DatabaseView::default()
+        }],
+        users: vec![UserView { name: "web".into(), max_connections: Some(3), ..UserView::default() }],
+        config: vec![ConfigView {
+            key: "pools.app.size".into(),
+            value: "20".into(),
+            default: Some("20".into()),
+            changeable: true,
+        }],
+        loops: vec![LoopView { clients: 40, servers: 5, busy_ratio: 0.25, lag_us: 1_500, moved: 2 }],
+        process: process(),
+    }
+}
+
+fn host() -> HostView {
+    let snapshot = HostSnapshot {
+        pools: vec![starved(), pool(1, "batch")],
+        budget: 80,
+        used: 5,
+        connects: (0, 4),
+        down: false,
+        moved: 2,
+        evicted: 1,
+        retired: (0, 0, 0),
+    };
+    let facts = ServerFacts {
+        start_time: 1,
+        pids: vec![10, 11, 12, 13, 14],
+        max_connections: 100,
+        reserved: 3,
+        ..ServerFacts::default()
+    };
+    let (name, address) = ("main".into(), "db.internal".into());
+    HostView { name, address, port: 5432, snapshot, facts: Some(facts), watch_error: None }
+}
+
+/// Three of three lent to the user, 17 of its 40 clients wait.
+fn starved() -> PoolSnapshot {
+    let mut pool = pool(0, "web");
+    pool.slots = Slots { lent: 3, idle: 0, fenced: 0, ending: 1, ..Slots::default() };
+    pool.clients = 40;
+    pool.waiting = 17;
+    pool.oldest_wait = Duration::from_micros(1_250_007);
+    pool.binding = Some(Limit::User);
+    pool.limits = vec![
+        LimitUse { limit: Limit::PoolSize, used: 3, size: Some(20), binds: false },
+        LimitUse { limit: Limit::User, used: 3, size: Some(3), binds: true },
+        LimitUse { limit: Limit::Database, used: 5, size: None, binds: false },
+    ];
+    pool.granted = 1_000;
+    pool.granted_after_wait = 700;
+    pool.wait_nanos[Limit::User.index()] = 12_345_678_900;
+    pool.wait_nanos[Limit::Connects.index()] = 40_000_000;
+    pool.refused[Limit::WaitTime.index()] = 4;
+    pool.wait_granted[0] = 300;
+    pool.wait_granted[4] = 600;
+    pool.wait_granted[15] = 100;
+    pool.wait_failed[12] = 4;
+    pool.hold[3] = 997;
+    pool.leases = 997;
+    pool
+}
+
+fn pool(id: u32, user: &str) -> PoolSnapshot {
+    PoolSnapshot {
+        id: PoolId(id),
+        key: PoolKey { database: "app".into(), user: user.into() },
+        mode: Mode::Transaction,
+        size: 20,
+        min_size: 0,
+        reserve: 0,
+        slots: Slots { idle: 1, ..Slots::default() },
+        clients: 2,
+        waiting: 0,
+        oldest_wait: Duration::ZERO,
+        paused: false,
+        disabled: false,
+        binding: None,
+        limits: Vec::new(),
+        granted: 0,
+        granted_after_wait: 0,
+        refused: [0; 16],
+        abandoned: 0,
+        wait_nanos: [0; 16],
+        wait_granted: [0; 16],
+        wait_failed: [0; 16],
+        hold: [0; 16],
+        leases: 0,
+        lent_nanos: 5_500_000_000,
+        on_server_nanos: 4_000_000_000,
+        idle_in_transaction_nanos: 1_000_000_000,
+        connects: 6,
+        connects_failed: 1,
+        closed: [0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+        high_water: (3, 17),
+        failure: None,
+    }
+}
+
+fn traffic(id: u32, user: &str, times: u64) -> PoolTraffic {
+    let recent = Traffic {
+        xact_count: 600 * times,
+        query_count: 1_200 * times,
+        bytes_received: 60_000 * times,
+        bytes_sent: 120_000 * times,
+        xact_time_us: 600_000,
+        query_time_us: 120_000,
+        wait_time_us: 90_000,
+        client_parse_count: 60,
+        server_parse_count: 0,
+        bind_count: 1_200,
+        client_login_count: 60,
+        server_assignment_count: 600,
+        idle_in_transaction_us: 0,
+    };
+    let key = PoolKey { database: "app".into(), user: user.into() };
+    let totals = recent.plus(&recent);
+    PoolTraffic { host: 0, pool: PoolId(id), key, server_database: "app_production".into(), totals, recent }
+}
+
+fn client(id: u64, state: ClientState, link: Option<u64>) -> ClientView {
+    ClientView {
+        id,
+        user: "web".into(),
+        database: "app".into(),
+        state,
+        addr: "10.0.0.7".into(),
+        port: 50_123,
+        local_addr: "127.0.0.1".into(),
+        local_port: 6432,
+        connected_at_ms: NOW_MS - 60_000,
+        requested_at_ms: NOW_MS - 1_000,
+        wait_us: 0,
+        application_name: "shop".into(),
+        link,
+        remote_pid: None,
+        prepared_statements: 2,
+        tls: String::new(),
+    }
+}
+
+fn server() -> ServerView {
+    ServerView {
+        id: 5,
+        user: "web".into(),
+        database: "app".into(),
+        state: ServerState::Active,
+        addr: "10.0.0.9".into(),
+        port: 5432,
+        local_addr: "10.0.0.1".into(),
+        local_port: 40_000,
+        connected_at_ms: NOW_MS - 80_000,
+        requested_at_ms: NOW_MS - 1_000,
+        close_needed: false,
+        remote_pid: Some(8123),
+        link: Some(17),
+        application_name: "shop".into(),
+        prepared_statements: 2,
+        tls: String::new(),
+    }
+}
+
+fn process() -> ProcessView {
+    let mut refused_clients = [0; 16];
+    refused_clients[Limit::MaxClients.index()] = 3;
+    ProcessView {
+        fds: Uses { used: 60, max: Some(65_536) },
+        clients: Uses { used: 42, max: Some(10_000) },
+        logins: Uses { used: 1, max: None },
+        memory_bytes: Uses { used: 4_096, max: Some(1 << 30) },
+        refused_clients,
+        clients_opened: 45,
+        login_failures: 2,
+        cancels: Cancels { forwarded: 1, answered: 2, refused: 3, dropped: 4 },
+        log_dropped: 0,
+        facts_dropped: 0,
+        reloads: 1,
+        reloads_failed: 1,
+        config_hash: "c0ffee".into(),
+    }
+}

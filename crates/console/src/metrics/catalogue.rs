@@ -1,0 +1,153 @@
+//! Every metric once: name, type, unit, labels, help, and where its samples come from.
+
+use poolwarden_watch::View;
+
+use super::text::Samples;
+use super::{host, pool, process};
+
+/// A metric's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows; its name ends in `_total`.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Observations by size.
+    Histogram,
+    /// Always 1; its labels say something. Its name ends in `_info`.
+    Info,
+}
+
+impl Kind {
+    /// OpenMetrics' word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its whole name, as it is queried.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Base unit; empty for a count.
+    pub unit: &'static str,
+    /// Its labels, in order.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+    /// Writes its samples.
+    pub(super) samples: fn(&View, &mut Samples),
+}
+
+impl Metric {
+    /// The family's name: without `_total` or `_info`.
+    #[must_use]
+    pub fn family(&self) -> &'static str {
+        let suffix = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+            Kind::Gauge | Kind::Histogram => "",
+        };
+        self.name.strip_suffix(suffix).unwrap_or(self.name)
+    }
+}
+
+const NONE: &[&str] = &[];
+const HOST: &[&str] = &["host"];
+const LOOP: &[&str] = &["loop"];
+const POOL: &[&str] = &["database", "user", "host", "pool_mode"];
+
+macro_rules! of_pool {
+    ($label:literal) => {
+        &["database", "user", "host", "pool_mode", $label]
+    };
+}
+
+const fn metric(
+    (name, unit): (&'static str, &'static str),
+    kind: Kind,
+    labels: &'static [&'static str],
+    samples: fn(&View, &mut Samples),
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind, unit, labels, help, samples }
+}
+
+use Kind::{Counter, Gauge, Histogram, Info};
+
+/// The metrics, in the order they are written.
+#[rustfmt::skip] // one line per metric is the table one reads
+pub static CATALOGUE: [Metric; 56] = [
+    metric(("poolwarden_build_info", ""), Info, &["version"], process::build, "version of the running binary"),
+    metric(("poolwarden_config_info", ""), Info, &["hash"], process::config, "hash of the configuration in force"),
+    metric(("poolwarden_start_time_seconds", "seconds"), Gauge, NONE, process::start_time, "when the process started, since 1970 UTC"),
+    metric(("poolwarden_state", ""), Gauge, &["state"], process::state, "1 for what the process is doing: active, paused or draining"),
+    // what requests met
+    metric(("poolwarden_checkouts_total", ""), Counter, of_pool!("outcome"), pool::checkouts, "requests for a server connection: granted, refused, or abandoned by their client while waiting"),
+    metric(("poolwarden_checkouts_refused_total", ""), Counter, of_pool!("reason"), pool::refused, "requests refused, by the limit that refused"),
+    metric(("poolwarden_queue_seconds_total", "seconds"), Counter, of_pool!("reason"), pool::waited, "time requests waited, by the limit that bound at the time; failed waits included, growing while they last"),
+    metric(("poolwarden_checkout_wait_seconds", "seconds"), Histogram, of_pool!("outcome"), pool::wait, "waits of requests that ended: granted (zero waits included) or failed"),
+    metric(("poolwarden_queue_length", ""), Gauge, POOL, pool::queue_length, "requests waiting now"),
+    metric(("poolwarden_queue_oldest_seconds", "seconds"), Gauge, POOL, pool::queue_oldest, "how long the oldest of them has waited"),
+    metric(("poolwarden_queue_high_water", ""), Gauge, POOL, pool::queue_high_water, "most requests waiting at once since the start"),
+    metric(("poolwarden_client_abandoned_total", ""), Counter, of_pool!("stage"), pool::abandoned, "requests given up by their client"),
+    metric(("poolwarden_clients", ""), Gauge, of_pool!("state"), pool::clients, "clients of the pool: active, idle or waiting"),
+    // what server connections do
+    metric(("poolwarden_servers", ""), Gauge, of_pool!("state"), pool::servers, "server connections by state; all of them count against the limits"),
+    metric(("poolwarden_server_hold_seconds", "seconds"), Histogram, POOL, pool::hold, "hold times of ended leases"),
+    metric(("poolwarden_server_lent_seconds_total", "seconds"), Counter, POOL, pool::lent, "time server connections were lent, open leases included"),
+    metric(("poolwarden_server_busy_seconds_total", "seconds"), Counter, of_pool!("state"), pool::busy, "of ended leases: with a query in flight (active), or in a transaction without one"),
+    metric(("poolwarden_busy_high_water", ""), Gauge, POOL, pool::busy_high_water, "most server connections lent at once since the start"),
+    metric(("poolwarden_server_connects_total", ""), Counter, of_pool!("result"), pool::connects, "connects to PostgreSQL that ended"),
+    metric(("poolwarden_server_disconnects_total", ""), Counter, of_pool!("reason"), pool::disconnects, "server connections closed, by reason; ended: by themselves"),
+    // limits
+    metric(("poolwarden_capacity", ""), Gauge, of_pool!("limit"), pool::capacity, "size of each limit of the pool; absent where unlimited or unknown"),
+    metric(("poolwarden_capacity_used", ""), Gauge, of_pool!("limit"), pool::capacity_used, "how much of each limit is used, by everybody it counts"),
+    metric(("poolwarden_capacity_binding", ""), Gauge, of_pool!("limit"), pool::capacity_binding, "1 while somebody waits and this limit is why"),
+    metric(("poolwarden_process_capacity", ""), Gauge, &["limit"], process::capacity, "size of each limit of the process; memory in bytes"),
+    metric(("poolwarden_process_capacity_used", ""), Gauge, &["limit"], process::capacity_used, "how much of each limit of the process is used; memory in bytes"),
+    metric(("poolwarden_pool_paused", ""), Gauge, POOL, pool::paused, "1 while the pool lends nothing until RESUME"),
+    metric(("poolwarden_pool_disabled", ""), Gauge, POOL, pool::disabled, "1 while the pool refuses who comes"),
+    metric(("poolwarden_pools_unlisted", ""), Gauge, NONE, process::unlisted, "pools without series of their own, for there are too many"),
+    // traffic
+    metric(("poolwarden_transactions_total", ""), Counter, POOL, pool::transactions, "transactions ended"),
+    metric(("poolwarden_queries_total", ""), Counter, POOL, pool::queries, "queries ended"),
+    metric(("poolwarden_received_bytes_total", "bytes"), Counter, POOL, pool::received, "bytes from clients"),
+    metric(("poolwarden_sent_bytes_total", "bytes"), Counter, POOL, pool::sent, "bytes to clients"),
+    metric(("poolwarden_parses_total", ""), Counter, of_pool!("side"), pool::parses, "Parse messages: of clients, and sent to PostgreSQL"),
+    metric(("poolwarden_binds_total", ""), Counter, POOL, pool::binds, "Bind messages"),
+    metric(("poolwarden_client_logins_total", ""), Counter, POOL, pool::logins, "logins of clients"),
+    // the server
+    metric(("poolwarden_host_up", ""), Gauge, HOST, host::up, "0 while PostgreSQL is believed down"),
+    metric(("poolwarden_host_watched", ""), Gauge, HOST, host::watched, "0 while the watch connection is not there"),
+    metric(("poolwarden_host_connects_in_flight", ""), Gauge, HOST, host::connects, "connects to PostgreSQL under way"),
+    metric(("poolwarden_host_connects_allowed", ""), Gauge, HOST, host::connects_allowed, "connects that may be under way at once now"),
+    metric(("poolwarden_pg_slots_free", ""), Gauge, HOST, host::slots_free, "PostgreSQL's max_connections less reserved slots and backends; absent without a watch connection"),
+    metric(("poolwarden_evictions_total", ""), Counter, HOST, host::evictions, "server connections closed to make place for another pool"),
+    metric(("poolwarden_server_moves_total", ""), Counter, HOST, host::moves, "server connections that moved between loops with a grant"),
+    // the process
+    metric(("poolwarden_client_connections", ""), Gauge, NONE, process::clients, "client connections after login"),
+    metric(("poolwarden_client_connections_logging_in", ""), Gauge, NONE, process::logins, "client connections before the end of their login"),
+    metric(("poolwarden_client_connections_opened_total", ""), Counter, NONE, process::opened, "client connections accepted"),
+    metric(("poolwarden_client_connections_refused_total", ""), Counter, &["reason"], process::refused, "clients refused before they entered a pool, by limit"),
+    metric(("poolwarden_client_login_failures_total", ""), Counter, NONE, process::login_failures, "logins that failed"),
+    metric(("poolwarden_cancels_total", ""), Counter, &["result"], process::cancels, "cancel requests: forwarded to PostgreSQL, answered here, refused or dropped"),
+    metric(("poolwarden_config_reloads_total", ""), Counter, &["result"], process::reloads, "reloads of the configuration"),
+    metric(("poolwarden_log_lines_dropped_total", ""), Counter, NONE, process::log_dropped, "log lines dropped because the writer was behind"),
+    metric(("poolwarden_facts_dropped_total", ""), Counter, NONE, process::facts_dropped, "facts dropped because their reader was behind"),
+    // its loops
+    metric(("poolwarden_loop_lag_seconds", "seconds"), Gauge, LOOP, process::loop_lag, "how late the newest turn of the loop was"),
+    metric(("poolwarden_loop_busy_ratio", "ratio"), Gauge, LOOP, process::loop_busy, "thread CPU and run-queue wait of the loop, 0 to 1"),
+    metric(("poolwarden_loop_clients", ""), Gauge, LOOP, process::loop_clients, "client connections on the loop"),
+    metric(("poolwarden_loop_servers", ""), Gauge, LOOP, process::loop_servers, "server connections on the loop"),
+    metric(("poolwarden_loop_moves_total", ""), Counter, LOOP, process::loop_moves, "server connections that came to the loop from others"),
+];

@@ -1,0 +1,238 @@
+//! Samples of pools.
+
+use poolwarden_watch::pool::{CloseReason, Limit, PoolSnapshot, Slots, WAIT_BUCKETS};
+use poolwarden_watch::{HostView, Traffic, View};
+
+use super::listed;
+use super::text::{Samples, seconds};
+
+type Labels<'a> = [(&'static str, &'a str); 4];
+
+fn labels<'a>(host: &'a HostView, pool: &'a PoolSnapshot) -> Labels<'a> {
+    let PoolSnapshot { key, mode, .. } = pool;
+    [("database", &key.database), ("user", &key.user), ("host", &host.name), ("pool_mode", mode.name())]
+}
+
+fn with<'a>(base: Labels<'a>, name: &'static str, value: &'a str) -> [(&'static str, &'a str); 5] {
+    let [a, b, c, d] = base;
+    [a, b, c, d, (name, value)]
+}
+
+/// One sample per pool.
+fn each<T: std::fmt::Display>(view: &View, out: &mut Samples, value: impl Fn(&PoolSnapshot) -> T) {
+    for (host, pool) in listed(view) {
+        out.push(&labels(host, pool), value(pool));
+    }
+}
+
+/// One sample per pool and value of a label.
+fn split<T: std::fmt::Display, const N: usize>(
+    view: &View,
+    out: &mut Samples,
+    label: &'static str,
+    values: impl Fn(&PoolSnapshot) -> [(&'static str, T); N],
+) {
+    for (host, pool) in listed(view) {
+        for (name, value) in values(pool) {
+            out.push(&with(labels(host, pool), label, name), value);
+        }
+    }
+}
+
+/// One sample per pool, from its traffic.
+fn traffic(view: &View, out: &mut Samples, value: impl Fn(&Traffic) -> u64) {
+    for_traffic(view, |base, of| out.push(&base, value(of)));
+}
+
+fn for_traffic(view: &View, mut push: impl FnMut(Labels<'_>, &Traffic)) {
+    let totals: std::collections::BTreeMap<_, _> =
+        view.traffic.iter().map(|of| ((of.host, of.pool), &of.totals)).collect();
+    let pools = view.hosts.iter().enumerate();
+    let pools = pools.flat_map(|(index, host)| host.snapshot.pools.iter().map(move |pool| (index, host, pool)));
+    for (index, host, pool) in pools.take(super::MAX_POOLS) {
+        if let Some(totals) = totals.get(&(index, pool.id)) {
+            push(labels(host, pool), totals);
+        }
+    }
+}
+
+fn by_limit(view: &View, out: &mut Samples, values: impl Fn(&PoolSnapshot) -> &[u64; 16], write: fn(u64) -> String) {
+    for (host, pool) in listed(view) {
+        for (limit, value) in Limit::ALL.iter().zip(values(pool)) {
+            out.push(&with(labels(host, pool), "reason", limit.name()), write(*value));
+        }
+    }
+}
+
+pub(super) fn checkouts(view: &View, out: &mut Samples) {
+    let values = |pool: &PoolSnapshot| {
+        let refused: u64 = pool.refused.iter().sum();
+        [("granted", pool.granted), ("refused", refused), ("abandoned", pool.abandoned)]
+    };
+    split(view, out, "outcome", values);
+}
+
+pub(super) fn refused(view: &View, out: &mut Samples) {
+    by_limit(view, out, |pool| &pool.refused, |count| count.to_string());
+}
+
+pub(super) fn waited(view: &View, out: &mut Samples) {
+    by_limit(view, out, |pool| &pool.wait_nanos, seconds);
+}
+
+pub(super) fn wait(view: &View, out: &mut Samples) {
+    for (host, pool) in listed(view) {
+        for (outcome, counts) in [("granted", &pool.wait_granted), ("failed", &pool.wait_failed)] {
+            out.histogram(&with(labels(host, pool), "outcome", outcome), &WAIT_BUCKETS, counts);
+        }
+    }
+}
+
+pub(super) fn queue_length(view: &View, out: &mut Samples) {
+    each(view, out, |pool| pool.waiting);
+}
+
+pub(super) fn queue_oldest(view: &View, out: &mut Samples) {
+    each(view, out, |pool| seconds(u64::try_from(pool.oldest_wait.as_nanos()).unwrap_or(u64::MAX)));
+}
+
+pub(super) fn queue_high_water(view: &View, out: &mut Samples) {
+    each(view, out, |pool| pool.high_water.1);
+}
+
+/// Who gives up while running holds a lease, and is not known to the pool.
+pub(super) fn abandoned(view: &View, out: &mut Samples) {
+    split(view, out, "stage", |pool| [("queued", pool.abandoned)]);
+}
+
+/// Who neither waits nor holds a server connection is idle.
+pub(super) fn clients(view: &View, out: &mut Samples) {
+    let values = |pool: &PoolSnapshot| {
+        let served = pool.clients.saturating_sub(pool.waiting);
+        let active = pool.slots.lent.min(served);
+        [("active", active), ("idle", served - active), ("waiting", pool.waiting)]
+    };
+    split(view, out, "state", values);
+}
+
+pub(super) fn servers(view: &View, out: &mut Samples) {
+    let values = |pool: &PoolSnapshot| {
+        let Slots { opening, idle, lent, resetting, fenced, ending, ghosts } = pool.slots;
+        [
+            ("opening", opening),
+            ("idle", idle),
+            ("lent", lent),
+            ("resetting", resetting),
+            ("fenced", fenced),
+            ("ending", ending),
+            ("ghost", ghosts),
+        ]
+    };
+    split(view, out, "state", values);
+}
+
+pub(super) fn hold(view: &View, out: &mut Samples) {
+    for (host, pool) in listed(view) {
+        out.histogram(&labels(host, pool), &WAIT_BUCKETS, &pool.hold);
+    }
+}
+
+pub(super) fn lent(view: &View, out: &mut Samples) {
+    each(view, out, |pool| seconds(pool.lent_nanos));
+}
+
+pub(super) fn busy(view: &View, out: &mut Samples) {
+    let values = |pool: &PoolSnapshot| {
+        [("active", seconds(pool.on_server_nanos)), ("idle_in_transaction", seconds(pool.idle_in_transaction_nanos))]
+    };
+    split(view, out, "state", values);
+}
+
+pub(super) fn busy_high_water(view: &View, out: &mut Samples) {
+    each(view, out, |pool| pool.high_water.0);
+}
+
+pub(super) fn connects(view: &View, out: &mut Samples) {
+    split(view, out, "result", |pool| [("ok", pool.connects), ("failed", pool.connects_failed)]);
+}
+
+/// The order of `PoolSnapshot::closed`.
+const CLOSED: [&str; 10] = [
+    CloseReason::Broken.name(),
+    CloseReason::Idle.name(),
+    CloseReason::Lifetime.name(),
+    CloseReason::Evicted.name(),
+    CloseReason::Shrunk.name(),
+    CloseReason::Reconnect.name(),
+    CloseReason::Killed.name(),
+    CloseReason::Draining.name(),
+    CloseReason::Retired.name(),
+    "ended",
+];
+
+pub(super) fn disconnects(view: &View, out: &mut Samples) {
+    split(view, out, "reason", |pool| std::array::from_fn::<_, 10, _>(|at| (CLOSED[at], pool.closed[at])));
+}
+
+pub(super) fn capacity(view: &View, out: &mut Samples) {
+    for_limits(view, |base, of, _| {
+        if let Some(size) = of.size {
+            out.push(&base, size);
+        }
+    });
+}
+
+pub(super) fn capacity_used(view: &View, out: &mut Samples) {
+    for_limits(view, |base, of, _| out.push(&base, of.used));
+}
+
+pub(super) fn capacity_binding(view: &View, out: &mut Samples) {
+    for_limits(view, |base, of, pool| out.push(&base, u8::from(pool.binding == Some(of.limit))));
+}
+
+fn for_limits(view: &View, mut push: impl FnMut([(&str, &str); 5], &poolwarden_watch::pool::LimitUse, &PoolSnapshot)) {
+    for (host, pool) in listed(view) {
+        for of in &pool.limits {
+            push(with(labels(host, pool), "limit", of.limit.name()), of, pool);
+        }
+    }
+}
+
+pub(super) fn paused(view: &View, out: &mut Samples) {
+    each(view, out, |pool| u8::from(pool.paused));
+}
+
+pub(super) fn disabled(view: &View, out: &mut Samples) {
+    each(view, out, |pool| u8::from(pool.disabled));
+}
+
+pub(super) fn transactions(view: &View, out: &mut Samples) {
+    traffic(view, out, |of| of.xact_count);
+}
+
+pub(super) fn queries(view: &View, out: &mut Samples) {
+    traffic(view, out, |of| of.query_count);
+}
+
+pub(super) fn received(view: &View, out: &mut Samples) {
+    traffic(view, out, |of| of.bytes_received);
+}
+
+pub(super) fn sent(view: &View, out: &mut Samples) {
+    traffic(view, out, |of| of.bytes_sent);
+}
+
+pub(super) fn parses(view: &View, out: &mut Samples) {
+    for_traffic(view, |base, of| {
+        out.push(&with(base, "side", "client"), of.client_parse_count);
+        out.push(&with(base, "side", "server"), of.server_parse_count);
+    });
+}
+
+pub(super) fn binds(view: &View, out: &mut Samples) {
+    traffic(view, out, |of| of.bind_count);
+}
+
+pub(super) fn logins(view: &View, out: &mut Samples) {
+    traffic(view, out, |of| of.client_login_count);
+}

@@ -1,0 +1,116 @@
+//! Every command of the console, once: the parser, SHOW HELP and the nearest-command hint read this list.
+
+use poolwarden_watch::View;
+
+use super::lex::Token;
+use super::{Command, Rights, Rows, show};
+
+/// One command.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Its words, upper case.
+    pub name: &'static str,
+    /// What it does, and what may follow its name.
+    pub does: Does,
+    /// Who may.
+    pub needs: Rights,
+    /// What it is for, in half a sentence.
+    pub about: &'static str,
+}
+
+/// What a command does.
+#[derive(Clone, Copy, Debug)]
+pub enum Does {
+    /// Shows rows.
+    Show(fn(&View) -> Rows),
+    /// Is sent up; nothing follows.
+    Plain(fn() -> Command),
+    /// Is sent up; a database may follow.
+    MaybeDatabase(fn(Option<String>) -> Command),
+    /// Is sent up; a database must follow.
+    Database(fn(String) -> Command),
+    /// Stops the process; how may follow.
+    Shutdown,
+}
+
+impl Entry {
+    const fn show(name: &'static str, rows: fn(&View) -> Rows, about: &'static str) -> Self {
+        Self { name, does: Does::Show(rows), needs: Rights::Reader, about }
+    }
+
+    const fn admin(name: &'static str, does: Does, about: &'static str) -> Self {
+        Self { name, does, needs: Rights::Admin, about }
+    }
+
+    /// The command with what may follow it.
+    #[must_use]
+    pub fn usage(&self) -> String {
+        let tail = match self.does {
+            Does::Show(_) | Does::Plain(_) => "",
+            Does::MaybeDatabase(_) => " [database]",
+            Does::Database(_) => " database",
+            Does::Shutdown => " [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]",
+        };
+        format!("{}{tail}", self.name)
+    }
+}
+
+/// The commands, in the order SHOW HELP prints them.
+pub static CATALOGUE: [Entry; 29] = [
+    Entry::show("SHOW HELP", show::help::rows, "this list"),
+    Entry::show("SHOW POOLS", show::pools::rows, "clients and server connections by state, per pool"),
+    Entry::show(
+        "SHOW LIMITS",
+        show::limits::rows,
+        "each limit, how much of it is used, which one binds and what to raise",
+    ),
+    Entry::show("SHOW WAITS", show::waits::rows, "seconds waited, waiting now and refused, by the limit that bound"),
+    Entry::admin("SHOW CLIENTS", Does::Show(show::clients::rows), "client connections"),
+    Entry::admin("SHOW SERVERS", Does::Show(show::servers::rows), "server connections"),
+    Entry::show(
+        "SHOW STATS",
+        show::stats::rows,
+        "totals since the start and averages of the last minute, per database",
+    ),
+    Entry::show("SHOW STATS_TOTALS", show::stats::totals, "totals since the start, per database"),
+    Entry::show("SHOW STATS_AVERAGES", show::stats::averages, "averages of the last minute, per database"),
+    Entry::show("SHOW TOTALS", show::stats::grand, "totals and averages of all databases together"),
+    Entry::show("SHOW DATABASES", show::databases::rows, "databases clients may ask for"),
+    Entry::show("SHOW USERS", show::users::rows, "users and their limits"),
+    Entry::show("SHOW LISTS", show::lists::rows, "how many there are of everything"),
+    Entry::admin("SHOW CONFIG", Does::Show(show::config::rows), "the settings in force, without secrets"),
+    Entry::show("SHOW MEM", show::mem::rows, "memory held in buffers"),
+    Entry::show("SHOW STATE", show::state::rows, "whether the process is active, paused or draining"),
+    Entry::show("SHOW VERSION", show::state::version, "the version"),
+    Entry::show("SHOW PEERS", show::absent::peers, "always empty: there are no peers"),
+    Entry::show("SHOW PEER_POOLS", show::absent::peer_pools, "always empty: there are no peers"),
+    Entry::show("SHOW DNS_HOSTS", show::absent::dns_hosts, "always empty: names are resolved at each connect"),
+    Entry::show("SHOW DNS_ZONES", show::absent::dns_zones, "always empty: names are resolved at each connect"),
+    Entry::admin("RELOAD", Does::Plain(|| Command::Reload), "read the configuration again and apply it"),
+    Entry::admin("PAUSE", Does::MaybeDatabase(Command::Pause), "lend no more until RESUME; clients wait"),
+    Entry::admin("RESUME", Does::MaybeDatabase(Command::Resume), "lend again after PAUSE or KILL"),
+    Entry::admin(
+        "RECONNECT",
+        Does::MaybeDatabase(Command::Reconnect),
+        "replace every server connection as soon as it is not lent",
+    ),
+    Entry::admin("KILL", Does::MaybeDatabase(Command::Kill), "close everything now and pause"),
+    Entry::admin("DISABLE", Does::Database(Command::Disable), "refuse new clients of the database"),
+    Entry::admin("ENABLE", Does::Database(Command::Enable), "undo DISABLE"),
+    Entry::admin("SHUTDOWN", Does::Shutdown, "stop the process"),
+];
+
+/// The command a statement begins with, and what follows it.
+pub(super) fn find(statement: &[Token]) -> Option<(&'static Entry, &[Token])> {
+    CATALOGUE.iter().find_map(|entry| {
+        let mut rest = statement;
+        for word in entry.name.split(' ') {
+            let (first, tail) = rest.split_first()?;
+            if !first.is(word) {
+                return None;
+            }
+            rest = tail;
+        }
+        Some((entry, rest))
+    })
+}

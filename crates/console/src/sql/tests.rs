@@ -1,0 +1,283 @@
+//! The console against a made-up picture.
+
+use super::*;
+use crate::made_up;
+
+fn ask(sql: &str) -> Answer {
+    answer(sql, &made_up::view(), Rights::Admin)
+}
+
+fn rows(sql: &str) -> Rows {
+    match ask(sql) {
+        Answer::Rows { rows, .. } => rows,
+        other @ (Answer::Done { .. } | Answer::Do(_) | Answer::Error { .. }) => panic!("{sql}: {other:?}"),
+    }
+}
+
+fn refused(answer: Answer) -> (&'static str, String, String) {
+    match answer {
+        Answer::Error { sqlstate, message, hint } => (sqlstate, message, hint.unwrap_or_default()),
+        other @ (Answer::Done { .. } | Answer::Do(_) | Answer::Rows { .. }) => panic!("{other:?}"),
+    }
+}
+
+fn said(row: &Row) -> String {
+    row.iter().map(|value| value.as_deref().unwrap_or("-")).collect::<Vec<_>>().join(" ")
+}
+
+/// PgBouncer 1.25's columns, in its order, written down by hand.
+const PGBOUNCER: [(&str, &str); 19] = [
+    (
+        "POOLS",
+        "database user cl_active cl_waiting cl_active_cancel_req cl_waiting_cancel_req sv_active sv_active_cancel \
+         sv_being_canceled sv_idle sv_used sv_tested sv_login maxwait maxwait_us pool_mode load_balance_hosts",
+    ),
+    (
+        "CLIENTS",
+        "type user database replication state addr port local_addr local_port connect_time request_time wait wait_us \
+         close_needed ptr link remote_pid tls application_name prepared_statements id",
+    ),
+    (
+        "SERVERS",
+        "type user database replication state addr port local_addr local_port connect_time request_time wait wait_us \
+         close_needed ptr link remote_pid tls application_name prepared_statements id",
+    ),
+    (
+        "STATS",
+        "database total_server_assignment_count total_xact_count total_query_count total_received total_sent \
+         total_xact_time total_query_time total_wait_time total_client_parse_count total_server_parse_count \
+         total_bind_count total_client_login_count avg_server_assignment_count avg_xact_count avg_query_count avg_recv \
+         avg_sent avg_xact_time avg_query_time avg_wait_time avg_client_parse_count avg_server_parse_count \
+         avg_bind_count avg_client_login_count",
+    ),
+    (
+        "STATS_TOTALS",
+        "database server_assignment_count xact_count query_count bytes_received bytes_sent xact_time query_time \
+         wait_time client_parse_count server_parse_count bind_count client_login_count",
+    ),
+    (
+        "STATS_AVERAGES",
+        "database server_assignment_count xact_count query_count bytes_received bytes_sent xact_time query_time \
+         wait_time client_parse_count server_parse_count bind_count client_login_count",
+    ),
+    ("TOTALS", "name value"),
+    (
+        "DATABASES",
+        "name host port database force_user pool_size min_pool_size reserve_pool_size server_lifetime pool_mode \
+         load_balance_hosts max_connections current_connections max_client_connections current_client_connections \
+         paused disabled",
+    ),
+    (
+        "USERS",
+        "name pool_size reserve_pool_size pool_mode max_user_connections current_connections \
+         max_user_client_connections current_client_connections",
+    ),
+    ("LISTS", "list items"),
+    ("CONFIG", "key value default changeable"),
+    ("MEM", "name size used free memtotal"),
+    ("STATE", "key value"),
+    ("VERSION", "version"),
+    ("PEERS", "peer_id host port pool_size"),
+    ("PEER_POOLS", "peer_id cl_active_cancel_req cl_waiting_cancel_req sv_active_cancel sv_login"),
+    ("DNS_HOSTS", "hostname ttl addrs"),
+    ("DNS_ZONES", "zonename serial count"),
+    ("HELP", "command rights about"),
+];
+
+#[test]
+fn columns_are_pgbouncers_in_its_order() {
+    for (table, columns) in PGBOUNCER {
+        let rows = rows(&format!("SHOW {table}"));
+        let names: Vec<_> = rows.columns.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names.join(" "), columns, "SHOW {table}");
+    }
+}
+
+#[test]
+fn every_row_of_every_table_has_a_value_of_its_type_per_column() {
+    for entry in &CATALOGUE {
+        let Does::Show(_) = entry.does else { continue };
+        let table = rows(entry.name);
+        for row in &table.rows {
+            assert_eq!(row.len(), table.columns.len(), "{}", entry.name);
+            for (value, (name, kind)) in row.iter().zip(table.columns) {
+                let Some(value) = value else { continue };
+                let fits = match kind {
+                    Kind::Text => true,
+                    Kind::Int => value.parse::<i64>().is_ok(),
+                    Kind::Float => value.parse::<f64>().is_ok(),
+                    Kind::Bool => value == "t" || value == "f",
+                };
+                assert!(fits, "{} {name}: {value}", entry.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn pools_count_clients_and_server_connections() {
+    let rows = rows("show pools");
+    assert_eq!(said(&rows.rows[0]), "app web 23 17 1 0 3 1 0 0 0 0 0 1 250007 transaction -");
+    assert_eq!(said(&rows.rows[1]), "app batch 2 0 0 0 0 0 0 1 0 0 0 0 0 transaction -");
+}
+
+#[test]
+fn limits_say_which_binds_and_what_to_raise() {
+    let rows = rows("show limits");
+    assert_eq!(said(&rows.rows[0]), "app web main pool_size 3 20 f pools.app.size -");
+    assert_eq!(
+        said(&rows.rows[1]),
+        "app web main user 3 3 t users.web.max_connections raise users.web.max_connections, or shorten the hold time"
+    );
+    assert_eq!(said(&rows.rows[2]), "app web main database 5 - f pools.app.max_connections -");
+    assert_eq!(said(&rows.rows[3]), "- - - max_clients 42 10000 f limits.max_clients -");
+}
+
+#[test]
+fn waits_name_the_limit_that_bound() {
+    let rows: Vec<_> = rows("show waits").rows.iter().map(said).collect();
+    let expected = [
+        "app web main user 12.345678 17 0",
+        "app web main connects 0.040000 0 0",
+        "app web main wait_time 0.000000 0 4",
+        "- - - max_clients 0.000000 0 3",
+    ];
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn stats_sum_the_pools_of_a_database_and_divide_afterwards() {
+    let stats = rows("show stats");
+    assert_eq!(stats.rows.len(), 1);
+    assert_eq!(
+        said(&stats.rows[0]),
+        "app 2400 3600 7200 360000 720000 2400000 480000 360000 240 0 4800 240 \
+         20 30 60 3000 6000 666 66 150 2 0 40 2"
+    );
+    assert_eq!(
+        said(&rows("show stats_totals").rows[0]),
+        "app 2400 3600 7200 360000 720000 2400000 480000 360000 240 0 4800 240"
+    );
+    assert_eq!(said(&rows("show stats_averages").rows[0]), "app 20 30 60 3000 6000 666 66 150 2 0 40 2");
+    let grand = rows("show totals");
+    assert_eq!(
+        (grand.rows.len(), said(&grand.rows[1]), said(&grand.rows[13])),
+        (24, "total_xact_count 3600".into(), "avg_xact_count 30".into())
+    );
+}
+
+#[test]
+fn clients_and_servers_point_at_each_other() {
+    assert_eq!(
+        said(&rows("show clients").rows[0]),
+        "C web app none active 10.0.0.7 50123 127.0.0.1 6432 2024-08-15 07:59:00 UTC 2024-08-15 07:59:59 UTC 0 0 0 \
+         c17 s5 0  shop 2 17"
+    );
+    assert_eq!(
+        said(&rows("show servers").rows[0]),
+        "S web app none active 10.0.0.9 5432 10.0.0.1 40000 2024-08-15 07:58:40 UTC 2024-08-15 07:59:59 UTC 0 0 0 \
+         s5 c17 8123  shop 2 5"
+    );
+}
+
+#[test]
+fn the_small_tables() {
+    assert_eq!(
+        said(&rows("show databases").rows[0]),
+        "app db.internal 5432 app_production - 20 0 0 3600 transaction - 0 5 0 40 0 0"
+    );
+    assert_eq!(said(&rows("show users").rows[0]), "web - - - 3 0 0 0");
+    assert_eq!(said(&rows("show config").rows[0]), "pools.app.size 20 20 yes");
+    assert_eq!(said(&rows("show version").rows[0]), "poolwarden 0.1.0");
+    let lists: Vec<_> = rows("show lists").rows.iter().map(said).collect();
+    assert!(lists.contains(&"used_clients 42".to_owned()) && lists.contains(&"used_servers 5".to_owned()));
+    let state: Vec<_> = rows("show state").rows.iter().map(said).collect();
+    assert_eq!(state, ["active yes", "paused no", "suspended no", "draining no"]);
+}
+
+#[test]
+fn commands_in_any_case_with_comments_quotes_and_semicolons() {
+    let app = || Some("app".to_owned());
+    let cases = [
+        ("RELOAD", Command::Reload),
+        ("  reload ; ; ", Command::Reload),
+        ("/* now */ Pause -- all\n;", Command::Pause(None)),
+        ("PAUSE app;", Command::Pause(app())),
+        ("resume \"app\"", Command::Resume(app())),
+        ("reconnect", Command::Reconnect(None)),
+        ("KILL app", Command::Kill(app())),
+        ("disable app", Command::Disable("app".into())),
+        ("enable app", Command::Enable("app".into())),
+        ("shutdown", Command::Shutdown(Shutdown::Now)),
+        ("SHUTDOWN WAIT_FOR_SERVERS", Command::Shutdown(Shutdown::WaitForServers)),
+        ("shutdown wait_for_clients", Command::Shutdown(Shutdown::WaitForClients)),
+    ];
+    for (sql, command) in cases {
+        assert_eq!(ask(sql), Answer::Do(command), "{sql}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_the_nearest_command() {
+    let cases = [
+        ("show pool", "42601", "no such command: show pool", "did you mean SHOW POOLS?"),
+        ("select * from pg_class", "42601", "no such command: select * from pg_class", "SHOW HELP"),
+        ("show", "42601", "no such command: show", "SHOW HELP"),
+        ("pause one two", "42601", "PAUSE is written PAUSE [database]", "lend no more"),
+        ("show pools app", "42601", "SHOW POOLS is written SHOW POOLS", "clients and server connections"),
+        ("disable", "42601", "DISABLE is written DISABLE database", "refuse new clients"),
+        ("pause nope", "3D000", "no such database: \"nope\"", "SHOW DATABASES"),
+        ("pause 'app'", "42601", "not a database name: 'app'", ""),
+        ("reload; pause", "42601", "the console takes one command at a time", "on its own"),
+        ("pause \"app", "42601", "unterminated quoted identifier", ""),
+        ("set pool_mode = 'session'", "0A000", "the console sets no parameter: \"pool_mode\"", "RELOAD"),
+        ("set", "42601", "SET is written SET parameter = value", ""),
+    ];
+    for (sql, sqlstate, message, hint) in cases {
+        let said = refused(ask(sql));
+        assert_eq!((said.0, said.1.as_str()), (sqlstate, message), "{sql}");
+        assert!(said.2.contains(hint), "{sql}: {}", said.2);
+    }
+}
+
+#[test]
+fn readers_see_aggregates_and_command_nothing() {
+    let view = made_up::view();
+    for entry in &CATALOGUE {
+        let sql = entry.usage().replace("[database]", "").replace("database", "app");
+        let sql = sql.replace(" [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]", "");
+        let open = matches!(answer(&sql, &view, Rights::Reader), Answer::Rows { .. });
+        assert_eq!(open, entry.needs == Rights::Reader, "{sql}");
+        if !open {
+            let (sqlstate, _, hint) = refused(answer(&sql, &view, Rights::Reader));
+            assert!(sqlstate == "42501" && hint.contains("[console] admins"), "{sql}");
+        }
+    }
+    let closed: Vec<_> = CATALOGUE.iter().filter(|entry| entry.needs == Rights::Admin).map(|e| e.name).collect();
+    assert_eq!(
+        closed.join(", "),
+        "SHOW CLIENTS, SHOW SERVERS, SHOW CONFIG, RELOAD, PAUSE, RESUME, RECONNECT, KILL, DISABLE, ENABLE, SHUTDOWN"
+    );
+}
+
+#[test]
+fn drivers_probes_are_answered() {
+    let one = |sql: &str| said(&rows(sql).rows[0]);
+    assert_eq!(one("SHOW client_encoding"), "UTF8");
+    assert_eq!(one("show DateStyle;"), "ISO, MDY");
+    assert_eq!(one("SHOW TIME ZONE"), "UTC");
+    assert_eq!(one("show transaction isolation level"), "read committed");
+    assert_eq!(one("SELECT 1"), "1");
+    assert!(one("select pg_catalog.version()").contains("poolwarden 0.1.0"));
+    assert!(matches!(ask("select 1"), Answer::Rows { tag, .. } if tag == "SELECT 1"));
+    let done = |tag: &str| Answer::Done { tag: tag.to_owned() };
+    assert_eq!(ask("set extra_float_digits = 3"), done("SET"));
+    assert_eq!(ask("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"), done("SET"));
+    assert_eq!(ask("SET application_name TO 'psql'"), done("SET"));
+    assert_eq!(ask("BEGIN"), done("BEGIN"));
+    assert_eq!(ask("commit;"), done("COMMIT"));
+    assert_eq!(ask("DISCARD ALL"), done("DISCARD"));
+    for empty in ["", " ; ", "-- ping"] {
+        assert_eq!(ask(empty), done(""));
+    }
+}

@@ -1,0 +1,152 @@
+//! The HTTP side over real sockets.
+#![allow(clippy::unwrap_used)] // a test may end where its premise fails
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use poolwarden_console::http::{MAX_CONNECTIONS, Source, Viewing, serve};
+use poolwarden_console::metrics::CONTENT_TYPE;
+use poolwarden_watch::View;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+#[derive(Default)]
+struct MadeUp {
+    stuck: AtomicBool,
+    draining: AtomicBool,
+}
+
+impl Source for MadeUp {
+    fn view(&self) -> Viewing {
+        Box::pin(async { View { version: "0.1.0".into(), ..View::default() } })
+    }
+
+    fn healthy(&self) -> Result<(), String> {
+        if self.stuck.load(Ordering::SeqCst) { Err("loop 1 has not turned for 3s".into()) } else { Ok(()) }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::SeqCst) { Err("draining".into()) } else { Ok(()) }
+    }
+}
+
+struct Running {
+    at: SocketAddr,
+    source: Arc<MadeUp>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+async fn running() -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let source = Arc::new(MadeUp::default());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (told, names) = (Arc::clone(&source), vec!["pool.internal".to_owned()]);
+    let task = tokio::spawn(serve(listener, told, names, async {
+        stopped.await.unwrap();
+    }));
+    Running { at, source, stop, task }
+}
+
+/// Sends one request and reads the whole answer.
+async fn ask(at: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+async fn get(at: SocketAddr, path: &str) -> String {
+    ask(at, &format!("GET {path} HTTP/1.1\r\nHost: localhost:9432\r\nConnection: close\r\n\r\n")).await
+}
+
+#[tokio::test]
+async fn metrics_come_as_openmetrics() {
+    let running = running().await;
+    let answer = get(running.at, "/metrics").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.to_ascii_lowercase().contains(&format!("content-type: {CONTENT_TYPE}")), "{answer}");
+    assert!(answer.contains("poolwarden_build_info{version=\"0.1.0\"} 1\n") && answer.ends_with("# EOF\n"));
+    let head = ask(running.at, "HEAD /metrics HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn health_says_which_loop_stands_still_and_readiness_that_it_drains() {
+    let running = running().await;
+    assert!(get(running.at, "/healthz").await.starts_with("HTTP/1.1 200 "));
+    assert!(get(running.at, "/readyz").await.starts_with("HTTP/1.1 200 "));
+    running.source.stuck.store(true, Ordering::SeqCst);
+    running.source.draining.store(true, Ordering::SeqCst);
+    let health = get(running.at, "/healthz").await;
+    assert!(health.starts_with("HTTP/1.1 503 ") && health.ends_with("loop 1 has not turned for 3s\n"), "{health}");
+    let ready = get(running.at, "/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 503 ") && ready.ends_with("draining\n"), "{ready}");
+}
+
+#[tokio::test]
+async fn other_paths_methods_and_hosts_are_refused_with_what_there_is() {
+    let running = running().await; // dropped, it would stop
+    let at = running.at;
+    let absent = get(at, "/nothing").await;
+    assert!(absent.starts_with("HTTP/1.1 404 ") && absent.contains("/metrics, /healthz, /readyz"), "{absent}");
+    for path in ["/metrics", "/nothing"] {
+        let post = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        let answer = ask(at, &post).await;
+        assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("GET, HEAD"), "{answer}");
+    }
+    for (host, status) in [
+        ("evil.example", "421"),
+        ("evil.example:9432", "421"),
+        ("localhost.evil.example", "421"),
+        ("POOL.internal:9432", "200"),
+        ("127.0.0.1:9432", "200"),
+        ("[::1]:9432", "200"),
+        ("LocalHost", "200"),
+    ] {
+        let answer = ask(at, &format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+    }
+    let nameless = ask(at, "GET /healthz HTTP/1.0\r\n\r\n").await;
+    assert!(nameless.starts_with("HTTP/1.0 421 "), "{nameless}");
+}
+
+#[tokio::test]
+async fn silent_connections_are_bounded_and_one_that_leaves_gives_its_place_back() {
+    let running = running().await; // dropped, it would stop
+    let at = running.at;
+    let mut silent = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut answered = [0; 12];
+        stream.read_exact(&mut answered).await.unwrap(); // so this one holds a place
+        assert_eq!(&answered, b"HTTP/1.1 200");
+        silent.push(stream);
+    }
+    let mut waiting = tokio::spawn(async move { get(at, "/healthz").await });
+    assert!(timeout(Duration::from_millis(200), &mut waiting).await.is_err(), "the 65th waits");
+    silent.pop();
+    assert!(waiting.await.unwrap().starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_shutdown_closes_idle_connections_and_ends() {
+    let Running { at, stop, task, .. } = running().await;
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).await.unwrap();
+    stop.send(()).unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    task.await.unwrap().unwrap();
+    assert!(TcpStream::connect(at).await.is_err());
+}
