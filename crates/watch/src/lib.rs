@@ -7,11 +7,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))] // a test may end where its premise fails
 
 mod averages;
+mod in_vain;
 pub mod remedy;
 mod state_log;
 mod view;
 
 pub use averages::Averages;
+pub use in_vain::raised_in_vain;
 pub use poolwarden_pool as pool;
 pub use state_log::{Field, FieldValue, Level, LogLine, StateLog};
 pub use view::{
