@@ -15,15 +15,15 @@ pub fn setting(limit: Limit, host: &str, pool: &PoolKey) -> String {
         Limit::User => format!("users.{user}.max_connections"),
         Limit::Database => format!("pools.{database}.max_connections"),
         Limit::HostBudget => format!("servers.{host}.max_connections"),
-        Limit::Connects => format!("the pacing of connects to server \"{host}\""),
+        Limit::Connects => format!("servers.{host}.connects_max"),
         Limit::Breaker => format!("the reachability of server \"{host}\""),
         Limit::MaxClients => "limits.max_clients".into(),
         Limit::PgRole => format!("PostgreSQL's connection limit of role \"{user}\""),
         Limit::PgDatabase => format!("PostgreSQL's connection limit of database \"{database}\""),
         Limit::PgSlots => format!("PostgreSQL's max_connections on server \"{host}\""),
         Limit::Fds => "the process's limit of open files".into(),
-        Limit::Memory => "the memory budget in [limits]".into(),
-        Limit::QueueLength => format!("the bound on waiting requests of pools.{database}"),
+        Limit::Memory => "limits.memory".into(),
+        Limit::QueueLength => format!("pools.{database}.max_queue"),
         Limit::WaitTime => format!("pools.{database}.max_wait"),
     }
 }
@@ -38,7 +38,9 @@ pub fn next_step(limit: Limit, host: &str, pool: &PoolKey) -> String {
         }
         Limit::Reserve => format!("the reserve opens after its delay; raise {setting} if it must be larger"),
         Limit::ClassShare => format!("see the weights and reserves in [{setting}]"),
-        Limit::Connects => "connections open as fast as the pacing allows; it passes by itself".into(),
+        Limit::Connects => {
+            format!("connections open as fast as the pacing allows, which passes by itself; {setting} is its most")
+        }
         Limit::Breaker => format!("see why server \"{host}\" refuses or cannot be reached; connects are tried again"),
         Limit::MaxClients => format!("raise {setting}, or let fewer clients connect"),
         Limit::PgRole => format!("alter role \"{}\" connection limit N in PostgreSQL", pool.user),
