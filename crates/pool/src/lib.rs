@@ -7,14 +7,37 @@
 //! Same inputs at the same times give the same actions and events, always.
 #![warn(missing_docs)]
 
+mod account;
 mod action;
+mod admin;
+mod apply;
+mod check;
+mod connect;
+mod door;
+mod ending;
+mod evict;
+mod expiry;
+mod facts;
 mod host;
 mod id;
 mod input;
+mod lease;
 mod limit;
+mod limits;
+mod list;
+mod pace;
+mod pool;
+mod queue;
+mod random;
+mod record;
 mod settings;
+mod settle;
+mod slot;
 mod snapshot;
 mod time;
+mod timer;
+mod turn;
+mod view;
 
 pub use action::{Action, CloseReason, Event};
 pub use host::Host;
@@ -24,6 +47,7 @@ pub use input::{
     Verb, Wake,
 };
 pub use limit::Limit;
+pub use record::InputLog;
 pub use settings::{DatabaseSettings, HostSettings, Mode, PoolKey, UserSettings};
 pub use snapshot::{HostSnapshot, LimitUse, PoolSnapshot, Slots, WAIT_BUCKETS};
 pub use time::Time;

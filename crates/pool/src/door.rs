@@ -1,0 +1,264 @@
+//! The door: clients enter and leave, requests are granted at once, queued, cancelled or refused.
+
+use std::time::Duration;
+
+use crate::host::Host;
+use crate::limits::Room;
+use crate::list::NONE;
+use crate::pool::{Pool, Shut};
+use crate::queue::{Regime, Stand};
+use crate::{
+    Action, ConnectFailure, DatabaseSettings, Event, Handled, Limit, PoolId, PoolKey, Refusal, Request, Ticket, Time,
+    Wake,
+};
+
+impl Host {
+    /// The rules that a pool of this name obeys, and whether `*` gives them.
+    pub(crate) fn rules(&self, key: &PoolKey) -> Option<(DatabaseSettings, bool)> {
+        let (mut rules, any) = match self.settings.databases.get(&key.database) {
+            Some(rules) => (rules.clone(), false),
+            None => (self.settings.any.clone()?, true),
+        };
+        if let Some(user) = self.settings.users.get(&key.user) {
+            rules.size = user.size.unwrap_or(rules.size);
+            rules.mode = user.mode.unwrap_or(rules.mode);
+        }
+        rules.min_size = rules.min_size.min(rules.size);
+        Some((rules, any))
+    }
+
+    /// A client enters.
+    pub(crate) fn enter(&mut self, key: PoolKey) -> Handled {
+        let Some((rules, any)) = self.rules(&key) else {
+            return Handled::Refused(Box::new(meaningless(true, false)));
+        };
+        if rules.disabled || self.words.of(&key.database).disabled || self.words.of(&key.database).draining {
+            return Handled::Refused(Box::new(meaningless(false, true)));
+        }
+        let id = match self.by_key.get(&key).copied() {
+            Some(id) => id,
+            None if any && !self.any_has_room() => {
+                return Handled::Refused(Box::new(meaningless(true, false)));
+            }
+            None => self.make(key, rules, any),
+        };
+        let pool = &mut self.pools[id];
+        pool.clients += 1;
+        pool.entered = true;
+        pool.empty_since = Time::NEVER;
+        self.touch(id);
+        Handled::Entered(id)
+    }
+
+    /// Whether `*` may have another pool; the one that has been empty longest gives its place.
+    fn any_has_room(&mut self) -> bool {
+        let served = self.pools.iter().filter(|pool| pool.any).count();
+        if served < self.settings.max_any_pools as usize {
+            return true;
+        }
+        let empty = self.pools.iter().filter(|pool| pool.any && pool.empty());
+        match empty.min_by_key(|pool| (pool.empty_since, pool.id)).map(|pool| pool.id) {
+            Some(id) => {
+                self.retire(id);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn make(&mut self, key: PoolKey, rules: DatabaseSettings, any: bool) -> PoolId {
+        let (now, id) = (self.turn.now, self.pools.next_id());
+        let mut pool = Pool::new(id, key.clone(), rules, now);
+        pool.any = any;
+        pool.user = self.slots.scopes.users.enter(&key.user, id);
+        pool.database = self.slots.scopes.databases.enter(&key.database, id);
+        self.slots.scopes.host.pools.push(id);
+        pool.word = self.words.of(&key.database);
+        pool.queue.change(Regime::of(pool.word.paused, self.pace.down), now);
+        self.pools.add(pool);
+        self.by_key.insert(key.clone(), id);
+        self.size_scopes();
+        self.turn.events.push_back(Event::PoolMade(id, key));
+        id
+    }
+
+    /// A pool that is empty goes for good; its counters stay in the host's totals.
+    pub(crate) fn retire(&mut self, id: PoolId) {
+        let Some(pool) = self.pools.remove(id) else { return };
+        assert!(pool.empty(), "a pool is retired only when nobody and nothing is there");
+        if pool.needy != NONE {
+            self.forget_need(pool.needy);
+        }
+        self.by_key.remove(&pool.key);
+        self.slots.scopes.users.leave(&pool.key.user, id);
+        self.slots.scopes.databases.leave(&pool.key.database, id);
+        self.slots.scopes.host.pools.retain(|&other| other != id);
+        self.pool_alarms.clear(id.0);
+        self.chores.remove(&id);
+        self.retired.0 = self.retired.0.saturating_add(pool.account.lent_nanos);
+        self.retired.1 += pool.account.granted;
+        self.retired.2 += pool.account.refused.iter().sum::<u64>();
+        self.turn.events.push_back(Event::PoolRetired(id));
+    }
+
+    /// A client leaves.
+    pub(crate) fn leave(&mut self, id: PoolId) -> Handled {
+        if self.pools.find(id).is_none_or(|pool| pool.clients == 0) {
+            return Handled::Stale;
+        }
+        self.pools[id].clients -= 1;
+        self.touch(id);
+        Handled::Done
+    }
+
+    /// A client needs a connection.
+    pub(crate) fn checkout(&mut self, request: &Request) -> Handled {
+        let now = self.turn.now;
+        let Some(pool) = self.pools.find(request.pool) else {
+            return Handled::Refused(Box::new(meaningless(true, false)));
+        };
+        if let Some(shut) = pool.shut() {
+            return self.refuse_at_once(request.pool, Why::Shut(shut));
+        }
+        if pool.lends()
+            && pool.queue.len() == 0
+            && !pool.chore
+            && let Some(slot) = self.slots.pick(pool, request.home, request.flavor)
+        {
+            let ticket = self.tickets.draw(request, now);
+            self.grant(slot, ticket, None);
+            return Handled::Queued(self.tickets.id(ticket));
+        }
+        if request.deadline <= now {
+            return self.refuse_at_once(request.pool, Why::Time);
+        }
+        if pool.queue.len() >= pool.rules.max_queue {
+            return self.refuse_at_once(request.pool, Why::Queue);
+        }
+        let ticket = self.tickets.draw(request, now);
+        self.tickets.enqueue(&mut self.pools[request.pool], ticket, now);
+        if request.deadline != Time::NEVER {
+            self.ticket_alarms.advance(ticket, self.tickets.table[ticket as usize].half(), Wake::Deadline);
+        }
+        self.touch(request.pool);
+        Handled::Queued(self.tickets.id(ticket))
+    }
+
+    /// A client does not want any more.
+    pub(crate) fn cancel(&mut self, ticket: Ticket) -> Handled {
+        let Some(index) = self.tickets.find(ticket) else { return Handled::Stale };
+        match self.tickets.table[index as usize].stand {
+            Stand::Vacant => Handled::Stale,
+            Stand::Granted(slot) => Handled::AlreadyGranted(self.slots.id(slot)),
+            Stand::Waiting { .. } => {
+                let waited = self.unqueue(index);
+                let id = self.tickets.table[index as usize].pool;
+                self.pools[id].account.abandoned(waited);
+                self.tickets.discard(index);
+                Handled::Cancelled
+            }
+        }
+    }
+
+    /// Takes a ticket out of its queue; what becomes of it is the caller's to say.
+    pub(crate) fn unqueue(&mut self, index: u32) -> Duration {
+        let id = self.tickets.table[index as usize].pool;
+        self.ticket_alarms.clear(index);
+        self.touch(id);
+        self.tickets.dequeue(&mut self.pools[id], index, self.turn.now)
+    }
+
+    /// A waiting ticket is refused.
+    pub(crate) fn refuse(&mut self, index: u32, why: Why) {
+        self.turn.spend();
+        let entry = &self.tickets.table[index as usize];
+        let (id, to, waited) = (entry.pool, entry.home, self.turn.now.since(entry.since));
+        let refusal = self.refusal(id, why, waited);
+        self.unqueue(index);
+        let pool = &mut self.pools[id];
+        pool.account.refused(refusal.binding, waited);
+        if let Some(spell) = &mut pool.spell {
+            spell.refused += 1;
+        }
+        let ticket = self.tickets.id(index);
+        self.tickets.discard(index);
+        self.turn.actions.push_back(Action::Refuse { ticket, to, refusal: Box::new(refusal) });
+    }
+
+    fn refuse_at_once(&mut self, id: PoolId, why: Why) -> Handled {
+        let refusal = self.refusal(id, why, Duration::ZERO);
+        let pool = &mut self.pools[id];
+        pool.account.refused(refusal.binding, Duration::ZERO);
+        if let Some(spell) = &mut pool.spell {
+            spell.refused += 1;
+        }
+        Handled::Refused(Box::new(refusal))
+    }
+
+    /// The refusal in numbers.
+    fn refusal(&self, id: PoolId, why: Why, waited: Duration) -> Refusal {
+        let pool = &self.pools[id];
+        let binding = pool.spell.map_or_else(|| self.verdict(pool).0, |spell| spell.binding);
+        let (limit, binding) = match why {
+            Why::Shut(Shut::Dropped | Shut::Stopping) => (Limit::WaitTime, Room { limit: Limit::WaitTime, ..binding }),
+            Why::Shut(Shut::Password) | Why::Failed => (Limit::Breaker, BREAKER),
+            Why::Time if binding.limit == Limit::Breaker => (Limit::Breaker, binding),
+            Why::Time => (Limit::WaitTime, binding),
+            Why::Queue => (Limit::QueueLength, binding),
+        };
+        let longest = (pool.lent.head != NONE).then(|| &self.slots.table[pool.lent.head as usize]);
+        Refusal {
+            limit,
+            binding: binding.limit,
+            size: binding.size,
+            used: binding.used,
+            lent: pool.counts.lent,
+            waiting: pool.queue.len(),
+            waited,
+            longest_held: longest.map_or(Duration::ZERO, |slot| self.turn.now.since(slot.since)),
+            longest_pid: longest.and_then(|slot| slot.pid),
+            failure: self.reason(pool, binding.limit).map(|failure| Box::new(failure.clone())),
+            no_such_database: why == Why::Shut(Shut::Dropped),
+            stopping: why == Why::Shut(Shut::Stopping),
+        }
+    }
+
+    /// The server's last word on connecting, where that is why requests are refused.
+    fn reason<'a>(&'a self, pool: &'a Pool, binding: Limit) -> Option<&'a ConnectFailure> {
+        if binding == Limit::Breaker || self.pace.down { pool.failure.as_ref().or(self.failure.as_ref()) } else { None }
+    }
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Nobody is served.
+    Shut(Shut),
+    /// The connect that it waited for failed for a reason of its own pool.
+    Failed,
+    /// Its time is up.
+    Time,
+    /// Too many wait already.
+    Queue,
+}
+
+/// The server cannot be reached or refuses logins: no size, no use.
+pub(crate) const BREAKER: Room = Room { left: 0, limit: Limit::Breaker, size: 0, used: 0 };
+
+/// A refusal whose limits mean nothing.
+fn meaningless(no_such_database: bool, stopping: bool) -> Refusal {
+    Refusal {
+        limit: Limit::WaitTime,
+        binding: Limit::WaitTime,
+        size: 0,
+        used: 0,
+        lent: 0,
+        waiting: 0,
+        waited: Duration::ZERO,
+        longest_held: Duration::ZERO,
+        longest_pid: None,
+        failure: None,
+        no_such_database,
+        stopping,
+    }
+}

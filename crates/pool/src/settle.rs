@@ -1,0 +1,312 @@
+//! What follows from a call: chores, connects, evictions, and which limit binds where somebody waits.
+//!
+//! A pool is *needy* while somebody waits or it wants a connection. Only pools that changed are looked at,
+//! and all needy ones when something that they share changed (`recount`): never per transaction.
+
+use crate::door::{BREAKER, Why};
+use crate::host::Host;
+use crate::limits::{Room, own_room, room};
+use crate::list::NONE;
+use crate::pool::{Pool, Shut, Spell};
+use crate::{CloseReason, Event, Limit, PoolId, Time, Wake};
+
+impl Host {
+    /// Something changed in the pool: it is looked at before the call ends.
+    pub(crate) fn touch(&mut self, id: PoolId) {
+        let pool = &mut self.pools[id];
+        if !pool.touched {
+            pool.touched = true;
+            self.touched.push(id);
+        }
+    }
+
+    /// The pool has waiters to refuse, connections to close or idle connections to lend.
+    pub(crate) fn add_chore(&mut self, id: PoolId) {
+        self.pools[id].chore = true;
+        self.chores.insert(id);
+        self.touch(id);
+    }
+
+    /// Whether work was left over that the budget of a call did not allow.
+    pub(crate) fn unfinished(&self) -> bool {
+        !self.chores.is_empty() || self.recount || self.trim || self.sweep.is_some()
+    }
+
+    /// Draws the conclusions of a call.
+    pub(crate) fn settle(&mut self) {
+        self.sweep_ghosts();
+        while !self.turn.spent()
+            && let Some(&id) = self.chores.first()
+        {
+            if self.upkeep(id) {
+                self.pools[id].chore = false;
+                self.chores.remove(&id);
+            }
+        }
+        self.trim_shared();
+        self.weigh_touched();
+        let mut wide = false;
+        while self.recount && !self.turn.spent() {
+            self.recount = false;
+            wide = true;
+            let progress = self.serve();
+            self.weigh_touched();
+            if !progress {
+                self.recount = false;
+            }
+        }
+        if wide {
+            for place in 0..self.needy.len() {
+                self.rebind(self.needy[place]);
+            }
+        }
+        while let Some(id) = self.touched.pop() {
+            if self.pools.find(id).is_some() {
+                self.pools[id].touched = false;
+                self.rebind(id);
+            }
+        }
+    }
+
+    /// Does a pool's chores; tells whether all are done.
+    fn upkeep(&mut self, id: PoolId) -> bool {
+        while let Some((head, why)) = self.doomed(id) {
+            if self.turn.spent() {
+                return false;
+            }
+            self.refuse(head, why);
+        }
+        self.pools[id].fail_through = None;
+        loop {
+            let pool = &self.pools[id];
+            let killed = |index: u32| index != NONE && self.slots.table[index as usize].epoch < pool.killed;
+            let victim = [pool.lent.head, pool.aside.head].into_iter().find(|&index| killed(index));
+            let victim = victim.map(|index| (index, CloseReason::Killed)).or_else(|| {
+                // The one idle longest is of the oldest epoch: if it may stay, all may.
+                let index = self.slots.oldest_idle(pool)?;
+                Some((index, self.must_leave(index)?))
+            });
+            match victim {
+                None => break,
+                Some(_) if self.turn.spent() => return false,
+                Some((index, reason)) => self.close(index, reason),
+            }
+        }
+        while self.pools[id].lends() && self.pools[id].queue.len() > 0 && self.pools[id].counts.idle > 0 {
+            if self.turn.spent() {
+                return false;
+            }
+            self.lend_to_head(id);
+        }
+        true
+    }
+
+    fn lend_to_head(&mut self, id: PoolId) {
+        let pool = &self.pools[id];
+        let head = pool.queue.fifo.head;
+        let entry = &self.tickets.table[head as usize];
+        let Some(slot) = self.slots.pick(pool, entry.home, entry.flavor) else { return };
+        let waited = self.unqueue(head);
+        self.grant(slot, head, Some(waited));
+    }
+
+    /// The oldest waiter, if it is to be refused whatever its time.
+    fn doomed(&self, id: PoolId) -> Option<(u32, Why)> {
+        let pool = &self.pools[id];
+        let head = pool.queue.fifo.head;
+        if head == NONE {
+            return None;
+        }
+        let failed = |last| self.tickets.table[head as usize].number <= last;
+        let why = match pool.shut() {
+            Some(shut @ (Shut::Dropped | Shut::Stopping | Shut::Password)) => Why::Shut(shut),
+            None if pool.fail_through.is_some_and(failed) => Why::Failed,
+            None => return None,
+        };
+        Some((head, why))
+    }
+
+    /// Brings the list of needy pools up to date, and notes whether one of them can be helped.
+    fn weigh_touched(&mut self) {
+        for place in 0..self.touched.len() {
+            let id = self.touched[place];
+            if self.pools.find(id).is_none() {
+                continue;
+            }
+            let now = self.turn.now;
+            let pool = &mut self.pools[id];
+            let needs = pool.queue.len() > 0 || pool.want() > 0;
+            if needs && pool.needy == NONE {
+                pool.needy = self.needy.len() as u32;
+                self.needy.push(id);
+            } else if !needs && pool.needy != NONE {
+                let place = std::mem::replace(&mut pool.needy, NONE);
+                self.forget_need(place);
+            }
+            let pool = &mut self.pools[id];
+            if !pool.empty() {
+                pool.empty_since = Time::NEVER;
+            } else if pool.empty_since == Time::NEVER {
+                pool.empty_since = now;
+            }
+            if pool.dropped && pool.empty() {
+                self.retire(id);
+            } else {
+                self.recount |= needs && self.can_help(&self.pools[id]);
+            }
+        }
+    }
+
+    /// Takes the pool at `place` out of the list of needy pools.
+    pub(crate) fn forget_need(&mut self, place: u32) {
+        self.needy.swap_remove(place as usize);
+        if let Some(&moved) = self.needy.get(place as usize) {
+            self.pools[moved].needy = place;
+        }
+    }
+
+    /// Whether a connect could be begun for this pool, or another pool's connection evicted.
+    fn can_help(&self, pool: &Pool) -> bool {
+        let now = self.turn.now;
+        if pool.want() == 0 || pool.retry_at > now || !self.pace.open(now, 0) {
+            return false;
+        }
+        let room = self.room(pool);
+        let scope = || room.shared(pool).map(|of| self.slots.scopes.of(of));
+        room.left > 0
+            || scope().is_some_and(|scope| scope.barren_until <= now && self.pace.open(now, self.slots.evicting))
+    }
+
+    /// How many more connections the pool may have.
+    pub(crate) fn room(&self, pool: &Pool) -> Room {
+        room(&self.slots.scopes, pool, self.reserve_open(pool), self.turn.now)
+    }
+
+    /// The pool's own part of that.
+    pub(crate) fn own_room(&self, pool: &Pool) -> Room {
+        own_room(pool, self.reserve_open(pool))
+    }
+
+    /// Whether the oldest waiter has waited long enough for the reserve.
+    pub(crate) fn reserve_open(&self, pool: &Pool) -> bool {
+        pool.rules.reserve > 0 && self.reserve_opens(pool) <= self.turn.now
+    }
+
+    fn reserve_opens(&self, pool: &Pool) -> Time {
+        match pool.queue.fifo.head {
+            NONE => Time::NEVER,
+            head => self.tickets.table[head as usize].since + pool.rules.reserve_after,
+        }
+    }
+
+    /// Begins connects as long as they are wanted and allowed, each for the pool whose waiting is oldest; then evicts.
+    /// Tells whether it did anything.
+    fn serve(&mut self) -> bool {
+        let before = (self.turn.actions.len(), self.evicted);
+        while !self.turn.spent() && self.pace.open(self.turn.now, 0) {
+            let able = self.needy.iter().filter(|&&id| {
+                let pool = &self.pools[id];
+                pool.want() > 0 && pool.retry_at <= self.turn.now && self.room(pool).left > 0
+            });
+            let Some(id) = able.copied().min_by_key(|&id| self.seniority(&self.pools[id])) else { break };
+            self.open(id);
+        }
+        self.evict();
+        before != (self.turn.actions.len(), self.evicted)
+    }
+
+    /// Who comes first: the pool whose first waiter without a coming connection waited longest; then those that only
+    /// want their `min_size`.
+    pub(crate) fn seniority(&self, pool: &Pool) -> (Time, u64, PoolId) {
+        match self.tickets.uncovered(pool, pool.coming()) {
+            Some(entry) => (entry.since, entry.number, pool.id),
+            None => (Time::NEVER, u64::MAX, pool.id),
+        }
+    }
+
+    /// What keeps the pool from having one more connection, and when that must be looked at again.
+    pub(crate) fn verdict(&self, pool: &Pool) -> (Room, Time) {
+        let (now, room) = (self.turn.now, self.room(pool));
+        let connects = Room { left: 0, limit: Limit::Connects, size: self.pace.allowed, used: self.pace.in_flight };
+        if !pool.lends() && pool.queue.len() > 0 {
+            // A pause is no limit: only the bound on waiting is left.
+            return (Room { left: 0, limit: Limit::WaitTime, size: 0, used: 0 }, Time::NEVER);
+        }
+        if pool.queue.len() > 0 && pool.queue.len() <= pool.counts.opening {
+            return (if self.pace.down { BREAKER } else { connects }, Time::NEVER);
+        }
+        if room.left == 0 {
+            return (room, self.next_look(pool, &room));
+        }
+        let retry_at = pool.retry_at.max(self.pace.not_before);
+        if pool.want() == 0 {
+            (room, Time::NEVER)
+        } else if retry_at > now {
+            (BREAKER, retry_at)
+        } else {
+            (connects, Time::NEVER)
+        }
+    }
+
+    /// When a limit that leaves no room may leave some by the passage of time alone.
+    fn next_look(&self, pool: &Pool, room: &Room) -> Time {
+        if room.limit == Limit::Reserve {
+            return self.reserve_opens(pool);
+        }
+        let scopes = &self.slots.scopes;
+        let shared = room.shared(pool).map(|of| scopes.of(of)).unwrap_or(&scopes.host);
+        let retry_at = shared.learned.map_or(Time::NEVER, |learned| learned.retry_at);
+        let later = |at: Time| if at > self.turn.now { at } else { Time::NEVER };
+        later(retry_at).min(later(shared.barren_until)).min(later(pool.retry_at.max(self.pace.not_before)))
+    }
+
+    /// Notes which limit binds the pool and tells when that changed; sets the pool's alarm.
+    fn rebind(&mut self, id: PoolId) {
+        let now = self.turn.now;
+        let pool = &self.pools[id];
+        let (binding, look) = if pool.needy == NONE { (BREAKER, Time::NEVER) } else { self.verdict(pool) };
+        let pool = &mut self.pools[id];
+        pool.look = look;
+        let Room { limit, size, used, .. } = binding;
+        match (pool.queue.len(), pool.spell) {
+            (0, None) => {}
+            (0, Some(Spell { since, granted, refused, .. })) => {
+                pool.note_waits(now);
+                pool.spell = None;
+                self.turn.events.push_back(Event::Cleared { pool: id, lasted: now.since(since), granted, refused });
+            }
+            (_, None) => {
+                pool.note_waits(now);
+                pool.spell = Some(Spell { since: now, binding, granted: 0, refused: 0 });
+                self.turn.events.push_back(Event::Waiting { pool: id, limit, size, used });
+            }
+            (_, Some(spell)) => {
+                if spell.binding.limit != limit {
+                    pool.note_waits(now);
+                    self.turn.events.push_back(Event::Binding { pool: id, limit, size, used });
+                }
+                pool.spell = Some(Spell { binding, ..spell });
+            }
+        }
+        self.arm_pool(id);
+    }
+
+    fn arm_pool(&mut self, id: PoolId) {
+        let pool = &self.pools[id];
+        let (look, head) = (pool.look, pool.queue.fifo.head);
+        let wake = match pool.spell.map(|spell| spell.binding.limit) {
+            Some(Limit::Breaker) => Wake::Backoff,
+            Some(Limit::Reserve) => Wake::Reserve,
+            Some(_) | None => Wake::Upkeep,
+        };
+        self.pool_alarms.advance(id.0, look, wake);
+        if head != NONE {
+            let patience = self.pools[id].patience_of(&self.tickets, head);
+            self.pool_alarms.advance(id.0, patience, Wake::Deadline);
+        }
+        let pool = &self.pools[id];
+        if pool.any && pool.empty_since != Time::NEVER {
+            self.pool_alarms.advance(id.0, pool.empty_since + self.settings.any_idle, Wake::Upkeep);
+        }
+    }
+}
