@@ -1,1 +1,24 @@
-fn main() {}
+//! `poolwarden`: command line and composition root.
+
+mod app;
+mod cli;
+mod cmd;
+mod discover;
+mod embedded;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Wrong usage, unreadable input, nothing to speak to.
+const UNUSABLE: u8 = 2;
+
+fn main() -> ExitCode {
+    let done = match cli::Cli::parse().command {
+        cli::Command::Run(args) => cmd::run::run(&args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("poolwarden: {error:#}");
+        ExitCode::from(UNUSABLE)
+    })
+}

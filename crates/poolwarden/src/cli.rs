@@ -1,0 +1,66 @@
+//! The command line. Usage errors end with exit code 2, as clap does of itself.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A PostgreSQL connection pooler that guards the pool.
+#[derive(Debug, Parser)]
+#[command(
+    name = "poolwarden",
+    version,
+    after_help = "Example:\n  poolwarden run -c /etc/poolwarden/poolwarden.toml\n\n\
+                  Exit codes: 0 done and clean, 1 findings or a refused request, 2 wrong usage or unreadable input, 3 inconclusive"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(RunArgs),
+}
+
+/// The pooler with everything on.
+///
+/// Without options: ./poolwarden.toml, then /etc/poolwarden/poolwarden.toml; if neither exists, and no service manager
+/// started it, a private PostgreSQL of its own on loopback.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_help = "Examples:\n  poolwarden run\n  poolwarden run -c poolwarden.toml\n  \
+                        poolwarden run --database postgres://app:secret@db.internal/app")]
+pub(crate) struct RunArgs {
+    /// Configuration file
+    #[arg(short = 'c', long = "config", value_name = "FILE", group = "source")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Pool this PostgreSQL with every default
+    #[arg(long, value_name = "URL", group = "source")]
+    pub(crate) database: Option<String>,
+
+    /// Configuration file of PgBouncer (comes with a later release)
+    #[arg(long, value_name = "FILE", group = "source")]
+    pub(crate) pgbouncer: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_verb_has_an_example() {
+        Cli::command().debug_assert();
+        for verb in Cli::command().get_subcommands_mut() {
+            assert!(verb.render_long_help().to_string().contains("Example"), "{}", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn one_source_at_a_time() {
+        let both = Cli::try_parse_from(["poolwarden", "run", "-c", "a", "--database", "b"]);
+        assert_eq!(both.map(|_| ()).map_err(|error| error.exit_code()), Err(2));
+        assert!(Cli::try_parse_from(["poolwarden", "run", "-c", "a"]).is_ok());
+    }
+}

@@ -1,0 +1,43 @@
+//! `run`: finds the configuration, says what is wrong with it, and hands over to the pooler.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow, bail};
+use poolwarden_config::Config;
+
+use crate::app::{self, Source, Started};
+use crate::cli::RunArgs;
+use crate::discover::{self, Found};
+use crate::embedded::Embedded;
+
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    app::run(start(args)?)
+}
+
+fn start(args: &RunArgs) -> anyhow::Result<Started> {
+    if let Some(ini) = &args.pgbouncer {
+        bail!(
+            "--pgbouncer {}: reading PgBouncer's configuration comes with a later release; write a poolwarden.toml",
+            ini.display()
+        );
+    }
+    if let Some(url) = &args.database {
+        let config = Config::from_url(url).map_err(|why| anyhow!("--database: {why}"))?;
+        return Ok(Started { config, source: Source::Url });
+    }
+    let found = match &args.config {
+        Some(path) => Found::File(path.clone()),
+        None => discover::discover()?,
+    };
+    match found {
+        Found::File(path) => {
+            let loaded = discover::load(&path)?;
+            eprint!("{}", loaded.remarks);
+            Ok(Started { config: loaded.config, source: Source::File(path) })
+        }
+        Found::Embedded => {
+            let embedded = Embedded::start(&discover::default_data_dir()?).context("the embedded PostgreSQL")?;
+            Ok(Started { config: embedded.config().clone(), source: Source::Embedded(Box::new(embedded)) })
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Where the configuration comes from: which file, its secrets, and the data directory where nothing says one.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use poolwarden_config::{Config, SecretRef, render};
+use rustix::fs::Access;
+
+const CANDIDATES: [&str; 2] = ["poolwarden.toml", "/etc/poolwarden/poolwarden.toml"];
+/// Set by service managers: there nobody sees a banner, and a private PostgreSQL would hide a missing file.
+const SERVICE_MANAGERS: [&str; 3] = ["INVOCATION_ID", "NOTIFY_SOCKET", "KUBERNETES_SERVICE_HOST"];
+/// Far above any configuration, so that a wrong path (a device, a dump) ends soon.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+/// A SCRAM secret is about 130 bytes.
+const MAX_SECRET_BYTES: u64 = 64 << 10;
+
+/// What `run` without options starts from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    File(PathBuf),
+    Embedded,
+}
+
+/// A configuration that was read, and remarks about it, ready to print.
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) remarks: String,
+}
+
+/// `./poolwarden.toml`, then /etc; the embedded default only if neither exists and no service manager started us.
+pub(crate) fn discover() -> anyhow::Result<Found> {
+    choose(&CANDIDATES.map(PathBuf::from), |name| std::env::var_os(name))
+}
+
+fn choose(candidates: &[PathBuf], variable: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Found> {
+    // A file that cannot be looked at exists: better its error than another configuration.
+    if let Some(path) = candidates.iter().find(|path| path.try_exists().unwrap_or(true)) {
+        return Ok(Found::File(path.clone()));
+    }
+    let Some(manager) = SERVICE_MANAGERS.into_iter().find(|name| variable(name).is_some()) else {
+        return Ok(Found::Embedded);
+    };
+    let tried = candidates.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" nor ");
+    bail!(
+        "no configuration: neither {tried} exists, and under a service manager ({manager} is set) no PostgreSQL is made up; write one of them or pass -c FILE"
+    )
+}
+
+/// Reads a configuration file with its secrets; the error is the rendered findings. Used at the start and for each reload.
+pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
+    let name = path.display().to_string();
+    let bytes = read_bounded(path, MAX_FILE_BYTES).with_context(|| format!("cannot read {name}"))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        anyhow!("{name}:{line}: not UTF-8 text (byte {at}): save the file as UTF-8")
+    })?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let (config, findings) = Config::parse(&text, |wanted| resolve(directory, &wanted));
+    let rendered = render(&name, &text, &findings);
+    match config {
+        Some(config) => Ok(Loaded { config, remarks: rendered }),
+        None => bail!("{name} is refused\n\n{}", rendered.trim_end()),
+    }
+}
+
+/// Gets a secret from its file (relative to the configuration's directory) or its variable. Errors never hold it.
+fn resolve(directory: &Path, wanted: &SecretRef) -> Result<String, String> {
+    match wanted {
+        SecretRef::File(path) => {
+            let path = directory.join(path);
+            let bytes =
+                read_bounded(&path, MAX_SECRET_BYTES).map_err(|error| format!("{}: {error:#}", path.display()))?;
+            String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8 text", path.display()))
+        }
+        SecretRef::Env(name) => match std::env::var(name) {
+            Ok(value) => Ok(value),
+            Err(std::env::VarError::NotPresent) => Err(format!("the environment variable {name} is not set")),
+            Err(std::env::VarError::NotUnicode(_)) => Err(format!("the environment variable {name} is not UTF-8 text")),
+        },
+    }
+}
+
+fn read_bounded(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        bail!("larger than {most} bytes");
+    }
+    Ok(bytes)
+}
+
+/// /var/lib/poolwarden where it can be written (root may create it), else poolwarden below the XDG state directory.
+pub(crate) fn default_data_dir() -> anyhow::Result<PathBuf> {
+    let system = PathBuf::from("/var/lib/poolwarden");
+    let usable = fs::create_dir_all(&system).is_ok() && rustix::fs::access(&system, Access::WRITE_OK).is_ok();
+    if usable {
+        return Ok(system);
+    }
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    state
+        .map(|state| state.join("poolwarden"))
+        .context("no data directory: /var/lib/poolwarden cannot be written, and neither XDG_STATE_HOME nor HOME is set")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary directory")
+    }
+
+    #[test]
+    fn the_first_file_that_exists_is_taken_and_none_means_embedded_unless_managed() {
+        let dir = directory();
+        let candidates = [dir.path().join("near.toml"), dir.path().join("far.toml")];
+        let nothing = |_: &str| None;
+        assert_eq!(choose(&candidates, nothing).expect("no manager"), Found::Embedded);
+        for manager in SERVICE_MANAGERS {
+            let set = |name: &str| (name == manager).then(|| OsString::from("x"));
+            let error = choose(&candidates, set).expect_err("managed").to_string();
+            assert!(error.contains(manager) && error.contains("far.toml"), "{error}");
+        }
+        fs::write(&candidates[1], "").expect("a file");
+        assert_eq!(choose(&candidates, nothing).expect("a file"), Found::File(candidates[1].clone()));
+        fs::write(&candidates[0], "").expect("a file");
+        assert_eq!(choose(&candidates, |_| Some(OsString::new())).expect("a file"), Found::File(candidates[0].clone()));
+    }
+
+    #[test]
+    fn secrets_are_read_beside_the_file_and_faults_name_the_place() {
+        let dir = directory();
+        let path = dir.path().join("poolwarden.toml");
+        let text = "[servers.main]\nhost = \"db\"\n[users.app]\nscram_file = \"app.secret\"\n";
+        fs::write(&path, text).expect("a file");
+        let error = load(&path).map(|_| ()).expect_err("no secret yet").to_string();
+        assert!(error.contains("poolwarden.toml:4:14") && error.contains("app.secret"), "{error}");
+        fs::write(dir.path().join("app.secret"), "hunter2\n").expect("a secret");
+        let loaded = load(&path).expect("a good file");
+        assert_eq!(loaded.config.secret("app").map(poolwarden_config::Secret::reveal), Some("hunter2"));
+        assert_eq!(loaded.remarks, "");
+    }
+
+    #[test]
+    fn files_that_are_no_text_or_too_large_are_refused() {
+        let dir = directory();
+        let path = dir.path().join("poolwarden.toml");
+        fs::write(&path, b"[listen]\n# \xff\n").expect("a file");
+        let error = load(&path).map(|_| ()).expect_err("not UTF-8").to_string();
+        assert!(error.contains(":2: not UTF-8"), "{error}");
+        let large = usize::try_from(MAX_FILE_BYTES).expect("fits") + 1;
+        fs::write(&path, vec![b'#'; large]).expect("a file");
+        assert!(format!("{:#}", load(&path).map(|_| ()).expect_err("too large")).contains("larger than"));
+        assert!(load(dir.path()).is_err(), "a directory");
+        assert!(load(&dir.path().join("missing.toml")).is_err());
+    }
+}
