@@ -26,6 +26,7 @@ pub use client::{Client, Idle};
 pub use farewell::Farewell;
 pub use from_server::Turn;
 pub use gather::Out;
+pub use poolwarden_pgwire as pgwire;
 pub use refuse::Refused;
 pub use server::{Counts, Fault, Keep, LeaseEnd, Server, Terms};
 pub use settings::{Defaults, MAX_SETTINGS, Settings, TRACKED, transition};

@@ -246,6 +246,12 @@ impl Server {
         !self.queue.is_empty()
     }
 
+    /// Whether something of the client's (not of ours) is outstanding on it.
+    #[must_use]
+    pub fn runs_client_query(&self) -> bool {
+        self.queue.front().is_some_and(|entry| !entry.is_own())
+    }
+
     /// Whether a transaction is open on it.
     #[must_use]
     pub fn in_transaction(&self) -> bool {
@@ -270,12 +276,17 @@ impl Server {
         self.gate = Gate::Open;
         self.rounds = 0;
         self.pins = 0;
-        self.clock = Clock { granted: now, since: now, ..Clock::default() };
-        self.counts = Counts::default();
+        self.hold(now);
         if let Some(sql) = transition(&self.settings, &client.settings, &self.defaults) {
             self.own_query(&sql, Expect::Setup, out);
             self.gate = Gate::Setup;
         }
+    }
+
+    /// Begins a lease in which nothing will be sent.
+    pub fn hold(&mut self, now: u64) {
+        self.clock = Clock { granted: now, since: now, ..Clock::default() };
+        self.counts = Counts::default();
     }
 
     /// Runs the pool's reset query; the client is gone already.

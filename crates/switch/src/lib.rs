@@ -1,1 +1,29 @@
-//! pairs clients with server connections; owns the lease
+//! Pairs clients with server connections: owns the lease, asks the pool, carries grants between loops as messages that are values.
+//!
+//! One [`Switch`] stands in each event loop; they share the pools' cores and each other's mailboxes through [`Shared`].
+//! Bytes and facts come in by calls, bytes and wishes go out through [`Io`], which the live engine and the simulation both are.
+//! It is the only caller of the pool. It reads no clock and knows no socket: a link is a value it passes on.
+//!
+//! Lock order: a host, then a mailbox. Nothing else is held while either is.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))] // a test may end where its premise fails
+
+mod cancel;
+mod client;
+mod io;
+mod lending;
+mod mail;
+mod refusal;
+mod report;
+mod server;
+mod shared;
+mod switch;
+mod table;
+
+pub use io::{Io, Peer, Sent, Target};
+pub use mail::{Errand, Joining, Mail, Newcomer};
+pub use poolwarden_pool as pool;
+pub use poolwarden_relay as relay;
+pub use report::{ClientRow, ClientState, LoopReport, ServerRow, ServerState, Totals};
+pub use shared::{Desk, PoolShare, PoolTerms, Shared, TermsBook};
+pub use switch::{Rules, Switch};

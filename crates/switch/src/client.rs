@@ -1,0 +1,328 @@
+//! The clients of a loop: joining, being welcomed, sending input, leaving.
+
+use core::net::SocketAddr;
+use std::sync::Arc;
+
+use poolwarden_pool::{ClassId, Handled, Input, Ticket, Time};
+use poolwarden_relay::pgwire::make;
+use poolwarden_relay::{Client, Defaults, Farewell, Fault, Idle, MAX_SETTINGS, Settings};
+
+use crate::io::{Io, Peer, Sent};
+use crate::lending::Asked;
+use crate::mail::Joining;
+use crate::refusal::{self, Told};
+use crate::server::Standing;
+use crate::shared::PoolShare;
+use crate::switch::Switch;
+
+/// One client of this loop.
+#[derive(Debug)]
+pub(crate) struct ClientSlot {
+    pub(crate) relay: Client,
+    pub(crate) stage: Stage,
+    pub(crate) pool: Arc<PoolShare>,
+    pub(crate) class: ClassId,
+    /// It has been told the server's parameters and its cancel key.
+    pub(crate) greeted: bool,
+    /// It does not read what it is sent.
+    pub(crate) blocked: bool,
+    pub(crate) secret: u32,
+    pub(crate) serial: u64,
+    pub(crate) connected_at: u64,
+    /// When its last request came.
+    pub(crate) requested_at: u64,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
+}
+
+/// Where a client stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It wants nothing.
+    Idle,
+    /// It waits for a server connection.
+    Waiting { ticket: Ticket },
+    /// It has this one.
+    Leased { server: u32 },
+}
+
+impl<L> Switch<L> {
+    pub(crate) fn join<I: Io<Link = L>>(&mut self, now: Time, joining: Joining, link: L, io: &mut I) {
+        if self.draining {
+            return io.turn_away(link, &refusal::STOPPING.fatal());
+        }
+        if joining.settings.len() > MAX_SETTINGS {
+            return io.turn_away(link, &refusal::TOO_MANY_SETTINGS.fatal());
+        }
+        let handled = self.shared.drive(now, joining.host, Input::Enter(joining.key.clone()), &mut self.desk);
+        let id = match handled {
+            Handled::Entered(id) => id,
+            Handled::Refused(refusal) => {
+                let told = refusal::told(&refusal, &joining.key.database, &joining.key.user, true);
+                return io.turn_away(link, &told.fatal());
+            }
+            Handled::Done | Handled::Queued(_) | Handled::Cancelled | Handled::AlreadyGranted(_) | Handled::Stale => {
+                return io.turn_away(link, &refusal::STOPPING.fatal());
+            }
+        };
+        let Some(pool) = self.shared.pool(joining.host, id) else {
+            return io.turn_away(link, &refusal::STOPPING.fatal());
+        };
+        let pairs = joining.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut relay = Client::new(Settings::new(pairs));
+        relay.keep(&joining.leftover);
+        let key = self.clients.insert(ClientSlot {
+            relay,
+            stage: Stage::Idle,
+            pool: pool.clone(),
+            class: joining.class,
+            greeted: false,
+            blocked: false,
+            secret: joining.secret,
+            serial: joining.serial,
+            connected_at: joining.connected_at,
+            requested_at: now.as_nanos(),
+            remote: joining.remote,
+            local: joining.local,
+        });
+        io.attach(Peer::Client(key), link);
+        self.count(&pool).logins += 1;
+        match pool.welcome() {
+            Some(defaults) => self.welcome(key, &defaults, io),
+            None => match self.checkout(now, key, io) {
+                Asked::Granted => self.begin(now, key, io), // its first server connection tells
+                Asked::Waits => {}
+                Asked::Refused(refusal) => self.refuse_client(now, key, &refusal, io),
+            },
+        }
+    }
+
+    /// Tells a client what the server reported, its cancel key, and that it may begin.
+    pub(crate) fn welcome<I: Io<Link = L>>(&mut self, key: u32, defaults: &Defaults, io: &mut I) {
+        let pid = self.cancel_pid(key);
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let mut settings = Settings::default();
+        for (name, value) in client.relay.settings.iter() {
+            settings = settings.with(name, defaults.difference(name, value));
+        }
+        let mut hello = Vec::with_capacity(512);
+        for (name, default) in defaults.iter() {
+            let lower = name.to_ascii_lowercase();
+            make::parameter_status(&mut hello, name, settings.value(&lower).unwrap_or(default));
+        }
+        make::backend_key(&mut hello, pid, &client.secret.to_be_bytes());
+        make::ready(&mut hello, b'I');
+        client.relay.settings = settings;
+        client.greeted = true;
+        client.stage = Stage::Idle;
+        self.send_client(key, &hello, io);
+        io.resume(Peer::Client(key));
+        self.again.push_back(key);
+    }
+
+    /// Works off `bytes` of a client, behind what it has pending.
+    pub(crate) fn client_bytes<I: Io<Link = L>>(&mut self, now: Time, key: u32, bytes: &[u8], io: &mut I) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        if !client.greeted {
+            client.relay.keep(bytes);
+            return;
+        }
+        if client.relay.pending.is_empty() {
+            let taken = self.client_input(now, key, bytes, io);
+            self.keep_rest(key, bytes, taken);
+        } else {
+            let mut pending = std::mem::take(&mut client.relay.pending);
+            pending.extend_from_slice(bytes);
+            let taken = self.client_input(now, key, &pending, io);
+            self.keep_rest(key, &pending, taken);
+        }
+    }
+
+    fn keep_rest(&mut self, key: u32, bytes: &[u8], taken: usize) {
+        if let Some(client) = self.clients.at_mut(key) {
+            client.relay.keep(&bytes[taken..]);
+            if client.stage == Stage::Idle {
+                client.relay.rest();
+            }
+        }
+    }
+
+    /// Works off as much of `input` as can be; returns how many bytes that were.
+    fn client_input<I: Io<Link = L>>(&mut self, now: Time, key: u32, input: &[u8], io: &mut I) -> usize {
+        let mut at = 0;
+        loop {
+            let Some(client) = self.clients.at_mut(key) else { return input.len() };
+            match client.stage {
+                Stage::Waiting { .. } => return at,
+                Stage::Leased { server } => {
+                    if self.servers.at(server).is_none_or(|server| server.blocked) {
+                        return at;
+                    }
+                    return at + self.forward(now, key, server, &input[at..], io);
+                }
+                Stage::Idle => {
+                    let mut reply = Vec::new();
+                    let looked = client.relay.idle_input(&input[at..], &mut reply);
+                    if !reply.is_empty() {
+                        self.send_client(key, &reply, io);
+                    }
+                    match looked {
+                        Ok((taken, idle)) => {
+                            at += taken;
+                            match idle {
+                                Idle::Nothing => return at,
+                                Idle::Wants => {}
+                                Idle::Leaves => {
+                                    self.client_gone(now, key, io);
+                                    return input.len();
+                                }
+                            }
+                        }
+                        Err(fault) => {
+                            self.fail_client(now, key, &fault, io);
+                            return input.len();
+                        }
+                    }
+                    match self.checkout(now, key, io) {
+                        Asked::Granted => {}
+                        Asked::Waits => return at,
+                        Asked::Refused(refusal) => {
+                            if let Some(client) = self.clients.at_mut(key) {
+                                client.relay.keep(&input[at..]);
+                            }
+                            self.refuse_client(now, key, &refusal, io);
+                            return input.len();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forwards a leased client's input; returns how many bytes were taken.
+    fn forward<I: Io<Link = L>>(&mut self, now: Time, key: u32, server: u32, input: &[u8], io: &mut I) -> usize {
+        let mut out = self.take_out();
+        let (Some(client), Some(slot)) = (self.clients.at_mut(key), self.servers.at_mut(server)) else {
+            self.give_out(out);
+            return input.len();
+        };
+        slot.relay.others_wait = client.pool.others_wait();
+        let taken = slot.relay.from_client(now.as_nanos(), &mut client.relay, &mut self.texts, input, &mut out);
+        if !out.server.is_empty() {
+            client.requested_at = now.as_nanos();
+            self.send_server(server, out.server.bytes(input), io);
+        }
+        if !out.client.is_empty() {
+            self.send_client(key, out.client.bytes(input), io);
+        }
+        self.give_out(out);
+        match taken {
+            Ok(taken) => taken,
+            Err(Fault::Leaves) => {
+                self.client_gone(now, key, io);
+                input.len()
+            }
+            Err(fault) => {
+                self.fail_client(now, key, &fault, io);
+                input.len()
+            }
+        }
+    }
+
+    /// The client broke the rules: it is told, and leaves.
+    pub(crate) fn fail_client<I: Io<Link = L>>(&mut self, now: Time, key: u32, fault: &Fault, io: &mut I) {
+        let told = refusal::of_fault(fault);
+        self.dismiss(now, key, &told, io);
+    }
+
+    /// Ends a client's session with a last word.
+    pub(crate) fn dismiss<I: Io<Link = L>>(&mut self, now: Time, key: u32, told: &Told<'_>, io: &mut I) {
+        self.send_client(key, &told.fatal(), io);
+        self.client_gone(now, key, io);
+    }
+
+    /// A client is gone, whoever ended it.
+    pub(crate) fn client_gone<I: Io<Link = L>>(&mut self, now: Time, key: u32, io: &mut I) {
+        let Some(mut client) = self.clients.remove(key) else { return };
+        io.close(Peer::Client(key));
+        match client.stage {
+            Stage::Idle => {}
+            Stage::Waiting { ticket } => {
+                self.tickets[usize::from(client.pool.host.0)].clear(ticket.index, ticket.generation);
+                // a grant that is on its way finds nobody and goes back at once
+                self.drive(now, &client.pool, Input::Cancel(ticket));
+            }
+            Stage::Leased { server } => self.bid_farewell(now, server, &client.relay, io),
+        }
+        client.relay.leave(&mut self.texts);
+        self.drive(now, &client.pool, Input::Leave(client.pool.id));
+    }
+
+    /// The client of a lease is gone: its server connection is cleaned up, or given up.
+    fn bid_farewell<I: Io<Link = L>>(&mut self, now: Time, server: u32, client: &Client, io: &mut I) {
+        let mut out = self.take_out();
+        let Some(slot) = self.servers.at_mut(server) else { return self.give_out(out) };
+        let farewell = slot.relay.client_gone(now.as_nanos(), client, &mut out);
+        slot.standing = Standing::Farewell;
+        let (host, conn) = (slot.pool.host, slot.conn);
+        if !out.server.is_empty() {
+            self.send_server(server, out.server.bytes(&[]), io);
+        }
+        self.give_out(out);
+        match farewell {
+            Farewell::Clean => self.release(now, server, io),
+            Farewell::Broken => self.give_back_broken(now, server),
+            Farewell::Draining { cancel } => {
+                let clean_by = now + self.rules.farewell;
+                self.farewells.push_back((clean_by, host, conn));
+                if let Some(slot) = self.servers.at_mut(server) {
+                    slot.clean_by = clean_by;
+                }
+                if cancel {
+                    self.send_cancel(now, server);
+                }
+                io.resume(Peer::Server(server)); // its client may have kept it from being read
+            }
+        }
+    }
+
+    pub(crate) fn send_client<I: Io<Link = L>>(&mut self, key: u32, bytes: &[u8], io: &mut I) {
+        if io.send(Peer::Client(key), bytes) == Sent::Blocked
+            && let Some(client) = self.clients.at_mut(key)
+        {
+            client.blocked = true;
+        }
+    }
+
+    pub(crate) fn send_server<I: Io<Link = L>>(&mut self, key: u32, bytes: &[u8], io: &mut I) {
+        if io.send(Peer::Server(key), bytes) == Sent::Blocked
+            && let Some(server) = self.servers.at_mut(key)
+        {
+            server.blocked = true;
+        }
+    }
+
+    /// The process is stopping: who wants nothing leaves now, the others when they want nothing more.
+    pub(crate) fn drain<I: Io<Link = L>>(&mut self, now: Time, io: &mut I) {
+        self.draining = true;
+        let idle: Vec<u32> = self.clients.iter().filter(|(_, client)| client.is_idle()).map(|(key, _)| key).collect();
+        for key in idle {
+            self.dismiss(now, key, &refusal::STOPPING, io);
+        }
+    }
+
+    /// The process stops now: everybody leaves.
+    pub(crate) fn stop<I: Io<Link = L>>(&mut self, now: Time, io: &mut I) {
+        self.draining = true;
+        let all: Vec<u32> = self.clients.iter().map(|(key, _)| key).collect();
+        for key in all {
+            self.dismiss(now, key, &refusal::STOPPING, io);
+        }
+    }
+}
+
+impl ClientSlot {
+    fn is_idle(&self) -> bool {
+        self.stage == Stage::Idle && self.greeted && self.relay.pending.is_empty()
+    }
+}

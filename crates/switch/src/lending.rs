@@ -1,0 +1,266 @@
+//! The lease: asking the core for a server connection, getting it, giving it back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use poolwarden_pool::{
+    Action, Checkin, ConnId, Fitness, Handled, HostId, Input, LoopId, Phases, Refusal, Request, Ticket, Time,
+};
+use poolwarden_relay::{Keep, LeaseEnd, Refused};
+
+use crate::client::Stage;
+use crate::io::{Io, Peer};
+use crate::mail::Mail;
+use crate::refusal::{self, Told};
+use crate::report::Totals;
+use crate::server::Standing;
+use crate::shared::PoolShare;
+use crate::switch::Switch;
+
+/// What became of a client's wish for a server connection.
+pub(crate) enum Asked {
+    /// It has one.
+    Granted,
+    /// It stands in the queue.
+    Waits,
+    /// No.
+    Refused(Box<Refusal>),
+}
+
+impl<L> Switch<L> {
+    /// Asks the core for a server connection for `key`.
+    pub(crate) fn checkout<I: Io<Link = L>>(&mut self, now: Time, key: u32, io: &mut I) -> Asked {
+        let Some(client) = self.clients.at_mut(key) else { return Asked::Waits };
+        client.requested_at = now.as_nanos();
+        let pool = client.pool.clone();
+        let request = Request {
+            pool: pool.id,
+            class: client.class,
+            deadline: Time::NEVER,
+            home: self.me,
+            flavor: client.relay.settings.flavor(),
+        };
+        match self.drive(now, &pool, Input::Checkout(request)) {
+            Handled::Queued(ticket) => self.queued(now, key, &pool, ticket, io),
+            Handled::Refused(refusal) => Asked::Refused(refusal),
+            Handled::Done | Handled::Entered(_) | Handled::Cancelled | Handled::AlreadyGranted(_) | Handled::Stale => {
+                Asked::Refused(Box::new(refusal::pool_is_gone()))
+            }
+        }
+    }
+
+    /// The request has a ticket. If its grant is among the actions already, and the connection is here, it is taken at once.
+    fn queued<I: Io<Link = L>>(&mut self, now: Time, key: u32, pool: &PoolShare, ticket: Ticket, io: &mut I) -> Asked {
+        if let Some(client) = self.clients.at_mut(key) {
+            client.stage = Stage::Waiting { ticket };
+        }
+        self.tickets[usize::from(pool.host.0)].set(ticket.index, ticket.generation, key);
+        let granted = self.desk.actions.iter().position(
+            |(host, action)| matches!(action, Action::Grant { ticket: granted, .. } if *granted == ticket && *host == pool.host),
+        );
+        let Some(at) = granted else { return Asked::Waits };
+        let Some((host, Action::Grant { conn, .. })) = self.desk.actions.remove(at) else { return Asked::Waits };
+        match self.conn_key(host, conn) {
+            Some(server) => {
+                self.lend(now, key, server, io);
+                Asked::Granted
+            }
+            None => Asked::Waits, // it died in this very batch; `lost` asks again
+        }
+    }
+
+    /// The core has granted a connection that lives here to a ticket, whose client may live elsewhere.
+    pub(crate) fn granted<I: Io<Link = L>>(
+        &mut self,
+        now: Time,
+        host: HostId,
+        (ticket, conn, to): (Ticket, ConnId, LoopId),
+        io: &mut I,
+    ) {
+        let server = self.conn_key(host, conn);
+        if to != self.me {
+            let mail = match server.and_then(|server| self.move_out(server, io)) {
+                Some(newcomer) => Mail::Arrive(Box::new(newcomer), ticket),
+                None => Mail::Lost(host, ticket),
+            };
+            return self.shared.post(to, mail, &mut self.desk);
+        }
+        match (self.ticket_key(host, ticket), server) {
+            (Some(client), Some(server)) => {
+                self.lend(now, client, server, io);
+                self.begin(now, client, io);
+            }
+            (None, Some(server)) => self.give_back_unused(now, server),
+            (_, None) => self.lost(now, host, ticket, io),
+        }
+    }
+
+    /// The connection granted to a ticket ended before it arrived: its client asks again.
+    pub(crate) fn lost<I: Io<Link = L>>(&mut self, now: Time, host: HostId, ticket: Ticket, io: &mut I) {
+        let Some(key) = self.ticket_key(host, ticket) else { return };
+        self.tickets[usize::from(host.0)].clear(ticket.index, ticket.generation);
+        if let Some(client) = self.clients.at_mut(key) {
+            client.stage = Stage::Idle;
+        }
+        match self.checkout(now, key, io) {
+            Asked::Granted => self.begin(now, key, io),
+            Asked::Waits => {}
+            Asked::Refused(refusal) => self.refuse_client(now, key, &refusal, io),
+        }
+    }
+
+    /// Pairs them.
+    fn lend<I: Io<Link = L>>(&mut self, now: Time, key: u32, server: u32, io: &mut I) {
+        let mut out = self.take_out();
+        if let (Some(client), Some(slot)) = (self.clients.at_mut(key), self.servers.at_mut(server)) {
+            if let Stage::Waiting { ticket } = client.stage {
+                self.tickets[usize::from(client.pool.host.0)].clear(ticket.index, ticket.generation);
+            }
+            client.stage = Stage::Leased { server };
+            slot.standing = Standing::Leased { client: key };
+            let waited = now.as_nanos().saturating_sub(client.requested_at);
+            if client.greeted {
+                slot.relay.lend(now.as_nanos(), slot.pool.terms().lease(), &client.relay, &mut out);
+            }
+            let pool = client.pool.clone();
+            let totals = self.count(&pool);
+            totals.assignments += 1;
+            totals.waited_nanos += waited;
+        }
+        if !out.server.is_empty() {
+            self.send_server(server, out.server.bytes(&[]), io);
+        }
+        self.give_out(out);
+    }
+
+    /// The client has just been lent a connection: it goes on with what it wanted it for.
+    pub(crate) fn begin<I: Io<Link = L>>(&mut self, now: Time, key: u32, io: &mut I) {
+        let Some(client) = self.clients.at(key) else { return };
+        let Stage::Leased { server } = client.stage else { return };
+        if client.greeted {
+            io.resume(Peer::Client(key));
+            return self.again.push_back(key);
+        }
+        let Some(defaults) = self.servers.at(server).map(|slot| slot.relay.defaults().clone()) else { return };
+        self.welcome(key, &defaults, io);
+        self.give_back_unused(now, server);
+    }
+
+    /// A lease is over and the connection clean.
+    pub(crate) fn release<I: Io<Link = L>>(&mut self, now: Time, server: u32, io: &mut I) {
+        let Some(slot) = self.servers.at_mut(server) else { return };
+        let client = if let Standing::Leased { client } = slot.standing { Some(client) } else { None };
+        let used = slot.pool.terms();
+        let fitness = match (slot.doomed, used.keep) {
+            (true, _) => Fitness::Broken,
+            (false, Keep::Session) if !used.reset_query.is_empty() => Fitness::NeedsReset,
+            (false, _) => Fitness::Clean,
+        };
+        if let Some(client) = client {
+            self.free(now, client, io);
+        }
+        self.check_in(now, server, fitness);
+    }
+
+    /// The client of a lease that ended well may want more, or must leave because the process is stopping.
+    fn free<I: Io<Link = L>>(&mut self, now: Time, key: u32, io: &mut I) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        client.stage = Stage::Idle;
+        if !client.relay.pending.is_empty() {
+            self.again.push_back(key);
+        } else if self.draining {
+            return self.dismiss(now, key, &refusal::STOPPING, io);
+        } else {
+            client.relay.rest();
+        }
+        io.resume(Peer::Client(key));
+    }
+
+    /// A connection that was granted and never used.
+    fn give_back_unused(&mut self, now: Time, server: u32) {
+        let Some(slot) = self.servers.at_mut(server) else { return };
+        slot.relay.hold(now.as_nanos());
+        let fitness = if slot.doomed { Fitness::Broken } else { Fitness::Clean };
+        self.check_in(now, server, fitness);
+    }
+
+    /// A connection that cannot be mended: the core will have it closed.
+    pub(crate) fn give_back_broken(&mut self, now: Time, server: u32) {
+        if let Some(slot) = self.servers.at_mut(server) {
+            slot.runs = slot.relay.is_busy();
+        }
+        self.check_in(now, server, Fitness::Broken);
+    }
+
+    fn check_in(&mut self, now: Time, server: u32, fitness: Fitness) {
+        let end = self.close_books(now, server);
+        let Some(slot) = self.servers.at_mut(server) else { return };
+        slot.standing = Standing::Idle;
+        let (pool, conn, flavor) = (slot.pool.clone(), slot.conn, slot.relay.flavor());
+        let phases = Phases {
+            on_server: Duration::from_nanos(end.on_server),
+            idle_in_transaction: Duration::from_nanos(end.idle_in_transaction),
+        };
+        self.drive(now, &pool, Input::Checkin(conn, Checkin { fitness, flavor, home: self.me, phases }));
+    }
+
+    /// Ends the lease's accounts.
+    pub(crate) fn close_books(&mut self, now: Time, server: u32) -> LeaseEnd {
+        let Some(slot) = self.servers.at_mut(server) else { return LeaseEnd::default() };
+        let end = slot.relay.settle(now.as_nanos());
+        let pool = slot.pool.clone();
+        self.count(&pool).add(&end);
+        end
+    }
+
+    /// A ticket will not be served.
+    pub(crate) fn refused<I: Io<Link = L>>(
+        &mut self,
+        now: Time,
+        host: HostId,
+        ticket: Ticket,
+        refusal: &Refusal,
+        io: &mut I,
+    ) {
+        let Some(key) = self.ticket_key(host, ticket) else { return };
+        self.tickets[usize::from(host.0)].clear(ticket.index, ticket.generation);
+        self.refuse_client(now, key, refusal, io);
+    }
+
+    /// The request of `key` is refused: told, and its session goes on where that can be.
+    pub(crate) fn refuse_client<I: Io<Link = L>>(&mut self, now: Time, key: u32, refusal: &Refusal, io: &mut I) {
+        let Some(client) = self.clients.at(key) else { return };
+        let told = refusal::told(refusal, &client.pool.key.database, &client.pool.key.user, !client.greeted);
+        self.tell_refused(now, key, &told, io);
+    }
+
+    /// Tells a client that its pending requests are refused.
+    pub(crate) fn tell_refused<I: Io<Link = L>>(&mut self, now: Time, key: u32, told: &Told<'_>, io: &mut I) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        client.stage = Stage::Idle;
+        if !client.greeted {
+            return self.dismiss(now, key, told, io);
+        }
+        let mut reply = Vec::new();
+        match client.relay.refuse(&told.error(), &mut reply) {
+            Ok(Refused::Answered) => {
+                self.send_client(key, &reply, io);
+                self.again.push_back(key);
+                io.resume(Peer::Client(key));
+            }
+            Ok(Refused::Ends) => {
+                self.send_client(key, &reply, io);
+                self.dismiss(now, key, told, io);
+            }
+            Err(fault) => self.fail_client(now, key, &fault, io),
+        }
+    }
+
+    /// The numbers of a pool on this loop.
+    pub(crate) fn count(&mut self, pool: &Arc<PoolShare>) -> &mut Totals {
+        if self.totals.len() <= pool.number {
+            self.totals.resize_with(pool.number + 1, || None);
+        }
+        &mut self.totals[pool.number].get_or_insert_with(|| (pool.clone(), Totals::default())).1
+    }
+}

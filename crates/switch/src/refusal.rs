@@ -1,0 +1,228 @@
+//! What refused and dismissed clients are told: a true SQLSTATE, the pool and the reason, numbers, and the next step.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use poolwarden_pool::{Limit, Refusal};
+use poolwarden_relay::Fault;
+use poolwarden_relay::pgwire::{frame, make, read};
+
+/// A last or a next word to a client.
+#[derive(Clone, Debug)]
+pub(crate) struct Told<'a> {
+    sqlstate: Cow<'a, str>,
+    message: Cow<'a, str>,
+    detail: Option<Cow<'a, str>>,
+    hint: Option<Cow<'a, str>>,
+}
+
+const fn fixed(sqlstate: &'static str, message: &'static str, hint: Option<&'static str>) -> Told<'static> {
+    let hint = match hint {
+        Some(hint) => Some(Cow::Borrowed(hint)),
+        None => None,
+    };
+    Told { sqlstate: Cow::Borrowed(sqlstate), message: Cow::Borrowed(message), detail: None, hint }
+}
+
+/// The process is stopping.
+pub(crate) const STOPPING: Told<'static> =
+    fixed("57P01", "poolwarden is shutting down", Some("connect again; another instance may already be serving"));
+/// An operator ended the session.
+pub(crate) const KILLED: Told<'static> =
+    fixed("57P01", "terminating connection due to administrator command", Some("connect again"));
+/// A waiting request was cancelled by its client.
+pub(crate) const CANCELLED: Told<'static> =
+    fixed("57014", "canceling statement due to user request: it was waiting for a server connection", None);
+/// The server connection died under the client.
+pub(crate) const SERVER_GONE: Told<'static> = fixed(
+    "08006",
+    "the server closed the connection unexpectedly; the transaction, if any, is lost",
+    Some("connect again and repeat the transaction; the server's log says why it ended"),
+);
+/// More start-up settings than any driver sends.
+pub(crate) const TOO_MANY_SETTINGS: Told<'static> =
+    fixed("54000", "too many settings in the startup packet", Some("set them in the role or the database instead"));
+
+impl Told<'_> {
+    fn report(&self, severity: &str) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(256);
+        let report = make::Report {
+            severity,
+            sqlstate: &self.sqlstate,
+            message: &self.message,
+            detail: self.detail.as_deref(),
+            hint: self.hint.as_deref(),
+        };
+        make::error(&mut bytes, &report);
+        bytes
+    }
+
+    /// As the end of a request.
+    pub(crate) fn error(&self) -> Vec<u8> {
+        self.report("ERROR")
+    }
+
+    /// As the end of the session.
+    pub(crate) fn fatal(&self) -> Vec<u8> {
+        self.report("FATAL")
+    }
+}
+
+/// What a breach of the rules is called.
+pub(crate) fn of_fault(fault: &Fault) -> Told<'static> {
+    let (sqlstate, hint) = match fault {
+        Fault::Client(_) => ("08P01", None),
+        Fault::Server(_) => {
+            ("58000", Some("connect again; if it repeats, please report the message with the statement"))
+        }
+        Fault::Block => ("0A000", Some("use mode = \"transaction\" for this pool")),
+        Fault::Leaves => ("57P01", None),
+    };
+    Told {
+        sqlstate: Cow::Borrowed(sqlstate),
+        message: Cow::Owned(fault.to_string()),
+        detail: None,
+        hint: hint.map(Cow::Borrowed),
+    }
+}
+
+/// The server's own ErrorResponse, told as the end of the session.
+pub(crate) fn as_fatal(response: &[u8]) -> Vec<u8> {
+    let fields = read::report(response.get(frame::HEADER..).unwrap_or_default());
+    Told { sqlstate: fields.sqlstate, message: fields.message, detail: some(fields.detail), hint: some(fields.hint) }
+        .fatal()
+}
+
+fn some(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// The pool a client had entered is not there any more.
+pub(crate) fn pool_is_gone() -> Refusal {
+    Refusal {
+        limit: Limit::PoolSize,
+        binding: Limit::PoolSize,
+        size: 0,
+        used: 0,
+        lent: 0,
+        waiting: 0,
+        waited: Duration::ZERO,
+        longest_held: Duration::ZERO,
+        longest_pid: None,
+        failure: None,
+        no_such_database: true,
+        stopping: false,
+    }
+}
+
+/// A refusal of the core in words. `starting`: the client is still logging in.
+pub(crate) fn told(refusal: &Refusal, database: &str, user: &str, starting: bool) -> Told<'static> {
+    if refusal.no_such_database {
+        let message = format!("database \"{database}\" does not exist");
+        return Told {
+            sqlstate: "3D000".into(),
+            message: message.into(),
+            detail: Some("no pool of that name is configured here, and there is no pool \"*\"".into()),
+            hint: Some("add [pools.NAME] to the configuration file, or ask for a configured database".into()),
+        };
+    }
+    if refusal.stopping {
+        let sqlstate = if starting { "57P03" } else { "57P01" };
+        let message =
+            format!("database \"{database}\" accepts no requests now: it is disabled or poolwarden is stopping");
+        return Told { sqlstate: sqlstate.into(), message: message.into(), detail: None, hint: None };
+    }
+    let sqlstate = match (refusal.limit, refusal.failure.as_deref()) {
+        (Limit::Breaker, Some(failure)) if starting && &failure.sqlstate == b"3D000" => "3D000",
+        (Limit::Breaker, _) if starting => "57P03",
+        (Limit::Breaker, _) => "58000",
+        _ => "53300",
+    };
+    Told {
+        sqlstate: sqlstate.into(),
+        message: message(refusal, database).into(),
+        detail: Some(detail(refusal, database, user).into()),
+        hint: Some(hint(refusal).into()),
+    }
+}
+
+fn message(refusal: &Refusal, database: &str) -> String {
+    let waited = spoken(refusal.waited);
+    match (refusal.limit, refusal.failure.as_deref()) {
+        (Limit::Breaker, Some(failure)) => {
+            format!("pool \"{database}\": no connection to the server: {}", failure.message)
+        }
+        (Limit::Breaker, None) => format!("pool \"{database}\": no connection to the server"),
+        (Limit::QueueLength, _) => format!("pool \"{database}\": the wait queue is full ({} waiting)", refusal.waiting),
+        (limit, _) => {
+            let longest = refusal.longest_pid.map_or(String::new(), |pid| format!(" by pid {pid}"));
+            let held = spoken(refusal.longest_held);
+            let lent = refusal.lent;
+            match limit {
+                Limit::WaitTime => format!(
+                    "pool \"{database}\": no server connection within {waited} ({} of {} of {} used, {lent} lent; longest held {held}{longest})",
+                    refusal.used,
+                    refusal.size,
+                    refusal.binding.name()
+                ),
+                _ => format!(
+                    "pool \"{database}\": refused by {} ({} of {} used)",
+                    limit.name(),
+                    refusal.used,
+                    refusal.size
+                ),
+            }
+        }
+    }
+}
+
+fn detail(refusal: &Refusal, database: &str, user: &str) -> String {
+    let mut detail = format!(
+        "pool={database} user={user} limit={} binding={} size={} used={} lent={} waiting={} waited={} longest_held={}",
+        refusal.limit.name(),
+        refusal.binding.name(),
+        refusal.size,
+        refusal.used,
+        refusal.lent,
+        refusal.waiting,
+        spoken(refusal.waited),
+        spoken(refusal.longest_held),
+    );
+    if let Some(failure) = refusal.failure.as_deref() {
+        let sqlstate = String::from_utf8_lossy(&failure.sqlstate);
+        detail.push_str(&format!(" server_sqlstate={sqlstate} server_message={}", failure.message));
+    }
+    detail
+}
+
+fn hint(refusal: &Refusal) -> String {
+    let step = match refusal.binding {
+        Limit::PoolSize | Limit::Reserve => "find who holds the connections (SHOW SERVERS), then raise pools.NAME.size",
+        Limit::ClassShare => "the place is reserved for another class",
+        Limit::User => "users.NAME.max_connections binds; raising the pool has no effect",
+        Limit::Database => "pools.NAME.max_connections binds; raising size has no effect",
+        Limit::HostBudget => "servers.NAME.max_connections binds; raising a pool has no effect",
+        Limit::Connects => "connections are being opened as fast as is good for the server; try again",
+        Limit::Breaker => "the server cannot be reached or refuses logins; raising a limit has no effect",
+        Limit::MaxClients => "limits.max_clients binds",
+        Limit::PgRole => "the role's CONNECTION LIMIT in PostgreSQL binds; raising a pool has no effect",
+        Limit::PgDatabase => "the database's CONNECTION LIMIT in PostgreSQL binds; raising a pool has no effect",
+        Limit::PgSlots => "PostgreSQL's max_connections binds; raising a pool has no effect",
+        Limit::Fds => "the process's limit of open files binds",
+        Limit::Memory => "limits.memory binds",
+        Limit::QueueLength => "more requests wait than may; slow down and try again",
+        Limit::WaitTime => "try again",
+    };
+    format!("{step} (SHOW LIMITS on the console names every limit)")
+}
+
+/// A duration as people write it: 850ms, 2s, 41s, 12m.
+fn spoken(span: Duration) -> String {
+    let millis = span.as_millis();
+    match millis {
+        0..1000 => format!("{millis}ms"),
+        1000..10_000 if millis % 1000 != 0 => format!("{}.{}s", millis / 1000, millis % 1000 / 100),
+        1000..120_000 => format!("{}s", millis / 1000),
+        _ => format!("{}m", millis / 60_000),
+    }
+}

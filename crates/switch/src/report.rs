@@ -1,0 +1,215 @@
+//! What a loop tells when asked: its clients, its server connections, its totals. Plain values.
+
+use core::net::SocketAddr;
+use std::sync::Arc;
+
+use poolwarden_pool::Time;
+use poolwarden_relay::LeaseEnd;
+
+use crate::client::{ClientSlot, Stage};
+use crate::server::{ServerSlot, Standing};
+use crate::shared::PoolShare;
+use crate::switch::Switch;
+
+/// Sums of one pool's leases on one loop, since the loop began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Clients that joined.
+    pub logins: u64,
+    /// Connections lent.
+    pub assignments: u64,
+    /// Nanoseconds clients waited for them.
+    pub waited_nanos: u64,
+    /// Nanoseconds lent.
+    pub held_nanos: u64,
+    /// Nanoseconds with something outstanding.
+    pub on_server_nanos: u64,
+    /// Nanoseconds in a transaction with nothing outstanding.
+    pub idle_in_transaction_nanos: u64,
+    /// Transactions.
+    pub transactions: u64,
+    /// Rounds.
+    pub queries: u64,
+    /// Bytes from clients.
+    pub to_server: u64,
+    /// Bytes to clients.
+    pub to_client: u64,
+    /// Parse messages of clients.
+    pub client_parses: u64,
+    /// Parse messages that reached servers.
+    pub server_parses: u64,
+    /// Bind messages.
+    pub binds: u64,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, end: &LeaseEnd) {
+        self.held_nanos += end.held;
+        self.on_server_nanos += end.on_server;
+        self.idle_in_transaction_nanos += end.idle_in_transaction;
+        self.transactions += end.counts.transactions;
+        self.queries += end.counts.queries;
+        self.to_server += end.counts.to_server;
+        self.to_client += end.counts.to_client;
+        self.client_parses += end.counts.client_parses;
+        self.server_parses += end.counts.server_parses;
+        self.binds += end.counts.binds;
+    }
+}
+
+/// What a client is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientState {
+    /// Nothing.
+    Idle,
+    /// Waiting for a server connection.
+    Waiting,
+    /// Holding one.
+    Active,
+}
+
+/// One client.
+#[derive(Clone, Debug)]
+pub struct ClientRow {
+    /// Unique in the process.
+    pub serial: u64,
+    /// Its pool.
+    pub pool: Arc<PoolShare>,
+    /// What it is doing.
+    pub state: ClientState,
+    /// Where it comes from; `None` is a unix socket.
+    pub remote: Option<SocketAddr>,
+    /// Our end.
+    pub local: Option<SocketAddr>,
+    /// Since when it is connected, nanoseconds.
+    pub connected_at: u64,
+    /// When its last request came, nanoseconds.
+    pub requested_at: u64,
+    /// What it calls itself.
+    pub application_name: String,
+    /// The server connection it holds.
+    pub link: Option<u64>,
+    /// Its named statements.
+    pub statements: usize,
+}
+
+/// What a server connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerState {
+    /// Nothing.
+    Idle,
+    /// Lent.
+    Active,
+    /// Becoming clean after its client left.
+    Cleaning,
+    /// Told to end.
+    Ending,
+}
+
+/// One server connection.
+#[derive(Clone, Debug)]
+pub struct ServerRow {
+    /// Unique in the process.
+    pub serial: u64,
+    /// Its pool.
+    pub pool: Arc<PoolShare>,
+    /// What it is doing.
+    pub state: ServerState,
+    /// A cancel request towards it is in the air.
+    pub fenced: bool,
+    /// Where PostgreSQL is; `None` is a unix socket.
+    pub remote: Option<SocketAddr>,
+    /// Our end.
+    pub local: Option<SocketAddr>,
+    /// Since when it is open, nanoseconds.
+    pub opened_at: u64,
+    /// PostgreSQL's process.
+    pub pid: Option<u32>,
+    /// The client that holds it.
+    pub link: Option<u64>,
+    /// What it calls its client.
+    pub application_name: String,
+    /// Its statements.
+    pub statements: usize,
+    /// Nanoseconds held, on the server, idle in transaction, in the lease of now.
+    pub times: (u64, u64, u64),
+}
+
+/// What a loop tells.
+#[derive(Clone, Debug, Default)]
+pub struct LoopReport {
+    /// Its clients.
+    pub clients: Vec<ClientRow>,
+    /// Its server connections.
+    pub servers: Vec<ServerRow>,
+    /// Its totals, by pool.
+    pub totals: Vec<(Arc<PoolShare>, Totals)>,
+    /// How many clients and server connections it has (told even where they are not listed).
+    pub counts: (usize, usize),
+    /// Cancel requests with a right key, and with a wrong one.
+    pub cancels: (u64, u64),
+    /// Bytes of statement texts.
+    pub texts: usize,
+}
+
+impl<L> Switch<L> {
+    /// Everything this loop can tell; `rows`: clients and server connections one by one as well.
+    #[must_use]
+    pub fn report(&self, now: Time, rows: bool) -> LoopReport {
+        let mut report = LoopReport {
+            totals: self.totals.iter().flatten().cloned().collect(),
+            counts: (self.clients.len(), self.servers.len()),
+            cancels: self.cancels,
+            texts: self.texts.bytes(),
+            ..LoopReport::default()
+        };
+        if rows {
+            report.clients = self.clients.iter().map(|(_, client)| self.client_row(client)).collect();
+            report.servers = self.servers.iter().map(|(_, server)| self.server_row(now, server)).collect();
+        }
+        report
+    }
+
+    fn client_row(&self, client: &ClientSlot) -> ClientRow {
+        let (state, server) = match client.stage {
+            Stage::Idle => (ClientState::Idle, None),
+            Stage::Waiting { .. } => (ClientState::Waiting, None),
+            Stage::Leased { server } => (ClientState::Active, self.servers.at(server)),
+        };
+        ClientRow {
+            serial: client.serial,
+            pool: client.pool.clone(),
+            state,
+            remote: client.remote,
+            local: client.local,
+            connected_at: client.connected_at,
+            requested_at: client.requested_at,
+            application_name: client.relay.settings.value("application_name").unwrap_or_default().into(),
+            link: server.map(|server| server.serial),
+            statements: client.relay.statements(),
+        }
+    }
+
+    fn server_row(&self, now: Time, server: &ServerSlot) -> ServerRow {
+        let (state, client) = match server.standing {
+            Standing::Idle => (ServerState::Idle, None),
+            Standing::Leased { client } => (ServerState::Active, self.clients.at(client)),
+            Standing::Farewell | Standing::Resetting => (ServerState::Cleaning, None),
+            Standing::Ending => (ServerState::Ending, None),
+        };
+        ServerRow {
+            serial: server.serial,
+            pool: server.pool.clone(),
+            state,
+            fenced: server.fenced,
+            remote: server.remote,
+            local: server.local,
+            opened_at: server.opened_at,
+            pid: server.relay.pid,
+            link: client.map(|client| client.serial),
+            application_name: server.relay.settings().value("application_name").unwrap_or_default().into(),
+            statements: server.relay.statements(),
+            times: server.relay.times(now.as_nanos()),
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! What all loops share: the hosts' cores, each behind one short lock, and the mailboxes.
+//!
+//! Whoever gives a host an input drains its actions in the same critical section, into the mailboxes of those who must act.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use poolwarden_pool::{
+    Action, Event, Handled, Host, HostId, HostSettings, HostSnapshot, Input, LoopId, PoolId, PoolKey, Time,
+};
+use poolwarden_relay::{Defaults, Keep, Terms};
+
+use crate::io::Target;
+use crate::mail::{Errand, Mail};
+
+/// Events kept until somebody takes them; older ones are dropped and counted (10,000 changes of state take a minute of trouble).
+const MAX_EVENTS: usize = 10_000;
+
+/// The rules of a pool that the core does not need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolTerms {
+    /// How long a client keeps a connection.
+    pub keep: Keep,
+    /// Most statements prepared on one server connection.
+    pub statements: usize,
+    /// Run in session mode before another client gets the connection; empty: none.
+    pub reset_query: String,
+    /// Settings every connection starts with, beside what clients ask for.
+    pub startup: Vec<(String, String)>,
+}
+
+impl Default for PoolTerms {
+    fn default() -> Self {
+        Self { keep: Keep::Transaction, statements: 200, reset_query: "DISCARD ALL".into(), startup: Vec::new() }
+    }
+}
+
+impl PoolTerms {
+    pub(crate) fn lease(&self) -> Terms {
+        Terms { keep: self.keep, statements: self.statements.max(1), ..Terms::default() }
+    }
+}
+
+/// The terms of every pool, by the name of the database clients ask for, and then by user where a user has its own mode.
+#[derive(Clone, Debug, Default)]
+pub struct TermsBook {
+    /// By database.
+    pub databases: BTreeMap<String, PoolTerms>,
+    /// Of any other database.
+    pub any: PoolTerms,
+    /// Users with a mode of their own.
+    pub users: BTreeMap<String, Keep>,
+}
+
+impl TermsBook {
+    fn terms(&self, key: &PoolKey) -> PoolTerms {
+        let mut terms = self.databases.get(&key.database).unwrap_or(&self.any).clone();
+        terms.keep = self.users.get(&key.user).copied().unwrap_or(terms.keep);
+        terms
+    }
+}
+
+/// What all loops know of one pool.
+#[derive(Debug)]
+pub struct PoolShare {
+    /// Its host.
+    pub host: HostId,
+    /// Its id there.
+    pub id: PoolId,
+    /// Its name.
+    pub key: PoolKey,
+    /// A small number, unique in the process, for the loops' own tables.
+    pub number: usize,
+    waiting: AtomicU32,
+    terms: Mutex<Arc<PoolTerms>>,
+    welcome: Mutex<Option<Arc<Defaults>>>,
+}
+
+impl PoolShare {
+    /// Whether a request waits in this pool now (a moment ago, seen from another loop).
+    #[must_use]
+    pub fn others_wait(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Its rules now.
+    #[must_use]
+    pub fn terms(&self) -> Arc<PoolTerms> {
+        held(&self.terms).clone()
+    }
+
+    /// What a new client is told of the server, once known.
+    #[must_use]
+    pub fn welcome(&self) -> Option<Arc<Defaults>> {
+        held(&self.welcome).clone()
+    }
+
+    /// A new connection reported these; equal ones are shared.
+    pub fn learn(&self, reported: Defaults) -> Arc<Defaults> {
+        let mut welcome = held(&self.welcome);
+        match welcome.as_ref() {
+            Some(known) if **known == reported => known.clone(),
+            Some(_) | None => welcome.insert(Arc::new(reported)).clone(),
+        }
+    }
+}
+
+struct Cell {
+    host: Host,
+    events: VecDeque<Event>,
+    dropped: u64,
+    pools: BTreeMap<PoolId, Arc<PoolShare>>,
+    last: Time,
+    wake_at: Time,
+}
+
+/// The hosts and the mailboxes.
+pub struct Shared<L> {
+    hosts: Vec<Mutex<Cell>>,
+    loops: Vec<Mutex<Vec<Mail<L>>>>,
+    lane: Mutex<Vec<Errand>>,
+    book: Mutex<Arc<TermsBook>>,
+    numbers: AtomicU32,
+    serials: AtomicU64,
+}
+
+/// What one caller carries from input to input: actions for itself, and whom it has to wake.
+#[derive(Debug, Default)]
+pub struct Desk {
+    /// The loop this is, if it is one.
+    pub me: Option<LoopId>,
+    /// Actions for this loop, in order.
+    pub actions: VecDeque<(HostId, Action)>,
+    /// Whom to wake.
+    pub wakes: Vec<Target>,
+}
+
+/// A lock of ours is never poisoned by a panic that matters: the release build aborts on panic, tests end.
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<L> Shared<L> {
+    /// Hosts that obey `settings` and `seed`, and mailboxes for `loops` loops.
+    #[must_use]
+    pub fn new(settings: Vec<HostSettings>, seed: u64, loops: u16, book: TermsBook) -> Self {
+        let hosts = (0_u64..).zip(settings).map(|(number, settings)| {
+            let host = Host::new(settings, seed.wrapping_add(number));
+            Mutex::new(Cell {
+                host,
+                events: VecDeque::new(),
+                dropped: 0,
+                pools: BTreeMap::new(),
+                last: Time::ZERO,
+                wake_at: Time::NEVER,
+            })
+        });
+        Self {
+            hosts: hosts.collect(),
+            loops: (0..loops).map(|_| Mutex::new(Vec::new())).collect(),
+            lane: Mutex::new(Vec::new()),
+            book: Mutex::new(Arc::new(book)),
+            numbers: AtomicU32::new(0),
+            serials: AtomicU64::new(1),
+        }
+    }
+
+    /// How many loops there are.
+    #[must_use]
+    pub fn loops(&self) -> usize {
+        self.loops.len()
+    }
+
+    /// How many hosts there are.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// A number never given before.
+    pub fn serial(&self) -> u64 {
+        self.serials.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Gives `input` to a host. Its actions go to `desk` where they are the desk's own, to mailboxes where they are others';
+    /// the desk also learns whom to wake.
+    pub fn drive(&self, now: Time, host: HostId, input: Input, desk: &mut Desk) -> Handled {
+        self.drive_for(now, host, None, input, desk)
+    }
+
+    /// Like `drive`, for an input that concerns one pool: publishes whether anybody waits there now.
+    pub fn drive_pool(&self, now: Time, pool: &PoolShare, input: Input, desk: &mut Desk) -> Handled {
+        self.drive_for(now, pool.host, Some(pool), input, desk)
+    }
+
+    fn drive_for(&self, now: Time, host: HostId, pool: Option<&PoolShare>, input: Input, desk: &mut Desk) -> Handled {
+        let Some(cell) = self.hosts.get(usize::from(host.0)) else { return Handled::Stale };
+        let mut cell = held(cell);
+        let cell = &mut *cell;
+        cell.last = cell.last.max(now);
+        let handled = cell.host.handle(cell.last, input);
+        while let Some(action) = cell.host.poll_action() {
+            self.route(host, action, desk);
+        }
+        while let Some(event) = cell.host.poll_event() {
+            if cell.events.len() == MAX_EVENTS {
+                cell.events.pop_front();
+                cell.dropped += 1;
+            }
+            cell.events.push_back(event);
+        }
+        if let Some(pool) = pool {
+            pool.waiting.store(cell.host.waiting(pool.id), Ordering::Relaxed);
+        }
+        let next = cell.host.poll_timeout().map_or(Time::NEVER, |(at, _)| at);
+        if next < cell.wake_at {
+            cell.wake_at = next;
+            desk.wake(Target::Clock);
+        }
+        handled
+    }
+
+    fn route(&self, host: HostId, action: Action, desk: &mut Desk) {
+        let target = match &action {
+            Action::Open { conn, pool, near } => {
+                let errand = Errand::Open { host, conn: *conn, pool: *pool, near: *near };
+                return self.errand(errand, desk);
+            }
+            Action::Grant { from, .. } => *from,
+            Action::Refuse { to, .. } => *to,
+            Action::Close { home, .. } | Action::Forget { home, .. } | Action::Reset { home, .. } => *home,
+        };
+        if desk.me == Some(target) {
+            desk.actions.push_back((host, action));
+        } else {
+            self.post(target, Mail::Act(host, action), desk);
+        }
+    }
+
+    /// Puts a message into a loop's mailbox.
+    pub fn post(&self, to: LoopId, mail: Mail<L>, desk: &mut Desk) {
+        if let Some(mailbox) = self.loops.get(usize::from(to.0)) {
+            held(mailbox).push(mail);
+            desk.wake(Target::Loop(to));
+        }
+    }
+
+    /// Puts work before the lane.
+    pub fn errand(&self, errand: Errand, desk: &mut Desk) {
+        held(&self.lane).push(errand);
+        desk.wake(Target::Lane);
+    }
+
+    /// All messages for a loop, oldest first.
+    pub fn mail(&self, of: LoopId) -> Vec<Mail<L>> {
+        self.loops.get(usize::from(of.0)).map(|mailbox| std::mem::take(&mut *held(mailbox))).unwrap_or_default()
+    }
+
+    /// All work for the lane, oldest first.
+    pub fn errands(&self) -> Vec<Errand> {
+        std::mem::take(&mut *held(&self.lane))
+    }
+
+    /// The earliest moment at which `clock` must be called.
+    pub fn next_timeout(&self) -> Time {
+        self.hosts.iter().map(|cell| held(cell).wake_at).min().unwrap_or(Time::NEVER)
+    }
+
+    /// Gives their time-outs to the hosts whose moment has come; returns the next moment.
+    pub fn clock(&self, now: Time, desk: &mut Desk) -> Time {
+        for number in 0..self.hosts.len() {
+            let host = HostId(u16::try_from(number).unwrap_or(u16::MAX)); // the configuration has far fewer servers
+            let due = held(&self.hosts[number]).wake_at <= now;
+            if due {
+                held(&self.hosts[number]).wake_at = Time::NEVER;
+                self.drive(now, host, Input::Timeout, desk);
+            }
+        }
+        self.next_timeout()
+    }
+
+    /// The pool of this id, as all loops know it.
+    pub fn pool(&self, host: HostId, id: PoolId) -> Option<Arc<PoolShare>> {
+        let mut cell = held(self.hosts.get(usize::from(host.0))?);
+        if let Some(pool) = cell.pools.get(&id) {
+            return Some(pool.clone());
+        }
+        let key = cell.host.pool_key(id)?.clone();
+        let terms = held(&self.book).terms(&key);
+        let pool = Arc::new(PoolShare {
+            host,
+            id,
+            key,
+            number: self.numbers.fetch_add(1, Ordering::Relaxed) as usize,
+            waiting: AtomicU32::new(0),
+            terms: Mutex::new(Arc::new(terms)),
+            welcome: Mutex::new(None),
+        });
+        cell.pools.insert(id, pool.clone());
+        Some(pool)
+    }
+
+    /// New terms for every pool, from its next lease on.
+    pub fn retune(&self, book: TermsBook) {
+        let book = Arc::new(book);
+        *held(&self.book) = book.clone();
+        for cell in &self.hosts {
+            for pool in held(cell).pools.values() {
+                *held(&pool.terms) = Arc::new(book.terms(&pool.key));
+            }
+        }
+    }
+
+    /// What a host knows now.
+    pub fn snapshot(&self, now: Time, host: HostId) -> Option<HostSnapshot> {
+        let cell = held(self.hosts.get(usize::from(host.0))?);
+        Some(cell.host.snapshot(cell.last.max(now)))
+    }
+
+    /// Whether a draining host has nothing left.
+    pub fn is_drained(&self) -> bool {
+        self.hosts.iter().all(|cell| held(cell).host.drained())
+    }
+
+    /// Takes the events of a host, oldest first, and how many were dropped for want of room.
+    pub fn events(&self, host: HostId) -> (VecDeque<Event>, u64) {
+        let Some(cell) = self.hosts.get(usize::from(host.0)) else { return Default::default() };
+        let mut cell = held(cell);
+        (std::mem::take(&mut cell.events), std::mem::take(&mut cell.dropped))
+    }
+
+    /// Runs `look` on a host's core under its lock (tests and the simulation check its invariants).
+    pub fn inspect<R>(&self, host: HostId, look: impl FnOnce(&mut Host) -> R) -> Option<R> {
+        Some(look(&mut held(self.hosts.get(usize::from(host.0))?).host))
+    }
+}
+
+impl Desk {
+    /// A desk of loop `me`, or of somebody beside the loops.
+    #[must_use]
+    pub fn new(me: Option<LoopId>) -> Self {
+        Self { me, ..Self::default() }
+    }
+
+    fn wake(&mut self, target: Target) {
+        if !self.wakes.contains(&target) {
+            self.wakes.push(target);
+        }
+    }
+}
