@@ -135,7 +135,18 @@ impl Pooler {
 
     /// Replaces the configuration file, without telling the process.
     pub fn rewrite(&self, plan: &Plan, server: SocketAddr) {
-        self.place.write("poolwarden.toml", &configuration(plan, server, self.place.path()));
+        self.rewrite_text(&configuration(plan, server, self.place.path()));
+    }
+
+    /// Replaces the configuration file with any text.
+    pub fn rewrite_text(&self, text: &str) {
+        self.place.write("poolwarden.toml", text);
+    }
+
+    /// The directory of its file, secrets and unix socket.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.place.path()
     }
 
     /// Sends it a signal.

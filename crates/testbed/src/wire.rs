@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -186,12 +186,37 @@ impl Wire {
         Ok((head[0], body))
     }
 
+    /// Reads whatever comes until the other end closes, and says how many bytes that was.
+    pub fn rest(&mut self, most: usize) -> Result<usize, Fault> {
+        let mut bytes = Vec::new();
+        let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+        let read = match &mut self.stream {
+            Stream::Tcp(stream) => stream.take(limit).read_to_end(&mut bytes),
+            Stream::Unix(stream) => stream.take(limit).read_to_end(&mut bytes),
+        };
+        match read.map_err(broken) {
+            Ok(_) if bytes.len() > most => Err(Fault::Protocol(format!("more than {most} bytes and no end"))),
+            Ok(_) | Err(Fault::Closed) => Ok(bytes.len()),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// How long a read or write may block.
     pub fn patience(&mut self, limit: Duration) -> io::Result<()> {
         match &self.stream {
             Stream::Tcp(s) => s.set_read_timeout(Some(limit)).and_then(|()| s.set_write_timeout(Some(limit))),
             Stream::Unix(s) => s.set_read_timeout(Some(limit)).and_then(|()| s.set_write_timeout(Some(limit))),
         }
+    }
+
+    /// Says that this end sends no more; reading goes on.
+    pub fn finish(&self) -> io::Result<()> {
+        let done = match &self.stream {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
+        // The other end may have closed already, which is what the callers wait for.
+        done.or_else(|e| if e.kind() == io::ErrorKind::NotConnected { Ok(()) } else { Err(e) })
     }
 
     /// This end's port, 0 for a unix socket.
@@ -294,6 +319,12 @@ fn parameter(body: &[u8]) -> (String, String) {
 fn notice(body: &[u8]) -> Notice {
     let mut notice = Notice::default();
     for field in texts(body).filter(|field| !field.is_empty()) {
+        // `V` is the untranslated severity; servers before 9.6 and some poolers send `S` alone.
+        if notice.severity.is_empty()
+            && let Some(severity) = field.strip_prefix('S')
+        {
+            notice.severity = severity.to_string();
+        }
         let mut rest = field.chars();
         let place = match rest.next() {
             Some('V') => &mut notice.severity,

@@ -40,10 +40,10 @@ impl Told {
     }
 }
 
-fn transaction(wire: &mut Wire) -> Result<(), (&'static str, Fault)> {
-    for (stage, sql) in [("begin", "begin"), ("in", "select pg_sleep(0.01)"), ("in", "select 1"), ("commit", "commit")]
-    {
-        wire.query(sql).map_err(|fault| (stage, fault))?;
+/// A short transaction; a failure names the statement.
+fn transaction(wire: &mut Wire) -> Result<(), Box<(&'static str, Fault)>> {
+    for sql in ["begin", "select pg_sleep(0.01)", "select 1", "commit"] {
+        wire.query(sql).map_err(|fault| Box::new((sql, fault)))?;
     }
     Ok(())
 }
@@ -63,7 +63,8 @@ fn work(number: usize, address: &Address, told: &Told) {
             Ok(()) => {
                 told.served[number].fetch_add(1, Ordering::AcqRel);
             }
-            Err((stage, fault)) => {
+            Err(failure) => {
+                let (stage, fault) = *failure;
                 told.failed.lock().expect("no client panicked").push(format!("client {number} at {stage}: {fault}"));
                 let lives = matches!(&fault, Fault::Server(notice) if notice.severity == "ERROR");
                 let clean = lives && open.query("rollback").is_ok();
@@ -131,9 +132,10 @@ fn judge(bed: &Bed, told: &Told, log: &str) {
 fn ten_thousand_clients_vanish_in_mid_query_and_the_pool_serves_on() {
     let _machine = place::machine(true);
     let target = Target::chosen();
-    let bed = Bed::start(Plan { max_clients: 12_000, ..Plan::default() });
+    let bed = Bed::start(Plan { max_clients: 12_000, max_wait: Duration::from_secs(120), ..Plan::default() });
     let sampler = Sampler::start(&bed.postgres, PAUSE);
     let crowd = Crowd::start(Path::new(env!("CARGO_BIN_EXE_crowd")), bed.addr(), target.crowd(10_000), Habit::MidQuery);
+    eprintln!("{} clients stand there, each in mid-query", crowd.size);
     until("the crowd's queries to run", Duration::from_secs(20), || {
         let running = bed.postgres.backends().iter().filter(|backend| backend.state == "active").count();
         (running >= bed.limit().min(100)).then_some(())
