@@ -276,7 +276,7 @@ impl Server {
         self.gate = Gate::Open;
         self.rounds = 0;
         self.pins = 0;
-        self.hold(now);
+        self.touch(now);
         if let Some(sql) = transition(&self.settings, &client.settings, &self.defaults) {
             self.own_query(&sql, Expect::Setup, out);
             self.gate = Gate::Setup;
@@ -284,7 +284,7 @@ impl Server {
     }
 
     /// Begins a lease in which nothing will be sent.
-    pub fn hold(&mut self, now: u64) {
+    pub fn touch(&mut self, now: u64) {
         self.clock = Clock { granted: now, since: now, ..Clock::default() };
         self.counts = Counts::default();
     }

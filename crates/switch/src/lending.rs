@@ -179,7 +179,7 @@ impl<L> Switch<L> {
     /// A connection that was granted and never used.
     fn give_back_unused(&mut self, now: Time, server: u32) {
         let Some(slot) = self.servers.at_mut(server) else { return };
-        slot.relay.hold(now.as_nanos());
+        slot.relay.touch(now.as_nanos());
         let fitness = if slot.doomed { Fitness::Broken } else { Fitness::Clean };
         self.check_in(now, server, fitness);
     }
