@@ -89,33 +89,41 @@ fn raise(bed: &Bed, pooler: &Pooler, plan: &Plan) -> Answer {
     bed.console().query("RELOAD").expect("reloaded")
 }
 
-/// The named row of an answer: the one with a cell that is `name`.
+/// The row of the limit `user`, as a look-up by column.
 #[track_caller]
-fn row<'a>(answer: &'a Answer, name: &str) -> &'a [Option<String>] {
-    let found = answer.rows.iter().find(|row| row.iter().any(|cell| cell.as_deref() == Some(name)));
-    found.unwrap_or_else(|| panic!("no row names {name}: {:?} {:?}", answer.columns, answer.rows))
-}
-
-/// Numbers of a row, whatever their columns are called.
-fn numbers(row: &[Option<String>]) -> Vec<f64> {
-    row.iter().flatten().filter_map(|cell| cell.parse().ok()).collect()
+fn user_row(answer: &Answer) -> impl Fn(&str) -> String {
+    let cell = |row: &[Option<String>], name: &str| {
+        let place = answer.columns.iter().position(|column| column == name);
+        place.and_then(|place| row[place].clone()).unwrap_or_default()
+    };
+    let found = answer.rows.iter().find(|row| cell(row, "limit") == "user" && cell(row, "user") == "app");
+    let found = found.unwrap_or_else(|| panic!("no row of the limit user: {:?} {:?}", answer.columns, answer.rows));
+    move |name| cell(found, name)
 }
 
 fn names_the_user_limit(bed: &Bed, pooler: &Pooler) {
     let mut console = bed.console();
     let waits = console.query("SHOW WAITS").expect("SHOW WAITS");
-    let user_waits = numbers(row(&waits, "user"));
-    assert!(user_waits.iter().any(|seconds| *seconds > 0.0), "SHOW WAITS: no wait for user: {:?}", waits.rows);
-    let limits = console.query("SHOW LIMITS").expect("SHOW LIMITS");
-    let size = f64::from(USER_LIMIT);
-    let found = numbers(row(&limits, "user"));
-    let full = found.iter().filter(|number| **number == size).count() >= 2;
-    assert!(full, "SHOW LIMITS: user is not used {USER_LIMIT} of {USER_LIMIT}: {:?} {:?}", limits.columns, limits.rows);
-    let metrics = pooler.get("/metrics");
-    let named = |line: &&str| line.starts_with("poolwarden_") && line.contains("wait") && line.contains("=\"user\"");
-    let value = |line: &str| line.rsplit(' ').next().and_then(|number| number.parse::<f64>().ok()).unwrap_or(0.0);
-    let waited = metrics.lines().filter(named).any(|line| value(line) > 0.0);
-    assert!(waited, "no metric of a wait names the limit user:\n{metrics}");
+    let waited: f64 = user_row(&waits)("wait_seconds").parse().expect("seconds");
+    assert!(waited > 0.0, "SHOW WAITS: no wait for user: {:?}", waits.rows);
+    // Between two requests the limit is not full: the look is repeated until it is seen binding.
+    let size = USER_LIMIT.to_string();
+    until("SHOW LIMITS to name the user limit as binding", Duration::from_secs(10), || {
+        let limits = console.query("SHOW LIMITS").expect("SHOW LIMITS");
+        let of = user_row(&limits);
+        assert_eq!(of("size"), size, "{:?}", limits.rows);
+        (of("used") == size && ["t", "true", "yes", "1"].contains(&of("binds").as_str())).then_some(())
+    });
+    until("/metrics to name the user limit as binding", Duration::from_secs(10), || {
+        let metrics = pooler.get("/metrics");
+        let positive = |name: &str, label: &str| {
+            let of = |line: &&str| line.starts_with(&format!("{name}{{")) && line.contains(label);
+            let value = |line: &str| line.rsplit(' ').next().and_then(|number| number.parse::<f64>().ok());
+            metrics.lines().filter(of).filter_map(value).any(|value| value > 0.0)
+        };
+        let waited = positive("poolwarden_queue_seconds_total", "reason=\"user\"");
+        (waited && positive("poolwarden_capacity_binding", "limit=\"user\"")).then_some(())
+    });
 }
 
 #[test]
