@@ -165,7 +165,21 @@ fn message(refusal: &Refusal, database: &str) -> String {
                     refusal.size,
                     refusal.binding.name()
                 ),
-                _ => format!(
+                Limit::PoolSize
+                | Limit::Reserve
+                | Limit::ClassShare
+                | Limit::User
+                | Limit::Database
+                | Limit::HostBudget
+                | Limit::Connects
+                | Limit::Breaker
+                | Limit::MaxClients
+                | Limit::PgRole
+                | Limit::PgDatabase
+                | Limit::PgSlots
+                | Limit::Fds
+                | Limit::Memory
+                | Limit::QueueLength => format!(
                     "pool \"{database}\": refused by {} ({} of {} used)",
                     limit.name(),
                     refusal.used,
@@ -221,7 +235,7 @@ fn spoken(span: Duration) -> String {
     let millis = span.as_millis();
     match millis {
         0..1000 => format!("{millis}ms"),
-        1000..10_000 if millis % 1000 != 0 => format!("{}.{}s", millis / 1000, millis % 1000 / 100),
+        1000..10_000 if !millis.is_multiple_of(1000) => format!("{}.{}s", millis / 1000, millis % 1000 / 100),
         1000..120_000 => format!("{}s", millis / 1000),
         _ => format!("{}m", millis / 60_000),
     }

@@ -317,7 +317,7 @@ impl<L> Switch<L> {
     }
 
     /// A connection that should have become clean by now.
-    pub(crate) fn give_up_farewell<I: Io<Link = L>>(&mut self, now: Time, host: HostId, conn: ConnId, io: &mut I) {
+    pub(crate) fn give_up_farewell(&mut self, now: Time, host: HostId, conn: ConnId) {
         let Some(key) = self.conn_key(host, conn) else { return };
         let Some(slot) = self.servers.at(key).filter(|slot| slot.clean_by <= now) else { return };
         match slot.standing {

@@ -104,7 +104,9 @@ impl<L> Switch<L> {
     fn server_appetite(&self, server: &ServerSlot) -> usize {
         match server.standing {
             Standing::Leased { client } if self.clients.at(client).is_some_and(|client| client.blocked) => 0,
-            _ => self.rules.read,
+            Standing::Leased { .. } | Standing::Idle | Standing::Farewell | Standing::Resetting | Standing::Ending => {
+                self.rules.read
+            }
         }
     }
 
@@ -198,8 +200,9 @@ impl<L> Switch<L> {
 
     /// The moment of `poll_timeout` has come.
     pub fn timeout<I: Io<Link = L>>(&mut self, now: Time, io: &mut I) {
-        while let Some((_, host, conn)) = self.farewells.pop_front_if(|(at, ..)| *at <= now) {
-            self.give_up_farewell(now, host, conn, io);
+        while let Some((_, host, conn)) = self.farewells.front().filter(|(at, ..)| *at <= now).copied() {
+            self.farewells.pop_front();
+            self.give_up_farewell(now, host, conn);
         }
         self.settle(now, io);
     }
