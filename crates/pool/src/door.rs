@@ -78,6 +78,7 @@ impl Host {
         self.pools.add(pool);
         self.by_key.insert(key.clone(), id);
         self.size_scopes();
+        self.share_for(id);
         self.turn.events.push_back(Event::PoolMade(id, key));
         id
     }

@@ -3,9 +3,8 @@
 //! Role and database names are taken to be those that clients use; where a pool maps them, the limit is not seen.
 
 use crate::host::Host;
-use crate::limits::{Family, Scope};
 use crate::slot::State;
-use crate::{Handled, ServerFacts};
+use crate::{Handled, PoolId, ServerFacts};
 
 /// Connections that PostgreSQL must keep for others under `auto`: the watch connection's and one to look in by hand.
 const KEPT_FREE: u32 = 2;
@@ -18,6 +17,7 @@ impl Host {
         if restarted {
             self.slots.scopes.all_mut().for_each(|scope| scope.learned = None);
         }
+        self.share_limits(&facts);
         self.facts = Some(facts);
         self.sweep = Some(restarted);
         self.size_scopes();
@@ -38,11 +38,33 @@ impl Host {
             let settings = self.settings.databases.get(name).or(self.settings.any.as_ref());
             scopes.databases.list[index as usize].max = settings.and_then(|database| database.max_connections);
         }
-        let Some(facts) = &self.facts else { return };
+    }
+
+    /// Our shares of PostgreSQL's own limits, from facts that have just come.
+    fn share_limits(&mut self, facts: &ServerFacts) {
+        let scopes = &mut self.slots.scopes;
         scopes.host.pg = (facts.max_connections > 0)
             .then(|| facts.max_connections.saturating_sub(facts.reserved).saturating_sub(facts.others));
-        share(&mut scopes.users, &facts.roles);
-        share(&mut scopes.databases, &facts.databases);
+        for (family, limits) in [(&mut scopes.users, &facts.roles), (&mut scopes.databases, &facts.databases)] {
+            for (name, &index) in &family.by_name {
+                let scope = &mut family.list[index as usize];
+                scope.pg = share(limits, name, scope.used - scope.opening);
+            }
+        }
+    }
+
+    /// The same for the user and the database of a pool just made, where none of ours were connected when the facts came.
+    pub(crate) fn share_for(&mut self, id: PoolId) {
+        let Some(facts) = &self.facts else { return };
+        let (pool, scopes) = (&self.pools[id], &mut self.slots.scopes);
+        let user = &mut scopes.users.list[pool.user as usize];
+        if user.pools.len() == 1 {
+            user.pg = share(&facts.roles, &pool.key.user, 0);
+        }
+        let database = &mut scopes.databases.list[pool.database as usize];
+        if database.pools.len() == 1 {
+            database.pg = share(&facts.databases, &pool.key.database, 0);
+        }
     }
 
     /// The host budget now in force; at least one, or nobody would ever be served.
@@ -77,14 +99,8 @@ impl Host {
     }
 }
 
-/// Our share of the limits that PostgreSQL itself puts on names: what others hold is taken off.
-fn share(family: &mut Family, limits: &[(String, u32, u32)]) {
-    family.list.iter_mut().for_each(|scope| scope.pg = None);
-    for (name, limit, backends) in limits {
-        if let Some(&index) = family.by_name.get(name) {
-            let scope: &mut Scope = &mut family.list[index as usize];
-            let others = backends.saturating_sub(scope.used - scope.opening);
-            scope.pg = Some(limit.saturating_sub(others));
-        }
-    }
+/// Our share of the limit that PostgreSQL itself puts on a name: what others hold is taken off.
+fn share(limits: &[(String, u32, u32)], name: &str, ours: u32) -> Option<u32> {
+    let (_, limit, backends) = limits.iter().find(|(limited, _, _)| limited == name)?;
+    Some(limit.saturating_sub(backends.saturating_sub(ours)))
 }

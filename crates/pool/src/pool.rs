@@ -61,6 +61,7 @@ pub(crate) struct Pool {
     pub(crate) database: u32,
     /// Connections by state.
     pub(crate) counts: Slots,
+    /// In order of loop.
     pub(crate) lanes: Vec<Lane>,
     /// Lent connections, the longest held first.
     pub(crate) lent: List,
@@ -181,10 +182,13 @@ impl Pool {
 
     /// The lane of that loop, made if need be; there are as many as loops.
     pub(crate) fn lane(&mut self, home: LoopId) -> usize {
-        self.lanes.iter().position(|lane| lane.home == home).unwrap_or_else(|| {
-            self.lanes.push(Lane { home, idle: List::default(), waiters: List::default() });
-            self.lanes.len() - 1
-        })
+        match self.lanes.binary_search_by_key(&home, |lane| lane.home) {
+            Ok(place) => place,
+            Err(place) => {
+                self.lanes.insert(place, Lane { home, idle: List::default(), waiters: List::default() });
+                place
+            }
+        }
     }
 
     /// Nobody and nothing is there.
