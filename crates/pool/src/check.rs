@@ -102,7 +102,7 @@ impl Host {
             return;
         }
         if let Some(spell) = pool.spell {
-            let (room, _) = self.verdict(pool);
+            let room = self.verdict(pool);
             assert_eq!(spell.binding.limit, room.limit, "the binding limit is the argument of the minimum");
         }
         let able = pool.want() > 0 && pool.retry_at <= self.turn.now && self.room(pool).left > 0;

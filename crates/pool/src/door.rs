@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::host::Host;
 use crate::limits::Room;
 use crate::list::NONE;
-use crate::pool::{Pool, Shut};
+use crate::pool::{Pool, Shut, Spell};
 use crate::queue::{Regime, Stand};
 use crate::{
     Action, ConnectFailure, DatabaseSettings, Event, Handled, Limit, PoolId, PoolKey, Refusal, Request, Ticket, Time,
@@ -89,6 +89,10 @@ impl Host {
         assert!(pool.empty(), "a pool is retired only when nobody and nothing is there");
         if pool.needy != NONE {
             self.forget_need(pool.needy);
+        }
+        if let Some(Spell { since, granted, refused, .. }) = pool.spell {
+            let lasted = self.turn.now.since(since);
+            self.turn.events.push_back(Event::Cleared { pool: id, lasted, granted, refused });
         }
         self.by_key.remove(&pool.key);
         self.slots.scopes.users.leave(&pool.key.user, id);
@@ -199,7 +203,7 @@ impl Host {
     /// The refusal in numbers.
     fn refusal(&self, id: PoolId, why: Why, waited: Duration) -> Refusal {
         let pool = &self.pools[id];
-        let binding = pool.spell.map_or_else(|| self.verdict(pool).0, |spell| spell.binding);
+        let binding = pool.spell.map_or_else(|| self.verdict(pool), |spell| spell.binding);
         let (limit, binding) = match why {
             Why::Shut(Shut::Dropped | Shut::Stopping) => (Limit::WaitTime, Room { limit: Limit::WaitTime, ..binding }),
             Why::Shut(Shut::Password) | Why::Failed => (Limit::Breaker, BREAKER),

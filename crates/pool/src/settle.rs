@@ -5,7 +5,7 @@
 
 use crate::door::{BREAKER, Why};
 use crate::host::Host;
-use crate::limits::{Room, own_room, room};
+use crate::limits::{Of, Room, own_room, room};
 use crate::list::NONE;
 use crate::pool::{Pool, Shut, Spell};
 use crate::{CloseReason, Event, Limit, PoolId, Time, Wake};
@@ -224,47 +224,49 @@ impl Host {
         }
     }
 
-    /// What keeps the pool from having one more connection, and when that must be looked at again.
-    pub(crate) fn verdict(&self, pool: &Pool) -> (Room, Time) {
-        let (now, room) = (self.turn.now, self.room(pool));
+    /// What keeps the pool from having one more connection.
+    pub(crate) fn verdict(&self, pool: &Pool) -> Room {
         let connects = Room { left: 0, limit: Limit::Connects, size: self.pace.allowed, used: self.pace.in_flight };
-        if !pool.lends() && pool.queue.len() > 0 {
+        let waiting = pool.queue.len();
+        if !pool.lends() && waiting > 0 {
             // A pause is no limit: only the bound on waiting is left.
-            return (Room { left: 0, limit: Limit::WaitTime, size: 0, used: 0 }, Time::NEVER);
+            return Room { left: 0, limit: Limit::WaitTime, size: 0, used: 0 };
         }
-        if pool.queue.len() > 0 && pool.queue.len() <= pool.counts.opening {
-            return (if self.pace.down { BREAKER } else { connects }, Time::NEVER);
+        if waiting > 0 && waiting <= pool.counts.opening {
+            return if self.pace.down { BREAKER } else { connects };
         }
-        if room.left == 0 {
-            return (room, self.next_look(pool, &room));
-        }
-        let retry_at = pool.retry_at.max(self.pace.not_before);
-        if pool.want() == 0 {
-            (room, Time::NEVER)
-        } else if retry_at > now {
-            (BREAKER, retry_at)
+        let room = self.room(pool);
+        if room.left == 0 || pool.want() == 0 {
+            room
+        } else if pool.retry_at.max(self.pace.not_before) > self.turn.now {
+            BREAKER
         } else {
-            (connects, Time::NEVER)
+            connects
         }
     }
 
-    /// When a limit that leaves no room may leave some by the passage of time alone.
-    fn next_look(&self, pool: &Pool, room: &Room) -> Time {
-        if room.limit == Limit::Reserve {
-            return self.reserve_opens(pool);
-        }
+    /// When what the pool may have may change by the passage of time alone.
+    fn next_look(&self, pool: &Pool) -> Time {
         let scopes = &self.slots.scopes;
-        let shared = room.shared(pool).map(|of| scopes.of(of)).unwrap_or(&scopes.host);
-        let retry_at = shared.learned.map_or(Time::NEVER, |learned| learned.retry_at);
-        let later = |at: Time| if at > self.turn.now { at } else { Time::NEVER };
-        later(retry_at).min(later(shared.barren_until)).min(later(pool.retry_at.max(self.pace.not_before)))
+        let circles = [scopes.of(Of::User(pool.user)), scopes.of(Of::Database(pool.database)), &scopes.host];
+        let retries = circles.into_iter().filter_map(|scope| scope.learned).map(|learned| learned.retry_at);
+        let reserve = if pool.rules.reserve > 0 { self.reserve_opens(pool) } else { Time::NEVER };
+        let again = pool.retry_at.max(self.pace.not_before);
+        let room = self.room(pool);
+        let evict = if room.left == 0 { room.shared(pool) } else { None };
+        let evict = evict.map_or(Time::NEVER, |of| scopes.of(of).barren_until);
+        let later = retries.chain([reserve, evict, again]).filter(|&at| at > self.turn.now);
+        later.min().unwrap_or(Time::NEVER)
     }
 
     /// Notes which limit binds the pool and tells when that changed; sets the pool's alarm.
     fn rebind(&mut self, id: PoolId) {
         let now = self.turn.now;
         let pool = &self.pools[id];
-        let (binding, look) = if pool.needy == NONE { (BREAKER, Time::NEVER) } else { self.verdict(pool) };
+        let (binding, look) = match pool.needy {
+            NONE => (BREAKER, Time::NEVER),
+            _ => (self.verdict(pool), self.next_look(pool)),
+        };
         let pool = &mut self.pools[id];
         pool.look = look;
         let Room { limit, size, used, .. } = binding;

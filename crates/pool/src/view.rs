@@ -66,7 +66,7 @@ impl Host {
         let (scopes, counted) = (&self.slots.scopes, pool.counts.counted());
         let (user, database, host) =
             (scopes.of(Of::User(pool.user)), scopes.of(Of::Database(pool.database)), &scopes.host);
-        let binds = self.verdict(pool).0.limit;
+        let binds = self.verdict(pool).limit;
         let mut limits = Vec::new();
         let mut add = |limit: Limit, used: u32, size: Option<u32>| {
             limits.push(LimitUse { limit, used, size, binds: limit == binds });
