@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use crate::postgres::{Postgres, superuser};
 use crate::wire::{Address, Wire};
 
+/// Often enough to see a short excess, and a few hundredths of a core.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// One look: when, and how many backends there were.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
@@ -35,12 +38,12 @@ pub struct Seen {
 }
 
 impl Sampler {
-    /// Begins to look every `pause`; goes on when PostgreSQL goes away and comes back.
+    /// Begins to look every few milliseconds; goes on when PostgreSQL goes away and comes back.
     #[must_use]
-    pub fn start(postgres: &Postgres, pause: Duration) -> Sampler {
+    pub fn start(postgres: &Postgres) -> Sampler {
         let stop = Arc::new(AtomicBool::new(false));
         let (address, stopping) = (postgres.socket(), Arc::clone(&stop));
-        let thread = std::thread::spawn(move || watch(&address, pause, &stopping));
+        let thread = std::thread::spawn(move || watch(&address, &stopping));
         Sampler { stop, thread: Some(thread) }
     }
 
@@ -53,6 +56,17 @@ impl Sampler {
         let samples = thread.join().unwrap_or_else(|_| panic!("the sampler panicked"));
         assert!(samples.len() > 1, "the sampler saw nothing");
         Seen { samples }
+    }
+}
+
+impl Sampler {
+    /// Ends it, prints and returns the most backends it saw, and fails above `limit`.
+    #[track_caller]
+    pub fn expect_at_most(self, limit: usize) -> usize {
+        let seen = self.finish();
+        eprintln!("at most {} backends in {} looks, limit {limit}", seen.most(), seen.samples.len());
+        assert!(seen.most() <= limit, "{} backends, limit {limit}", seen.most());
+        seen.most()
     }
 }
 
@@ -81,7 +95,7 @@ impl Seen {
     }
 }
 
-fn watch(address: &Address, pause: Duration, stop: &AtomicBool) -> Vec<Sample> {
+fn watch(address: &Address, stop: &AtomicBool) -> Vec<Sample> {
     const ASK: &str = "select count(*) from pg_stat_activity where usename = 'app' and backend_type = 'client backend'";
     let mut samples = Vec::new();
     let mut wire: Option<Wire> = None;
@@ -101,6 +115,6 @@ fn watch(address: &Address, pause: Duration, stop: &AtomicBool) -> Vec<Sample> {
         if last {
             return samples;
         }
-        std::thread::sleep(pause);
+        std::thread::sleep(PAUSE);
     }
 }

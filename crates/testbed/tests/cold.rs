@@ -25,7 +25,7 @@ fn measure(target: Target) -> Figures {
     let plan = Plan { size: SIZE, connect_time: CONNECT, ..Plan::default() };
     let bed = Bed::start_as(target, plan);
     assert!(target == Target::Poolwarden || bed.postgres.backends().is_empty(), "the pool is not cold");
-    let sampler = Sampler::start(&bed.postgres, Duration::from_millis(5));
+    let sampler = Sampler::start(&bed.postgres);
     let (gathered, stop) = (Barrier::new(CLIENTS + 1), AtomicBool::new(false));
     let (started, served) = thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)

@@ -10,7 +10,6 @@ use poolwarden_testbed::crowd::{Crowd, Habit};
 use poolwarden_testbed::wire::Address;
 use poolwarden_testbed::{Bed, Fault, Plan, Sampler, Target, Wire, bed, place, serverlog, until};
 
-const PAUSE: Duration = Duration::from_millis(15);
 /// Clients under load: more than three times the pool, so that most of them wait.
 const CLIENTS: usize = 32;
 /// The host's limit of connects at once, and one more for the watch connection.
@@ -79,7 +78,7 @@ fn waiting_clients_outlive_a_killed_postgresql() {
     let _machine = place::machine(true);
     let mut bed = Bed::start(Plan::default());
     let told = Told::default();
-    let sampler = Sampler::start(&bed.postgres, PAUSE);
+    let sampler = Sampler::start(&bed.postgres);
     let address = bed.address();
     thread::scope(|scope| {
         for number in 0..CLIENTS {
@@ -102,8 +101,7 @@ fn waiting_clients_outlive_a_killed_postgresql() {
         drop(stop);
         judge(&bed, &told, &bed.postgres.log()[before..]);
     });
-    let seen = sampler.finish();
-    assert!(seen.most() <= bed.limit(), "{} backends, limit {}", seen.most(), bed.limit());
+    sampler.expect_at_most(bed.limit());
 }
 
 struct StopOnDrop<'a>(&'a Told);
@@ -137,7 +135,7 @@ fn ten_thousand_clients_vanish_in_mid_query_and_the_pool_serves_on() {
     let _machine = place::machine(true);
     let target = Target::chosen();
     let bed = Bed::start(Plan { max_clients: 12_000, max_wait: Duration::from_secs(120), ..Plan::default() });
-    let sampler = Sampler::start(&bed.postgres, PAUSE);
+    let sampler = Sampler::start(&bed.postgres);
     let crowd = Crowd::start(Path::new(env!("CARGO_BIN_EXE_crowd")), bed.addr(), target.crowd(10_000), Habit::MidQuery);
     eprintln!("{} clients stand there, each in mid-query", crowd.size);
     until("the crowd's queries to run", Duration::from_secs(20), || {
@@ -155,7 +153,5 @@ fn ten_thousand_clients_vanish_in_mid_query_and_the_pool_serves_on() {
             (!bed.postgres.backends().iter().any(sleeping)).then_some(())
         });
     }
-    let seen = sampler.finish();
-    eprintln!("at most {} backends, limit {}", seen.most(), bed.limit());
-    assert!(seen.most() <= bed.limit(), "{} backends, limit {}", seen.most(), bed.limit());
+    sampler.expect_at_most(bed.limit());
 }

@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use poolwarden_testbed::{Bed, Plan, client, place};
+use poolwarden_testbed::{Bed, Plan, Sampler, client, place};
 
 const CHECKS: [&str; 10] = [
     "simple",
@@ -26,18 +26,20 @@ fn with(extra: &'static str) -> Vec<&'static str> {
 fn python(script: &str, checks: &[&str]) {
     let _machine = place::machine(false);
     let bed = Bed::start(Plan::default());
+    let sampler = Sampler::start(&bed.postgres);
     let mut command = client::command(client::installed("python/bin/python"), &bed);
     client::expect(command.arg("-B").arg(client::script("python").join(script)), checks);
-    assert!(bed.postgres.backends().len() <= bed.limit());
+    sampler.expect_at_most(bed.limit());
 }
 
 fn node(script: &str) {
     let _machine = place::machine(false);
     let bed = Bed::start(Plan::default());
+    let sampler = Sampler::start(&bed.postgres);
     let mut command = client::command("node", &bed);
     command.env("NODE_PATH", client::installed("node/node_modules"));
     client::expect(command.arg(client::script("node").join(script)), &CHECKS);
-    assert!(bed.postgres.backends().len() <= bed.limit());
+    sampler.expect_at_most(bed.limit());
 }
 
 #[test]
@@ -69,10 +71,11 @@ fn postgres_js_works_in_transaction_mode() {
 fn pgjdbc_works_in_transaction_mode() {
     let _machine = place::machine(false);
     let bed = Bed::start(Plan::default());
+    let sampler = Sampler::start(&bed.postgres);
     let jar = std::env::var("POSTGRES_JAR").unwrap_or_else(|_| "/usr/share/java/postgresql.jar".to_string());
     let jar = client::installed(&jar);
     let mut command: Command = client::command("java", &bed);
     command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m", "-cp"]).arg(jar);
     client::expect(command.arg(client::script("java/Client.java")), &with("portals"));
-    assert!(bed.postgres.backends().len() <= bed.limit());
+    sampler.expect_at_most(bed.limit());
 }

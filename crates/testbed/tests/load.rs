@@ -2,12 +2,8 @@
 
 use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::Duration;
 
 use poolwarden_testbed::{Bed, Plan, Sampler, Target, Wire, bed, child, client, place, template};
-
-/// How often PostgreSQL is asked for its backends.
-const PAUSE: Duration = Duration::from_millis(15);
 
 fn pgbench(bed: &Bed, arguments: &[&str]) -> String {
     let mut command = client::command(template::programs().join("pgbench"), bed);
@@ -32,13 +28,10 @@ fn all_processed(bed: &Bed, transactions: u32, arguments: &[&str]) {
 fn with_pgbench(arguments: &[&str], transactions: u32) {
     let _machine = place::machine(false);
     let bed = Bed::start(Plan::default());
-    let sampler = Sampler::start(&bed.postgres, PAUSE);
+    let sampler = Sampler::start(&bed.postgres);
     pgbench(&bed, &["-i", "-q", "-s", "4"]);
     all_processed(&bed, transactions, arguments);
-    let seen = sampler.finish();
-    eprintln!("at most {} backends in {} looks, limit {}", seen.most(), seen.samples.len(), bed.limit());
-    assert!(seen.most() > 1, "the sampler saw no load");
-    assert!(seen.most() <= bed.limit(), "{} backends, limit {}", seen.most(), bed.limit());
+    assert!(sampler.expect_at_most(bed.limit()) > 1, "the sampler saw no load");
 }
 
 #[test]
@@ -68,7 +61,7 @@ fn two_thousand_connected_clients_share_ten_server_connections() {
     let bed = Bed::start(Plan::default());
     let count = Target::chosen().crowd(2_000);
     bed.postgres.sql("create table served (client int); grant all on served to app");
-    let sampler = Sampler::start(&bed.postgres, PAUSE);
+    let sampler = Sampler::start(&bed.postgres);
     let gathered = Arc::new(Barrier::new(usize::try_from(count).expect("small")));
     let clients: Vec<_> = (0..count)
         .map(|number| {
@@ -90,9 +83,7 @@ fn two_thousand_connected_clients_share_ten_server_connections() {
         let outcome = client.join().expect("no panic");
         assert!(outcome.is_ok(), "client {number}: {}", outcome.expect_err("just seen"));
     }
-    let seen = sampler.finish();
+    assert!(sampler.expect_at_most(bed.limit()) > 1, "the sampler saw no load");
     let served = bed.postgres.sql("select count(distinct client)::text || '/' || count(*) from served").value();
     assert_eq!(served, format!("{count}/{count}"));
-    eprintln!("{count} clients, at most {} backends", seen.most());
-    assert!(seen.most() <= bed.limit(), "{} backends, limit {}", seen.most(), bed.limit());
 }

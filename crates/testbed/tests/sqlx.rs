@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future;
-use poolwarden_testbed::{Bed, Plan, place};
+use poolwarden_testbed::{Bed, Plan, Sampler, place};
 use sqlx::postgres::{PgConnection, PgPool, PgPoolCopyExt, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use tokio::runtime::Runtime;
@@ -15,11 +15,12 @@ const LARGE: usize = 8 << 20;
 fn with_bed<F: Future<Output = ()>>(work: impl FnOnce(String) -> F) {
     let _machine = place::machine(false);
     let bed = Bed::start(Plan::default());
+    let sampler = Sampler::start(&bed.postgres);
     let runtime = Runtime::new().expect("a runtime");
     let limit = Duration::from_secs(60);
     let url = format!("{}?sslmode=disable", bed.url());
     runtime.block_on(async { tokio::time::timeout(limit, work(url)).await }).expect("done within a minute");
-    assert!(bed.postgres.backends().len() <= bed.limit());
+    sampler.expect_at_most(bed.limit());
 }
 
 async fn pool(url: &str, size: u32) -> PgPool {

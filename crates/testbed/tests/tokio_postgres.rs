@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt, future, pin_mut};
-use poolwarden_testbed::{Bed, Plan, place};
+use poolwarden_testbed::{Bed, Plan, Sampler, place};
 use tokio::runtime::Runtime;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, NoTls};
@@ -22,11 +22,12 @@ async fn connect(url: &str) -> Client {
 fn with_bed<F: Future<Output = ()>>(work: impl FnOnce(String) -> F) {
     let _machine = place::machine(false);
     let bed = Bed::start(Plan::default());
+    let sampler = Sampler::start(&bed.postgres);
     let runtime = Runtime::new().expect("a runtime");
     let limit = Duration::from_secs(60);
     let url = bed.url();
     runtime.block_on(async { tokio::time::timeout(limit, work(url)).await }).expect("done within a minute");
-    assert!(bed.postgres.backends().len() <= bed.limit());
+    sampler.expect_at_most(bed.limit());
 }
 
 #[track_caller]
