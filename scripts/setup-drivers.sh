@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the driver tests need into .local/: a Python environment and Node packages.
-# Java, Node, PostgreSQL and the JDBC driver come as Debian packages. Run again at will: done steps are skipped.
+# Java, Node, PostgreSQL and the JDBC driver come as Debian packages, by scripts/setup.sh test, which calls this.
+# Run again at will: done steps are skipped.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -12,19 +13,12 @@ fail() {
     exit 1
 }
 
-# need PACKAGE CHECK...: installs the package unless the check succeeds.
+# need PACKAGE CHECK...: fails with the package's name unless the check succeeds.
 need() {
     package=$1
     shift
-    if "$@" >/dev/null 2>&1; then
-        return
-    fi
-    [ "$(id -u)" = 0 ] || fail "$package is missing: run 'sudo apt-get install $package', then this again"
-    command -v apt-get >/dev/null || fail "$package is missing, and there is no apt-get to install it with"
-    echo "setup-drivers: installing $package"
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$package" >/dev/null 2>&1 ||
-        { apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$package" >/dev/null; } ||
-        fail "could not install $package"
+    "$@" >/dev/null 2>&1 ||
+        fail "$package is missing: run scripts/setup.sh test, or install that package, then this again"
 }
 
 # fresh STAMP FILE...: succeeds if STAMP was made from exactly these files.
@@ -34,8 +28,8 @@ fresh() {
     [ -f "$stamp" ] && [ "$(cat "$@" | cksum)" = "$(cat "$stamp")" ]
 }
 
-need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb || pg_config --bindir'
-need postgresql-client sh -c 'command -v psql && { command -v pgbench || ls /usr/lib/postgresql/*/bin/pgbench; }'
+need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb || command -v initdb || test -x "$(pg_config --bindir)/initdb"'
+need util-linux sh -c 'command -v setpriv'
 need libpostgresql-jdbc-java test -f "$jar"
 need default-jdk-headless sh -c 'command -v javac'
 need nodejs sh -c 'command -v node'
