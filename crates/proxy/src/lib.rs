@@ -1,1 +1,32 @@
-//! sockets: event loops, login lane, connects
+//! Sockets: event loops that relay, a login lane, a connect lane, the clock, the watch connection.
+//!
+//! Everything here is thin and decides nothing: bytes and the time go into the loops' switches, what comes out is done.
+//! No async runtime on the data path; accepting, logging in, connecting and watching live on tokio beside it.
+//! A socket joins its loop when its owner has proven who it is.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))] // a test may end where its premise fails
+
+mod accept;
+mod address;
+mod clock;
+mod connect;
+mod console;
+mod directory;
+mod engine;
+mod figures;
+mod haproxy;
+mod lane;
+mod link;
+mod login;
+mod note;
+mod proxy;
+mod settings;
+mod watch;
+
+pub use address::Address;
+pub use directory::{Directory, Method, Route, UserEntry};
+pub use figures::{Cancels, LoopFigures, ProcessFigures};
+pub use note::Note;
+pub use poolwarden_switch as switch;
+pub use proxy::{Listening, Operator, Proxy, Reply, StartError};
+pub use settings::{HostPlan, ProcessLimits, Reload, Settings, WatchLogin};

@@ -153,6 +153,18 @@ pub struct LoopReport {
 }
 
 impl<L> Switch<L> {
+    /// How many clients and server connections it has.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        (self.clients.len(), self.servers.len())
+    }
+
+    /// How many server connections came over from other loops.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        self.moved
+    }
+
     /// Everything this loop can tell; `rows`: clients and server connections one by one as well.
     #[must_use]
     pub fn report(&self, now: Time, rows: bool) -> LoopReport {

@@ -64,6 +64,7 @@ impl<L> Switch<L> {
     /// A connection that was granted to a client of this loop has come over from another.
     pub(crate) fn arrive<I: Io<Link = L>>(&mut self, now: Time, newcomer: Newcomer<L>, ticket: Ticket, io: &mut I) {
         let (host, conn) = (newcomer.host, newcomer.conn);
+        self.moved += 1;
         self.settle_in(newcomer, Standing::Idle, io);
         self.granted(now, host, (ticket, conn, self.me), io);
     }

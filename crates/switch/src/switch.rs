@@ -52,6 +52,7 @@ pub struct Switch<L> {
     pub(crate) totals: Vec<Option<(Arc<PoolShare>, Totals)>>,
     pub(crate) draining: bool,
     pub(crate) cancels: (u64, u64),
+    pub(crate) moved: u64,
     out: Out,
 }
 
@@ -74,6 +75,7 @@ impl<L> Switch<L> {
             totals: Vec::new(),
             draining: false,
             cancels: (0, 0),
+            moved: 0,
             out: Out::default(),
             shared,
         }

@@ -1,0 +1,311 @@
+//! The sockets of one loop: what the kernel said of each, what is unsent, and the list of those worth a look.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use poolwarden_switch::{Io, Peer, Sent, Target};
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+
+use crate::engine::Wake;
+use crate::figures::{Counters, bump};
+use crate::link::Link;
+
+/// The event data of a loop's door.
+pub(super) const WAKE: u64 = u64::MAX;
+
+/// Unsent bytes of one connection beyond this are given back to the allocator once sent.
+const KEEP_BACKLOG: usize = 4096;
+
+/// What reading brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    Nothing,
+    Bytes(usize),
+    Eof,
+    Failed,
+}
+
+/// One socket and what is known of it.
+struct Socket {
+    link: Link,
+    /// Tells this socket's events from those of the one that had its place before.
+    generation: u32,
+    /// There may be something to read.
+    readable: bool,
+    /// The peer has closed its side, or the socket failed.
+    hung_up: bool,
+    /// It stands in the list of those worth a look.
+    listed: bool,
+    /// Sending failed: reading will tell how it ended.
+    broken: bool,
+    /// What the peer did not take yet.
+    backlog: Vec<u8>,
+}
+
+pub(super) struct Sockets {
+    pub(super) epoll: OwnedFd,
+    clients: Vec<Option<Socket>>,
+    servers: Vec<Option<Socket>>,
+    ready: VecDeque<Peer>,
+    generation: u32,
+    wakers: Arc<dyn Wake>,
+    counters: Arc<Counters>,
+    memory: Arc<AtomicU64>,
+}
+
+impl Sockets {
+    pub(super) fn new(
+        door: &OwnedFd,
+        wakers: Arc<dyn Wake>,
+        counters: Arc<Counters>,
+        memory: Arc<AtomicU64>,
+    ) -> rustix::io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, door, EventData::new_u64(WAKE), EventFlags::IN)?;
+        Ok(Self {
+            epoll,
+            clients: Vec::new(),
+            servers: Vec::new(),
+            ready: VecDeque::new(),
+            generation: 0,
+            wakers,
+            counters,
+            memory,
+        })
+    }
+
+    fn at(&mut self, peer: Peer) -> Option<&mut Socket> {
+        match peer {
+            Peer::Client(key) => self.clients.get_mut(key as usize)?.as_mut(),
+            Peer::Server(key) => self.servers.get_mut(key as usize)?.as_mut(),
+        }
+    }
+
+    fn take(&mut self, peer: Peer) -> Option<Socket> {
+        match peer {
+            Peer::Client(key) => self.clients.get_mut(key as usize)?.take(),
+            Peer::Server(key) => self.servers.get_mut(key as usize)?.take(),
+        }
+    }
+
+    /// Notes what the kernel says of a connection; `None` if that connection is gone.
+    pub(super) fn note(&mut self, data: u64, flags: EventFlags) -> Option<Peer> {
+        let (peer, generation) = peer_of(data);
+        let socket = self.at(peer).filter(|socket| socket.generation == generation)?;
+        if flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
+            socket.hung_up = true;
+        }
+        if flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
+            socket.readable = true;
+            self.list(peer);
+        }
+        Some(peer)
+    }
+
+    pub(super) fn hung_up(&mut self, peer: Peer) -> bool {
+        self.at(peer).is_some_and(|socket| socket.hung_up)
+    }
+
+    fn list(&mut self, peer: Peer) {
+        if let Some(socket) = self.at(peer)
+            && !socket.listed
+        {
+            socket.listed = true;
+            self.ready.push_back(peer);
+        }
+    }
+
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// How many are worth a look now; those added meanwhile wait for the next turn.
+    pub(super) fn ready_now(&self) -> usize {
+        self.ready.len()
+    }
+
+    pub(super) fn next_ready(&mut self) -> Option<Peer> {
+        let peer = self.ready.pop_front()?;
+        if let Some(socket) = self.at(peer) {
+            socket.listed = false;
+        }
+        Some(peer)
+    }
+
+    /// Reads once, if there may be something and room for it.
+    pub(super) fn read(&mut self, peer: Peer, room: &mut [u8]) -> Read {
+        let Some(socket) = self.at(peer).filter(|socket| socket.readable) else { return Read::Nothing };
+        if room.is_empty() {
+            return Read::Nothing; // `resume` brings it back
+        }
+        match rustix::net::recv(&socket.link.fd, &mut *room, RecvFlags::empty()) {
+            Ok((0, _)) => Read::Eof,
+            Ok((count, _)) => {
+                socket.readable = count == room.len() || socket.hung_up;
+                if socket.readable {
+                    self.list(peer);
+                }
+                Read::Bytes(count)
+            }
+            Err(Errno::AGAIN) => {
+                socket.readable = false;
+                Read::Nothing
+            }
+            Err(Errno::INTR) => {
+                self.list(peer);
+                Read::Nothing
+            }
+            Err(_) => Read::Failed,
+        }
+    }
+
+    /// Tries to send what is unsent; true if that emptied it.
+    pub(super) fn flush(&mut self, peer: Peer) -> bool {
+        let Some(socket) = self.at(peer).filter(|socket| !socket.backlog.is_empty()) else { return false };
+        let before = socket.backlog.len();
+        let sent = match rustix::net::send(&socket.link.fd, &socket.backlog, SendFlags::NOSIGNAL) {
+            Ok(sent) => sent,
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            Err(_) => {
+                socket.broken = true;
+                socket.readable = true;
+                before
+            }
+        };
+        socket.backlog.drain(..sent);
+        let (emptied, broken) = (socket.backlog.is_empty(), socket.broken);
+        if emptied && socket.backlog.capacity() > KEEP_BACKLOG {
+            socket.backlog = Vec::new();
+        }
+        self.counters.memory.fetch_sub(sent as u64, Ordering::Relaxed);
+        if broken {
+            self.list(peer);
+        }
+        emptied
+    }
+
+    /// The client with the most unsent bytes, when all connections together keep more than they may.
+    pub(super) fn over_budget(&mut self) -> Option<Peer> {
+        if self.counters.memory.load(Ordering::Relaxed) <= self.memory.load(Ordering::Relaxed) {
+            return None;
+        }
+        let unsent = |socket: &Option<Socket>| socket.as_ref().map_or(0, |socket| socket.backlog.len());
+        let (key, largest) = self.clients.iter().enumerate().max_by_key(|(_, socket)| unsent(socket))?;
+        if unsent(largest) == 0 {
+            return None; // other loops keep it
+        }
+        bump(&self.counters.refused_memory);
+        Some(Peer::Client(u32::try_from(key).unwrap_or(u32::MAX)))
+    }
+
+    fn place(&mut self, peer: Peer, socket: Socket) {
+        let (places, key) = match peer {
+            Peer::Client(key) => (&mut self.clients, key as usize),
+            Peer::Server(key) => (&mut self.servers, key as usize),
+        };
+        if places.len() <= key {
+            places.resize_with(key + 1, || None);
+        }
+        places[key] = Some(socket);
+    }
+}
+
+impl Io for Sockets {
+    type Link = Link;
+
+    fn attach(&mut self, peer: Peer, link: Link) {
+        self.generation = self.generation.wrapping_add(1);
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let added = epoll::add(&self.epoll, link.fd.as_fd(), EventData::new_u64(data_of(peer, self.generation)), flags);
+        let broken = added.is_err(); // without memory for it: reading ends it
+        let socket = Socket {
+            link,
+            generation: self.generation,
+            readable: broken, // what is there already, the kernel tells at once
+            hung_up: broken,
+            listed: false,
+            broken,
+            backlog: Vec::new(),
+        };
+        self.place(peer, socket);
+        if broken {
+            self.list(peer);
+        }
+    }
+
+    fn turn_away(&mut self, link: Link, bytes: &[u8]) {
+        // a peer that does not take these few bytes at once will not see why it was turned away
+        let _ = rustix::net::send(&link.fd, bytes, SendFlags::NOSIGNAL);
+        let _ = rustix::net::shutdown(&link.fd, rustix::net::Shutdown::Write);
+    }
+
+    fn detach(&mut self, peer: Peer) -> Option<Link> {
+        let socket = self.take(peer)?;
+        // it was added, or reading would have ended it
+        let _ = epoll::delete(&self.epoll, socket.link.fd.as_fd());
+        Some(socket.link)
+    }
+
+    fn send(&mut self, peer: Peer, bytes: &[u8]) -> Sent {
+        let Some(socket) = self.at(peer).filter(|socket| !socket.broken) else { return Sent::All };
+        let mut sent = 0;
+        if socket.backlog.is_empty() {
+            match rustix::net::send(&socket.link.fd, bytes, SendFlags::NOSIGNAL) {
+                Ok(count) => sent = count,
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(_) => {
+                    socket.broken = true;
+                    socket.readable = true;
+                    self.list(peer);
+                    return Sent::All;
+                }
+            }
+        }
+        if sent == bytes.len() {
+            return Sent::All;
+        }
+        socket.backlog.extend_from_slice(&bytes[sent..]);
+        self.counters.memory.fetch_add((bytes.len() - sent) as u64, Ordering::Relaxed);
+        Sent::Blocked
+    }
+
+    fn resume(&mut self, peer: Peer) {
+        if self.at(peer).is_some_and(|socket| socket.readable) {
+            self.list(peer);
+        }
+    }
+
+    fn close(&mut self, peer: Peer) {
+        let Some(socket) = self.take(peer) else { return };
+        if !socket.backlog.is_empty() {
+            self.counters.memory.fetch_sub(socket.backlog.len() as u64, Ordering::Relaxed);
+            let _ = rustix::net::send(&socket.link.fd, &socket.backlog, SendFlags::NOSIGNAL); // one last try
+        }
+        // closing alone would reset the connection where input is unread, and take the last words with it
+        let _ = rustix::net::shutdown(&socket.link.fd, rustix::net::Shutdown::Write);
+    }
+
+    fn wake(&mut self, target: Target) {
+        self.wakers.wake(target);
+    }
+}
+
+/// Event data: 32 bits of generation, one of kind, 31 of place.
+fn data_of(peer: Peer, generation: u32) -> u64 {
+    let place = match peer {
+        Peer::Client(key) => key,
+        Peer::Server(key) => key | 1 << 31,
+    };
+    u64::from(generation) << 32 | u64::from(place)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "both halves are taken apart on purpose")]
+fn peer_of(data: u64) -> (Peer, u32) {
+    let (place, generation) = (data as u32, (data >> 32) as u32);
+    let key = place & !(1 << 31);
+    (if place == key { Peer::Client(key) } else { Peer::Server(key) }, generation)
+}

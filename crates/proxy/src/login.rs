@@ -1,0 +1,296 @@
+//! The login lane: from an accepted socket to a client that has proven who it is, which then joins a loop.
+//!
+//! Everything here is bounded: how many are logging in, how long it takes, how many bytes are kept.
+//! When too many are there, the oldest that has said nothing makes room.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use poolwarden_switch::pool::{LoopId, PoolKey};
+use poolwarden_switch::relay::greet::{Greeting, Rules, Session, Step, Who};
+use poolwarden_switch::relay::pgwire::make;
+use poolwarden_switch::{Joining, Mail, Switch};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Notify;
+
+use crate::console;
+use crate::directory::CONSOLE;
+use crate::figures::bump;
+use crate::haproxy;
+use crate::link::{Link, Place};
+use crate::proxy::{Inner, held};
+
+/// An accepted connection.
+pub(crate) enum Arrival {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A stream that a login can be held on.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The socket itself, taken off the runtime.
+    fn into_fd(self) -> io::Result<OwnedFd>;
+}
+
+impl Stream for TcpStream {
+    fn into_fd(self) -> io::Result<OwnedFd> {
+        Ok(self.into_std()?.into())
+    }
+}
+
+impl Stream for UnixStream {
+    fn into_fd(self) -> io::Result<OwnedFd> {
+        Ok(self.into_std()?.into())
+    }
+}
+
+/// Somebody who is logging in.
+struct Visitor {
+    spoke: AtomicBool,
+    leave: Notify,
+}
+
+/// Those who are logging in, oldest first.
+#[derive(Default)]
+pub(crate) struct Visitors(Mutex<VecDeque<Arc<Visitor>>>);
+
+impl Visitors {
+    fn enter(&self) -> Arc<Visitor> {
+        let visitor = Arc::new(Visitor { spoke: AtomicBool::new(false), leave: Notify::new() });
+        held(&self.0).push_back(visitor.clone());
+        visitor
+    }
+
+    fn exit(&self, visitor: &Arc<Visitor>) {
+        held(&self.0).retain(|other| !Arc::ptr_eq(other, visitor));
+    }
+
+    /// Sends away the oldest that has said nothing; false if all are talking.
+    fn make_room(&self) -> bool {
+        let mut visitors = held(&self.0);
+        let silent = visitors.iter().position(|visitor| !visitor.spoke.load(Ordering::Relaxed));
+        match silent.and_then(|at| visitors.remove(at)) {
+            Some(visitor) => {
+                visitor.leave.notify_one();
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Random bytes from the operating system.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    #[allow(clippy::expect_used, reason = "without randomness no login can be answered safely; Linux always has it")]
+    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+    bytes
+}
+
+/// Where a connection comes from and arrived.
+#[derive(Clone, Copy)]
+struct Ends {
+    remote: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    /// It came over the unix socket from a process of our own user.
+    own_user: bool,
+}
+
+/// Takes in an accepted connection.
+pub(crate) fn welcome(inner: &Arc<Inner>, arrival: Arrival, remote: Option<SocketAddr>, local: Option<SocketAddr>) {
+    let limits = held(&inner.state).limits;
+    let place = Place::take(&inner.counters.logins, limits.max_logins);
+    if place.is_none() && !inner.visitors.make_room() {
+        bump(&inner.counters.refused_clients);
+        inner.notes.add("login", "too many are logging in (limits.max_logins); closed one more at once", remote);
+        return;
+    }
+    let inner = inner.clone();
+    let visitor = inner.visitors.enter();
+    tokio::spawn(async move {
+        let ends = Ends { remote, local, own_user: is_own_user(&arrival) };
+        let life = async {
+            match arrival {
+                Arrival::Tcp(stream) => {
+                    let _ = stream.set_nodelay(true); // the socket may be gone already: reading will tell
+                    receive(&inner, stream, ends, &visitor).await
+                }
+                Arrival::Unix(stream) => receive(&inner, stream, ends, &visitor).await,
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = tokio::time::timeout(limits.login_timeout, life) => outcome,
+            () = visitor.leave.notified() => Ok(None),
+        };
+        inner.visitors.exit(&visitor);
+        drop(place);
+        match outcome {
+            Ok(Some(console)) => console.await,
+            Ok(None) => {}
+            Err(_) => inner.notes.add("login", format!("login took longer than {:?}", limits.login_timeout), remote),
+        }
+    });
+}
+
+fn is_own_user(arrival: &Arrival) -> bool {
+    match arrival {
+        Arrival::Tcp(_) => false,
+        Arrival::Unix(stream) => stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw()),
+    }
+}
+
+/// What goes on after the login, outside its time limit: a session on the SQL console.
+type After = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn receive<S: Stream>(inner: &Arc<Inner>, mut stream: S, mut ends: Ends, visitor: &Visitor) -> Option<After> {
+    let trusted = held(&inner.state).trusted.clone();
+    if ends.remote.is_some_and(|remote| haproxy::is_trusted(&trusted, remote.ip())) {
+        match read_proxy_header(&mut stream).await {
+            Ok(source) => ends.remote = source.or(ends.remote),
+            Err(why) => {
+                inner.notes.add("protocol", why, ends.remote);
+                return None;
+            }
+        }
+    }
+    let mut greeting = Greeting::new(Rules::new(inner.seed), random());
+    let mut buffer = vec![0; 2048];
+    loop {
+        while let Some(step) = greeting.poll() {
+            match step {
+                Step::Send(bytes) => stream.write_all(&bytes).await.ok()?,
+                Step::Lookup(who) => look_up(inner, &mut greeting, &who, ends),
+                Step::Cancel { pid, secret } => cancel(inner, pid, &secret),
+                Step::Authenticated(session) => return join(inner, stream, *session, ends).await,
+                Step::Close => {
+                    linger(&mut stream, &mut buffer).await;
+                    return None;
+                }
+            }
+        }
+        let count = match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => {
+                if !greeting.silent() {
+                    inner.notes.add("login", "the client left before its login was done", ends.remote);
+                }
+                return None;
+            }
+            Ok(count) => count,
+        };
+        if !visitor.spoke.swap(true, Ordering::Relaxed) {
+            bump(&inner.counters.opened);
+        }
+        if let Err(error) = greeting.handle(&buffer[..count]) {
+            note_failure(inner, &error, ends.remote);
+        }
+    }
+}
+
+async fn read_proxy_header<S: Stream>(stream: &mut S) -> Result<Option<SocketAddr>, String> {
+    let mut header = [0; haproxy::HEADER];
+    let cut = |why: io::Error| format!("PROXY protocol header: {why}");
+    stream.read_exact(&mut header).await.map_err(cut)?;
+    let mut body = vec![0; haproxy::body(&header)?];
+    stream.read_exact(&mut body).await.map_err(cut)?;
+    Ok(haproxy::source(&header, &body))
+}
+
+fn note_failure(inner: &Inner, error: &poolwarden_switch::relay::greet::GreetError, remote: Option<SocketAddr>) {
+    bump(&inner.counters.login_failures);
+    inner.notes.add("login", format!("{} ({})", error.message, error.reason), remote);
+}
+
+fn look_up(inner: &Inner, greeting: &mut Greeting, who: &Who, ends: Ends) {
+    let mut found = inner.directory().found(&who.user);
+    if ends.own_user && CONSOLE.contains(&who.database.as_str()) {
+        found.method = poolwarden_switch::relay::greet::Method::Trust;
+    }
+    if let Err(error) = greeting.answer(found) {
+        note_failure(inner, &error, ends.remote);
+    }
+}
+
+/// A cancel request goes to the loop its key names; that loop knows whether the key is right.
+fn cancel(inner: &Inner, pid: u32, secret: &[u8]) {
+    if let Ok(secret) = secret.try_into() {
+        let to: LoopId = Switch::<Link>::loop_of(pid);
+        inner.post(to, Mail::Cancel { pid, secret: u32::from_be_bytes(secret) });
+    }
+}
+
+/// The client has proven who it is: it goes to the console, to a loop, or away.
+async fn join<S: Stream>(inner: &Arc<Inner>, mut stream: S, session: Session, ends: Ends) -> Option<After> {
+    let directory = inner.directory();
+    if CONSOLE.contains(&session.database.as_str()) {
+        let admin = ends.own_user || directory.is_console_admin(&session.user);
+        if !admin && !directory.is_console_reader(&session.user) {
+            let message = format!("user \"{}\" may not use the console", session.user);
+            turn_away(&mut stream, "28000", &message, Some("name the user under [console] readers or admins")).await;
+            return None;
+        }
+        return Some(Box::pin(console::serve(inner.clone(), stream, session.leftover, admin)));
+    }
+    if session.replication {
+        let hint = Some("connect to PostgreSQL itself for replication");
+        turn_away(&mut stream, "0A000", "replication connections are not pooled", hint).await;
+        return None;
+    }
+    let Some(route) = directory.route(&session.database) else {
+        let message = format!("database \"{}\" does not exist", session.database);
+        turn_away(&mut stream, "3D000", &message, Some("ask for a configured database, or add [pools.NAME]")).await;
+        return None;
+    };
+    let limits = held(&inner.state).limits;
+    let Some(place) = Place::take(&inner.counters.clients, limits.max_clients) else {
+        bump(&inner.counters.refused_clients);
+        let message = format!("too many clients: max_clients is reached ({0} of {0})", limits.max_clients);
+        turn_away(&mut stream, "53300", &message, Some("limits.max_clients binds; raise it, or connect less")).await;
+        return None;
+    };
+    let joining = Joining {
+        host: route.host,
+        class: directory.class(&session.user, route),
+        key: PoolKey { database: session.database, user: session.user },
+        settings: session.settings,
+        leftover: session.leftover,
+        secret: u32::from_be_bytes(random()),
+        serial: inner.shared.serial(),
+        connected_at: inner.clock.now().as_nanos(),
+        remote: ends.remote,
+        local: ends.local,
+    };
+    let fd = stream.into_fd().ok()?;
+    inner.post(inner.least_busy(), Mail::Join(Box::new(joining), Link::new(fd, Some(place))));
+    None
+}
+
+async fn turn_away<S: Stream>(stream: &mut S, sqlstate: &str, message: &str, hint: Option<&str>) {
+    let mut bytes = Vec::new();
+    make::error(&mut bytes, &make::Report { severity: "FATAL", sqlstate, message, detail: None, hint });
+    if stream.write_all(&bytes).await.is_ok() {
+        linger(stream, &mut [0; 512]).await;
+    }
+}
+
+/// Closes our side and reads the other's for a moment, so that the last words are not lost to a reset.
+async fn linger<S: Stream>(stream: &mut S, buffer: &mut [u8]) {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    const MOST_READS: usize = 16;
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let drain = async {
+        for _ in 0..MOST_READS {
+            if !matches!(stream.read(buffer).await, Ok(1..)) {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, drain).await; // its own end is the best that can be hoped for
+}

@@ -1,0 +1,102 @@
+//! What a proxy is started with, and what a reload changes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use poolwarden_switch::TermsBook;
+use poolwarden_switch::pool::HostSettings;
+
+use crate::address::Address;
+use crate::directory::Directory;
+
+/// What `Proxy::start` needs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// TCP addresses for clients; port 0 is any free one.
+    pub listen: Vec<SocketAddr>,
+    /// Directory of the unix socket.
+    pub unix: Option<PathBuf>,
+    /// Port in the unix socket's name; 0: the port of the first TCP address.
+    pub unix_port: u16,
+    /// Connections the kernel may hold before they are accepted.
+    pub backlog: u32,
+    /// Networks whose PROXY protocol v2 headers are believed.
+    pub proxy_protocol: Vec<(IpAddr, u8)>,
+    /// Event loops; `None`: as many as the load needs.
+    pub loops: Option<u16>,
+    /// Bounds of the process.
+    pub limits: ProcessLimits,
+    /// PostgreSQL servers, in the order of their `HostId`.
+    pub hosts: Vec<HostPlan>,
+    /// Who may log in.
+    pub directory: Directory,
+    /// The pools' terms.
+    pub terms: TermsBook,
+    /// A secret that stays over restarts, from which unknown users' mock salts are made.
+    pub seed: [u8; 32],
+}
+
+/// Bounds of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessLimits {
+    /// Most clients.
+    pub max_clients: u32,
+    /// Most connections that have not proven who they are.
+    pub max_logins: u32,
+    /// Longest a login may take.
+    pub login_timeout: Duration,
+    /// Bytes of what peers do not read, over all connections.
+    pub memory: u64,
+}
+
+/// One PostgreSQL server.
+#[derive(Clone, Debug)]
+pub struct HostPlan {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it is.
+    pub address: Address,
+    /// What its core obeys.
+    pub core: HostSettings,
+    /// Longest a connect and login may take.
+    pub connect_timeout: Duration,
+    /// TCP_USER_TIMEOUT.
+    pub tcp_user_timeout: Option<Duration>,
+    /// Idle time before the first keepalive probe.
+    pub keepalive: Option<Duration>,
+    /// Login of the watch connection.
+    pub watch: Option<WatchLogin>,
+}
+
+/// Login of the watch connection.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WatchLogin {
+    /// Role.
+    pub user: String,
+    /// Its password.
+    pub password: Option<String>,
+    /// Database.
+    pub database: String,
+}
+
+impl std::fmt::Debug for WatchLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WatchLogin").field("user", &self.user).field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+/// What a reload changes; everything else needs a restart.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// Bounds of the process.
+    pub limits: ProcessLimits,
+    /// The same servers in the same order, with what changed.
+    pub hosts: Vec<HostPlan>,
+    /// Who may log in.
+    pub directory: Directory,
+    /// The pools' terms.
+    pub terms: TermsBook,
+    /// Networks whose PROXY protocol v2 headers are believed.
+    pub proxy_protocol: Vec<(IpAddr, u8)>,
+}
