@@ -135,9 +135,38 @@ impl Client {
         }
     }
 
-    /// All its statements are gone (it said DEALLOCATE ALL or DISCARD ALL).
+    /// All its named statements are gone (it said DEALLOCATE ALL or DISCARD ALL; the unnamed one survives both).
     pub(crate) fn forget_statements(&mut self, texts: &mut Texts) {
-        self.leave(texts);
+        let Some(book) = self.book.as_mut() else { return };
+        texts.refund(std::mem::take(&mut book.named).keys().map(|name| name.len()).sum());
+    }
+
+    /// Takes the unnamed statement out, to be given back by `restore_unnamed` if the message at `place`, which replaces it, is skipped.
+    pub(crate) fn take_unnamed(&mut self, place: u64, texts: &mut Texts) -> Option<Box<Unnamed>> {
+        let book = self.book();
+        book.unnamed_at = place;
+        let unnamed = book.unnamed.take()?;
+        texts.refund(unnamed.rest.len());
+        Some(Box::new(unnamed))
+    }
+
+    /// What replaced the unnamed statement was skipped, as everything before place `end`; what changed it later was not,
+    /// and then it stays (false).
+    pub(crate) fn restore_unnamed(&mut self, before: Option<Box<Unnamed>>, end: u64, texts: &mut Texts) -> bool {
+        if self.book().unnamed_at >= end {
+            return false;
+        }
+        self.forget_unnamed(texts);
+        if let Some(before) = before.filter(|before| texts.charge(before.rest.len())) {
+            self.book().unnamed = Some(*before);
+        }
+        true
+    }
+
+    /// A named statement is there after all: its Close was skipped.
+    pub(crate) fn restore_named(&mut self, name: Box<[u8]>, named: Named, texts: &mut Texts) {
+        texts.charge(name.len());
+        self.book().named.insert(name, named);
     }
 
     pub(crate) fn book(&mut self) -> &mut ClientBook {
@@ -157,7 +186,9 @@ impl Client {
         buffer.clear();
         buffer.extend_from_slice(rest);
         let id = texts.fresh_id();
-        self.book().unnamed = Some(Unnamed { id, rest: buffer, described: None, made_at });
+        let book = self.book();
+        book.unnamed_at = made_at;
+        book.unnamed = Some(Unnamed { id, rest: buffer, described: None, made_at });
         Some(id)
     }
 

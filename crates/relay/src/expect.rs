@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::statement::Named;
+use crate::statement::{Named, Unnamed};
 
 /// A message on its way through the server, by what will answer it.
 #[derive(Debug)]
@@ -21,18 +21,23 @@ pub(crate) enum Expect {
     Duplicate { name: Box<[u8]> },
     /// A Parse that must fail, because the statement's result is not what the client was told.
     Poison,
-    /// Bind: BindComplete.
-    Bind,
+    /// Bind of statement `id` (0: unnamed, pinned or unknown): BindComplete.
+    Bind { id: u64 },
     /// Describe of a portal: RowDescription or NoData.
     DescribePortal,
     /// Describe of statement `id`: ParameterDescription, then RowDescription or NoData; hashed for later comparison.
     DescribeStatement { id: u64, name: Box<[u8]>, hidden: bool, hash: u64 },
     /// Execute: rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute,
-    /// Close: CloseComplete. `unpins`: it was a pinned statement.
-    Close { unpins: bool },
+    /// Close: CloseComplete. `pinned`: the statement that lives here alone; kept for the case that it is skipped.
+    Close { pinned: Option<Box<(Box<[u8]>, Named)>> },
     /// A Close of ours of statement number `number`: CloseComplete, hidden.
     Evict { number: u32 },
+    /// A Close of ours of an unnamed statement that is not the client's: CloseComplete, hidden.
+    DropUnnamed,
+    /// Nothing; the message behind it replaces the unnamed statement, and this is the one before, for the case that it is skipped.
+    /// `pinned`: it lives on this connection alone.
+    Unnamed { before: Option<Box<Unnamed>>, pinned: bool },
     /// Nothing; the end of a COPY from the client stands here in the stream.
     CopyEnd,
     /// Answered here: ParseComplete for a statement the server already has.
@@ -53,6 +58,8 @@ pub(crate) struct Queue {
     entries: VecDeque<Expect>,
     /// The number of the entry at the front.
     first: u64,
+    /// How many of them close a statement of the client's.
+    closes: usize,
 }
 
 impl Queue {
@@ -79,25 +86,35 @@ impl Queue {
     }
 
     pub(crate) fn push(&mut self, entry: Expect) {
+        self.closes += usize::from(entry.closed().is_some());
         self.entries.push_back(entry);
     }
 
     pub(crate) fn pop(&mut self) -> Option<Expect> {
         let entry = self.entries.pop_front()?;
         self.first += 1;
+        self.closes -= usize::from(entry.closed().is_some());
         Some(entry)
     }
 
-    /// How many ReadyForQuery are owed.
-    pub(crate) fn rounds(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.is_round()).count()
+    /// Whether a ReadyForQuery is owed.
+    pub(crate) fn has_round(&self) -> bool {
+        self.entries.iter().any(Expect::is_round)
+    }
+
+    /// Whether a Close of the client's statement `name` is outstanding.
+    pub(crate) fn closes(&self, name: &[u8]) -> bool {
+        self.closes > 0 && self.entries.iter().any(|entry| entry.closed().is_some_and(|closed| closed == name))
     }
 
     /// Takes out the Syncs that a COPY from the client, now at the front, has swallowed: those sent before its end.
-    pub(crate) fn swallow_syncs(&mut self) {
+    /// Returns whether there were any.
+    pub(crate) fn swallow_syncs(&mut self) -> bool {
+        let before = self.entries.len();
         while matches!(self.entries.get(1), Some(Expect::Sync)) {
             self.entries.remove(1);
         }
+        self.entries.len() < before
     }
 
     /// Whether the end of a COPY from the client is among what is outstanding.
@@ -109,6 +126,7 @@ impl Queue {
     pub(crate) fn reset(&mut self) {
         self.first += self.entries.len() as u64;
         self.entries.clear();
+        self.closes = 0;
         self.entries.shrink_to(64);
     }
 }
@@ -121,15 +139,26 @@ impl Expect {
             Self::Parse { .. }
             | Self::Duplicate { .. }
             | Self::Poison
-            | Self::Bind
+            | Self::Bind { .. }
             | Self::DescribePortal
             | Self::DescribeStatement { .. }
             | Self::Execute
             | Self::Close { .. }
             | Self::Evict { .. }
+            | Self::DropUnnamed
+            | Self::Unnamed { .. }
             | Self::CopyEnd
             | Self::LocalParse { .. }
             | Self::LocalClose { .. } => false,
+        }
+    }
+
+    /// The client's statement that it closes.
+    fn closed(&self) -> Option<&[u8]> {
+        if let Self::LocalClose { closed } | Self::Close { pinned: Some(closed) } = self {
+            Some(&closed.0)
+        } else {
+            None
         }
     }
 

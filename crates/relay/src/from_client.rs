@@ -108,20 +108,21 @@ impl Server {
         }
         match tag {
             tag::QUERY => {
+                if self.is_unnamed_in_doubt(client) {
+                    return Ok(self.settle_first(message.input, out));
+                }
+                self.save_unnamed(client, texts);
                 self.drop_unnamed();
                 client.forget_unnamed(texts);
-                Ok(self.round(now, client, Expect::Query, message, out))
+                let step = self.round(now, client, Expect::Query, message, out);
+                self.answer_local(&mut out.client, message.input);
+                Ok(step)
             }
             tag::FUNCTION_CALL => Ok(self.round(now, client, Expect::Function, message, out)),
             tag::SYNC => Ok(self.sync(now, client, message, out)),
             tag::FLUSH if self.copy_in => Ok(Self::drop_message(client, message)),
-            tag::COPY_DATA | tag::FLUSH => Ok(Self::pass(client, message, out)),
-            tag::COPY_DONE | tag::COPY_FAIL => {
-                if !self.queue.is_empty() {
-                    self.expect(Expect::CopyEnd);
-                }
-                Ok(Self::pass(client, message, out))
-            }
+            tag::FLUSH => Ok(Self::pass(client, message, out)),
+            tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => Ok(self.copy_message(client, message, out)),
             tag::TERMINATE => Err(Fault::Leaves),
             tag::PARSE | tag::BIND | tag::DESCRIBE | tag::CLOSE | tag::EXECUTE => {
                 let step = self.extended(client, texts, message, out)?;
@@ -144,6 +145,7 @@ impl Server {
             return Ok(self.extended_as_is(client, Expect::Execute, message, out));
         }
         if self.terms.keep != Keep::Session {
+            self.evict(message.input, out);
             return match tag {
                 tag::PARSE => self.parse(client, texts, message, out),
                 tag::BIND => self.bind(client, message, out),
@@ -159,7 +161,7 @@ impl Server {
             }
             tag::BIND => {
                 self.counts.binds += 1;
-                Expect::Bind
+                Expect::Bind { id: 0 }
             }
             tag::DESCRIBE => {
                 let Some(kind) = message.body().first() else { return Ok(Step::Wait) };
@@ -169,7 +171,7 @@ impl Server {
                     Expect::DescribePortal
                 }
             }
-            _ => Expect::Close { unpins: false },
+            _ => Expect::Close { pinned: None },
         };
         Ok(self.extended_as_is(client, entry, message, out))
     }
@@ -207,17 +209,49 @@ impl Server {
             self.held_sync = true;
             return Self::drop_message(client, message);
         }
-        self.evict(message.input, out);
         self.unsynced = false;
         self.skipping = false;
         let pipelined = client.pipelined;
-        let earlier_rounds = self.queue.rounds() > 0;
+        let earlier_rounds = self.queue.has_round();
         let step = self.round(now, client, Expect::Sync, message, out);
+        self.segment = self.queue.next_place();
         client.pipelined = pipelined || earlier_rounds;
         step
     }
 
+    /// COPY's rows and its end. Outside a request they mean nothing and go nowhere.
+    fn copy_message(&mut self, client: &mut Client, message: Message<'_>, out: &mut Out) -> Step {
+        if self.queue.is_empty() {
+            return Self::drop_message(client, message);
+        }
+        self.held_sync = false; // what goes on behind a Sync has made it one that COPY swallows
+        if message.header.tag != tag::COPY_DATA {
+            self.expect(Expect::CopyEnd);
+        }
+        Self::pass(client, message, out)
+    }
+
+    /// Whether it depends on what is outstanding which unnamed statement `save_unnamed` would have to keep.
+    pub(crate) fn is_unnamed_in_doubt(&self, client: &Client) -> bool {
+        self.unsynced && client.book.as_ref().is_some_and(|book| self.is_unsure(book.unnamed_at))
+    }
+
+    /// Keeps the client's unnamed statement for the case that what is about to replace it is skipped.
+    pub(crate) fn save_unnamed(&mut self, client: &mut Client, texts: &mut Texts) {
+        if self.terms.keep == Keep::Session {
+            return;
+        }
+        if self.unsynced {
+            let before = client.take_unnamed(self.queue.next_place(), texts);
+            let pinned = self.has_pinned_unnamed();
+            self.expect(Expect::Unnamed { before, pinned });
+        } else if let Some(book) = client.book.as_mut() {
+            book.unnamed_at = self.queue.next_place();
+        }
+    }
+
     /// Closes statements the server holds beyond its bound, and those that should have been closed before.
+    /// Only ahead of a message that is as little allowed in COPY as a Close: behind an Execute it could break a COPY.
     fn evict(&mut self, input: &[u8], out: &mut Out) {
         let mut numbers = std::mem::take(&mut self.book.doomed);
         while self.book.named.len() > self.terms.statements {
@@ -225,6 +259,7 @@ impl Server {
             numbers.extend(self.book.named.remove(&id).map(|held| held.number));
         }
         for number in numbers {
+            self.unsynced = true;
             make::close(out.server.own(input), b'S', crate::statement::name_of(number));
             self.expect(Expect::Evict { number });
         }

@@ -4,13 +4,13 @@ use poolwarden_pgwire::frame::{self, HEADER, Header};
 use poolwarden_pgwire::tag::server as tag;
 use poolwarden_pgwire::{make, read};
 
-use crate::client::Client;
+use crate::client::{Body, Client};
 use crate::expect::Expect;
 use crate::gather::{Gather, Out};
 use crate::server::{Fault, Gate, Keep, Server};
 use crate::settings::TRACKED;
 use crate::statement::{Texts, hash};
-use crate::tracked::RESULT_CHANGED;
+use crate::tracked::{PROVOKED, RESULT_CHANGED};
 
 /// How a batch of the server's bytes left the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub enum Turn {
 
 /// A message that must be seen whole may have so many bytes; a larger one is forwarded unseen.
 const MAX_SEEN: usize = 1 << 20;
+
+/// So many bytes may be made up to end a late COPY message; drivers send rows in pieces of 8 to 64 KiB.
+const MAX_FILL: usize = 128 * 1024;
 
 /// One reply, whole.
 #[derive(Clone, Copy)]
@@ -75,6 +78,10 @@ impl Server {
             let reply = Reply { tag: header.tag, body: &input[at + HEADER..end], at, end, input };
             at = end;
             match self.reply(&mut client, reply, out)? {
+                Turn::More if self.gate == Gate::Settle && (self.queue.is_empty() || self.copy_in) => {
+                    self.gate = Gate::Open;
+                    turn = Turn::Opened;
+                }
                 Turn::More => {}
                 Turn::Opened => turn = Turn::Opened,
                 ended @ (Turn::Released | Turn::SetupFailed) => {
@@ -140,7 +147,7 @@ impl Server {
             }
             tag::COPY_IN => {
                 self.copy_in = true;
-                self.queue.swallow_syncs();
+                self.unsynced |= self.queue.swallow_syncs();
                 show(shown, reply, &mut out.client);
                 if self.gate == Gate::Draining {
                     self.gate = Gate::Open; // the server waits for the client's rows
@@ -170,12 +177,12 @@ impl Server {
                 }
                 !hidden
             }
-            (tag::BIND_COMPLETE, Some(Expect::Bind)) => true,
-            (tag::CLOSE_COMPLETE, Some(Expect::Close { unpins })) => {
-                self.pins = self.pins.saturating_sub(u32::from(*unpins));
+            (tag::BIND_COMPLETE, Some(Expect::Bind { .. })) => true,
+            (tag::CLOSE_COMPLETE, Some(Expect::Close { pinned })) => {
+                self.pins = self.pins.saturating_sub(u32::from(pinned.is_some()));
                 true
             }
-            (tag::CLOSE_COMPLETE, Some(Expect::Evict { .. })) => false,
+            (tag::CLOSE_COMPLETE, Some(Expect::Evict { .. } | Expect::DropUnnamed)) => false,
             (_, front) => return Err(desync(reply.tag, front)),
         };
         self.queue.pop();
@@ -187,6 +194,7 @@ impl Server {
         self.copy_in = false;
         if matches!(reply.body, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0") {
             self.book.clear();
+            self.pins = u32::from(matches!(self.book.unnamed, Some((0, _))));
             if let Some((client, texts)) = client {
                 client.forget_statements(texts);
             }
@@ -292,28 +300,29 @@ impl Server {
         let was_copy = std::mem::replace(&mut self.copy_in, false);
         match self.queue.front() {
             None => show(shown, reply, &mut out.client),
-            Some(Expect::Query | Expect::Function) => {
-                self.held_sync = false;
-                show(shown, reply, &mut out.client);
-            }
+            Some(Expect::Query | Expect::Function) => show(shown, reply, &mut out.client),
             Some(own) if own.is_own() => self.failure = Some(reply.input[reply.at..reply.end].to_vec()),
             Some(Expect::Sync) => show(shown, reply, &mut out.client),
-            Some(Expect::Duplicate { name }) => {
+            Some(Expect::Duplicate { name }) if fields.sqlstate == "42P05" => {
                 let message = format!("prepared statement \"{}\" already exists", String::from_utf8_lossy(name));
                 replace(shown, "42P05", &message, out.client.own(reply.input));
                 self.skip_to_sync(client);
             }
-            Some(Expect::Poison) => {
+            Some(Expect::Poison) if fields.sqlstate == PROVOKED => {
                 replace(shown, "0A000", RESULT_CHANGED, out.client.own(reply.input));
                 self.skip_to_sync(client);
             }
-            Some(_) => {
+            Some(front) => {
+                if let (Expect::Bind { id }, "0A000" | "26000") = (front, fields.sqlstate.as_ref()) {
+                    // its plan is older than its tables, or it was deallocated: the next use prepares it anew
+                    self.book.doomed.extend(self.book.named.remove(id).map(|held| held.number));
+                }
                 show(shown, reply, &mut out.client);
                 self.skip_to_sync(client);
             }
         }
-        if was_copy && std::mem::replace(&mut self.held_sync, false) && self.skipping {
-            // the client has sent its Sync already, and the server has not seen it or has swallowed it
+        if was_copy && std::mem::replace(&mut self.held_sync, false) {
+            // nothing of the COPY came behind this Sync: it is the client's answer to the error
             make::sync(out.server.own(&[]));
             self.expect(Expect::Sync);
             self.skipping = false;
@@ -327,11 +336,15 @@ impl Server {
     }
 
     /// Pops what the server skips after an error in the extended protocol: everything up to the next Sync.
+    /// It is undone from its end, so that a name closed and given again is what it was before.
     fn skip_to_sync(&mut self, client: &mut Option<(&mut Client, &mut Texts)>) {
+        let mut skipped = Vec::new();
         while !matches!(self.queue.front(), None | Some(Expect::Sync)) {
             let place = self.queue.place();
-            let Some(skipped) = self.queue.pop() else { break };
-            self.undo(skipped, place, client);
+            skipped.extend(self.queue.pop().map(|entry| (entry, place)));
+        }
+        for (entry, place) in skipped.into_iter().rev() {
+            self.undo(entry, place, client);
         }
         self.skipping = self.queue.is_empty();
     }
@@ -359,9 +372,21 @@ impl Server {
             }
             Expect::LocalClose { closed } => {
                 if let Some((client, texts)) = client {
-                    let (name, named) = *closed;
-                    texts.charge(name.len());
-                    client.book().named.entry(name).or_insert(named);
+                    client.restore_named(closed.0, closed.1, texts);
+                }
+            }
+            Expect::Close { pinned: Some(closed) } => {
+                if let Some((client, texts)) = client {
+                    client.restore_named(closed.0, closed.1, texts);
+                }
+            }
+            Expect::Unnamed { before, pinned } => {
+                if let Some((client, texts)) = client
+                    && client.restore_unnamed(before, self.queue.place(), texts)
+                    && pinned
+                {
+                    self.book.unnamed = Some((0, None));
+                    self.pins += 1;
                 }
             }
             Expect::Evict { number } => self.book.doomed.push(number),
@@ -370,11 +395,12 @@ impl Server {
             | Expect::Sync
             | Expect::Duplicate { .. }
             | Expect::Poison
-            | Expect::Bind
+            | Expect::Bind { .. }
             | Expect::DescribePortal
             | Expect::DescribeStatement { .. }
             | Expect::Execute
-            | Expect::Close { .. }
+            | Expect::Close { pinned: None }
+            | Expect::DropUnnamed
             | Expect::CopyEnd
             | Expect::Setup
             | Expect::Rollback
@@ -388,7 +414,7 @@ impl Server {
             match self.queue.front() {
                 Some(Expect::LocalParse { .. }) => make::parse_complete(client.own(input)),
                 Some(Expect::LocalClose { .. }) => make::close_complete(client.own(input)),
-                Some(Expect::CopyEnd) => {}
+                Some(Expect::CopyEnd | Expect::Unnamed { .. }) => {}
                 _ => return,
             }
             self.queue.pop();
@@ -417,13 +443,13 @@ impl Server {
         }
         self.answer_local(&mut out.client, reply.input);
         if setup {
-            return Ok(self.set_up(client, out));
+            return Ok(self.set_up(client, reply.input, out));
         }
-        self.after_round(client.is_some(), out)
+        self.after_round(client, out)
     }
 
     /// The settings query was answered: the client's settings are what the server made of them.
-    fn set_up(&mut self, client: &mut Option<(&mut Client, &mut Texts)>, out: &mut Out) -> Turn {
+    fn set_up(&mut self, client: &mut Option<(&mut Client, &mut Texts)>, input: &[u8], out: &mut Out) -> Turn {
         if self.failure.is_some() {
             return Turn::SetupFailed;
         }
@@ -436,7 +462,7 @@ impl Server {
             match now {
                 Some(now) if now != value && self.defaults.value(name).is_some() => {
                     let spelled = self.defaults.spelling(name).to_owned();
-                    make::parameter_status(out.client.own(&[]), &spelled, now);
+                    make::parameter_status(out.client.own(input), &spelled, now);
                     settings = settings.with(name, self.defaults.difference(name, now));
                 }
                 Some(_) | None => {}
@@ -449,8 +475,8 @@ impl Server {
     }
 
     /// A round of the client's (or a rollback) has ended: does the lease?
-    fn after_round(&mut self, has_client: bool, out: &mut Out) -> Result<Turn, Fault> {
-        if self.gate == Gate::Farewell || !has_client {
+    fn after_round(&mut self, client: &mut Option<(&mut Client, &mut Texts)>, out: &mut Out) -> Result<Turn, Fault> {
+        if self.gate == Gate::Farewell || client.is_none() {
             return self.after_farewell_round(out);
         }
         match self.terms.keep {
@@ -458,7 +484,7 @@ impl Server {
             Keep::Statement if self.status != b'I' => return Err(Fault::Block),
             Keep::Statement | Keep::Transaction => {}
         }
-        if self.is_releasable() {
+        if self.is_releasable() && client.as_mut().is_none_or(|(client, _)| finish_message(client, out)) {
             return Ok(Turn::Released);
         }
         if self.gate == Gate::Draining && self.queue.is_empty() {
@@ -468,6 +494,19 @@ impl Server {
         }
         Ok(Turn::More)
     }
+}
+
+/// Nothing is outstanding, so a message of which a part went out is one the server ignores (COPY's, too late): it is filled up
+/// with zeros, and the client's own rest goes nowhere. Returns false if that would be too much: the next round's end will do.
+fn finish_message(client: &mut Client, out: &mut Out) -> bool {
+    let Body::Forward(missing) = client.body else { return true };
+    let fits = missing <= MAX_FILL;
+    if fits {
+        let server = out.server.own(&[]);
+        server.resize(server.len() + missing, 0);
+        client.body = Body::Discard(missing);
+    }
+    fits
 }
 
 fn show(shown: bool, reply: Reply<'_>, client: &mut Gather) {

@@ -5,6 +5,7 @@
 //!   (idle) ────────► Gate::Open ◄───────────────────── Gate::Setup
 //!      ▲                │  │ ▲ └──── compare ───► Gate::Describe ──┐
 //!      │   released     │  │ └────────── answered ─────────────────┘
+//!      │                │  └─ a name in doubt ─► Gate::Settle ─ nothing outstanding: Open
 //!      ├────────────────┘  └─ many Syncs, others wait ─► Gate::Draining ─ idle: released, in transaction: Open
 //!      └────────────────────── Gate::Farewell ◄── client gone
 //! ```
@@ -63,6 +64,8 @@ pub(crate) enum Gate {
     Setup,
     /// The description of a statement is being compared.
     Describe,
+    /// What the client's next message means depends on what is outstanding; that is answered first.
+    Settle,
     /// Others wait: what is outstanding is finished, then the connection goes back.
     Draining,
     /// The client is gone: what is outstanding is finished and rolled back.
@@ -165,6 +168,8 @@ pub struct Server {
     pub(crate) unsynced: bool,
     /// An error was told and the client's Sync has not come yet.
     pub(crate) skipping: bool,
+    /// The place in the queue where the messages since the last Sync begin.
+    pub(crate) segment: u64,
     /// Reasons to stay with the client: statements that live here alone.
     pub(crate) pins: u32,
     /// Rounds forwarded in this lease.
@@ -207,6 +212,7 @@ impl Server {
             held_sync: false,
             unsynced: false,
             skipping: false,
+            segment: 0,
             pins: 0,
             rounds: 0,
             fatal: false,
@@ -335,6 +341,11 @@ impl Server {
             self.clock.on_server + if busy { span } else { 0 },
             self.clock.idle_in_transaction + if idle { span } else { 0 },
         )
+    }
+
+    /// Whether what happened at `place` may yet be skipped although the client's messages since are not: its batch is outstanding.
+    pub(crate) fn is_unsure(&self, place: u64) -> bool {
+        !self.copy_in && (self.queue.place()..self.segment).contains(&place)
     }
 
     /// Adds what is owed for a message that goes out.

@@ -132,6 +132,8 @@ pub(crate) struct Unnamed {
 pub(crate) struct ClientBook {
     pub(crate) named: BTreeMap<Box<[u8]>, Named>,
     pub(crate) unnamed: Option<Unnamed>,
+    /// The place in the lease's queue where the unnamed one was made or dropped last.
+    pub(crate) unnamed_at: u64,
 }
 
 /// A statement as one server connection holds it.
@@ -139,6 +141,8 @@ pub(crate) struct ClientBook {
 pub(crate) struct OnServer {
     /// Its number in the connection's names.
     pub(crate) number: u32,
+    /// The place in the queue of the Parse that made it.
+    pub(crate) made: u64,
     /// The place in the queue where it was used last.
     pub(crate) used: u64,
     /// Hash of the description the server gave.
@@ -153,6 +157,8 @@ pub(crate) struct ServerBook {
     pub(crate) named: BTreeMap<u64, OnServer>,
     /// The id of the unnamed statement, and its description's hash.
     pub(crate) unnamed: Option<(u64, Option<u64>)>,
+    /// The place in the queue of the Parse that made the unnamed one.
+    pub(crate) unnamed_made: u64,
     /// Numbers that must still be closed: their Close was skipped by an error, or their client is gone.
     pub(crate) doomed: Vec<u32>,
     last_number: u32,
@@ -171,17 +177,19 @@ impl ServerBook {
         (held.used < place && held.proved).then_some(*id)
     }
 
-    /// Everything is gone from the server (DEALLOCATE ALL, DISCARD ALL).
+    /// Everything named is gone from the server (DEALLOCATE ALL, DISCARD ALL).
     pub(crate) fn clear(&mut self) {
         self.named.clear();
-        self.unnamed = None;
         self.doomed.clear();
     }
 }
 
+/// What the names of statements on a server connection begin with.
+pub(crate) const PREFIX: &str = "poolwarden_";
+
 /// The name of a statement on a server connection.
 pub(crate) fn name_of(number: u32) -> String {
-    format!("poolwarden_{number}")
+    format!("{PREFIX}{number}")
 }
 
 /// FNV-1a over 64 bits; equality is always checked on the text itself.

@@ -11,10 +11,13 @@ use crate::expect::Expect;
 use crate::from_client::{MAX_NAME, Message, Step};
 use crate::gather::{Gather, Out};
 use crate::server::{Fault, Gate, Server};
-use crate::statement::{Named, OnServer, Texts, What, name_of};
+use crate::statement::{Named, OnServer, PREFIX, Statement, Texts, What, name_of};
 
 /// PostgreSQL's words for a statement whose result is not what it was.
 pub(crate) const RESULT_CHANGED: &str = "cached plan must not change result type";
+
+/// What PostgreSQL says to the text that is sent to make it fail (in a failed transaction it says 25P02 first, as to the client's own).
+pub(crate) const PROVOKED: &str = "42703";
 
 /// Whether a statement can be used on the server connection now.
 enum Ready {
@@ -56,39 +59,47 @@ impl Server {
         out: &mut Out,
     ) -> Result<Step, Fault> {
         if message.header.body as usize > self.terms.large_text {
-            return self.parse_pinned(client, message, out);
+            return self.parse_pinned(client, texts, message, out);
         }
         let Some(body) = message.whole() else { return Ok(Step::Wait) };
         let parse = read::parse(body).ok_or_else(|| bad("Parse"))?;
         let place = self.queue.next_place();
         if parse.name.is_empty() {
+            if self.is_unnamed_in_doubt(client) {
+                return Ok(self.settle_first(message.input, out));
+            }
             self.counts.client_parses += 1;
             self.counts.server_parses += 1;
+            self.save_unnamed(client, texts);
             self.drop_unnamed();
+            let place = self.queue.next_place();
             let id = client.keep_unnamed(texts, parse.rest, place);
             self.pins += u32::from(id.is_none()); // what is not kept lives on this connection alone
             self.book.unnamed = Some((id.unwrap_or(0), None));
+            self.book.unnamed_made = place;
             let entry = Expect::Parse { id: id.unwrap_or(0), name: Box::default(), hidden: false };
             return Ok(self.extended_as_is(client, entry, message, out));
         }
+        if self.is_parse_in_doubt(client, parse.name) {
+            return Ok(self.settle_first(message.input, out));
+        }
         if client.named(parse.name).is_some() {
-            self.counts.client_parses += 1;
-            self.unsynced = true;
-            self.refuse_in_place(Expect::Duplicate { name: parse.name.into() }, &mut out.server, message.input);
-            return Ok(Step::Took(message.end()));
+            return Ok(self.parse_taken(client, parse.name, message, out));
         }
         let Some(statement) = texts.charge(parse.name.len()).then(|| texts.share(parse.rest)).flatten() else {
-            return self.parse_pinned(client, message, out);
+            return self.parse_pinned(client, texts, message, out);
         };
         self.counts.client_parses += 1;
         self.unsynced = true;
         let (id, name) = (statement.id, Box::<[u8]>::from(parse.name));
         let named = Named { what: What::Shared(statement), described: None, made_at: place };
         client.book().named.insert(name.clone(), named);
-        if let Some(held) = self.book.named.get_mut(&id) {
+        let certain = self.status != b'E' && !self.queue.has_round(); // a failed transaction refuses a Parse
+        if let Some(held) = self.book.named.get_mut(&id).filter(|_| certain) {
             held.used = place;
             self.expect(Expect::LocalParse { name });
         } else {
+            self.book.doomed.extend(self.book.named.remove(&id).map(|held| held.number));
             let number = self.hold(id, place);
             make::parse_raw(out.server.own(message.input), name_of(number), parse.rest);
             self.expect(Expect::Parse { id, name, hidden: false });
@@ -96,25 +107,65 @@ impl Server {
         Ok(Step::Took(message.end()))
     }
 
-    /// A Parse whose text is not kept: the statement lives on this connection alone, which stays with the client until Close.
-    fn parse_pinned(&mut self, client: &mut Client, message: Message<'_>, out: &mut Out) -> Result<Step, Fault> {
-        let Some((name, _)) = read::cstr(message.body()) else { return name_wait(message, "Parse") };
+    /// A Parse under a name the client has given already: the server gets it under the number of that statement, so that it fails
+    /// for this reason, or for one that comes before it.
+    fn parse_taken(&mut self, client: &mut Client, name: &[u8], message: Message<'_>, out: &mut Out) -> Step {
+        let number = match client.named(name).map(|named| named.what.clone()) {
+            Some(What::Pinned(number)) => number,
+            Some(What::Shared(statement)) => match self.book.named.get(&statement.id) {
+                Some(held) => held.number,
+                None => self.prepare(&statement, message.input, out),
+            },
+            None => self.book.number(),
+        };
         self.counts.client_parses += 1;
-        let place = self.queue.next_place();
+        self.unsynced = true;
+        self.expect(Expect::Duplicate { name: name.into() });
+        rename(client, message, 0..name.len(), number, out)
+    }
+
+    /// Sends a Parse of ours of the client's statement; returns its number.
+    fn prepare(&mut self, statement: &Statement, input: &[u8], out: &mut Out) -> u32 {
+        let number = self.hold(statement.id, self.queue.next_place());
+        make::parse_raw(out.server.own(input), name_of(number), &statement.rest);
+        self.expect(Expect::Parse { id: statement.id, name: Box::default(), hidden: true });
+        self.unsynced = true;
+        number
+    }
+
+    /// A Parse whose text is not kept: the statement lives on this connection alone, which stays with the client until Close.
+    fn parse_pinned(
+        &mut self,
+        client: &mut Client,
+        texts: &mut Texts,
+        message: Message<'_>,
+        out: &mut Out,
+    ) -> Result<Step, Fault> {
+        let Some((name, _)) = read::cstr(message.body()) else { return name_wait(message, "Parse") };
+        let in_doubt =
+            if name.is_empty() { self.is_unnamed_in_doubt(client) } else { self.is_parse_in_doubt(client, name) };
+        if in_doubt {
+            return Ok(self.settle_first(message.input, out));
+        }
+        self.counts.client_parses += 1;
         if name.is_empty() {
+            self.save_unnamed(client, texts);
+            client.forget_unnamed(texts);
+            let place = self.queue.next_place();
             self.drop_unnamed();
             self.pins += 1;
             self.counts.server_parses += 1;
             self.book.unnamed = Some((0, None));
+            self.book.unnamed_made = place;
             let entry = Expect::Parse { id: 0, name: Box::default(), hidden: false };
             return Ok(self.extended_as_is(client, entry, message, out));
         }
         self.unsynced = true;
         if client.named(name).is_some() {
-            self.refuse_in_place(Expect::Duplicate { name: name.into() }, &mut out.server, message.input);
-            return Ok(Self::drop_message(client, message));
+            return Ok(self.parse_taken(client, name, message, out));
         }
         let number = self.book.number();
+        let place = self.queue.next_place();
         self.pins += 1;
         self.counts.server_parses += 1;
         let named = Named { what: What::Pinned(number), described: None, made_at: place };
@@ -126,14 +177,17 @@ impl Server {
     pub(crate) fn bind(&mut self, client: &mut Client, message: Message<'_>, out: &mut Out) -> Result<Step, Fault> {
         let body = message.body();
         let Some(bind) = read::bind(body) else { return name_wait(message, "Bind") };
-        let ready = if bind.statement.is_empty() {
-            self.ready_unnamed(client, message.input, out)
+        if self.is_in_doubt(client, bind.statement) {
+            return Ok(self.settle_first(message.input, out));
+        }
+        let (id, ready) = if bind.statement.is_empty() {
+            (0, self.ready_unnamed(client, message.input, out))
         } else {
             match known(client, bind.statement) {
-                Known::Unknown => Ready::Yes(0),
-                Known::Pinned(number) => Ready::Yes(number),
+                Known::Unknown => (0, Ready::Yes(self.number_of_unknown(bind.statement))),
+                Known::Pinned(number) => (0, Ready::Yes(number)),
                 Known::Shared { id, described } => {
-                    self.ready(client, bind.statement, id, described, message.input, out)
+                    (id, self.ready(client, bind.statement, id, described, message.input, out))
                 }
             }
         };
@@ -143,10 +197,10 @@ impl Server {
             Ready::Yes(number) => {
                 self.counts.binds += 1;
                 if number == 0 {
-                    return Ok(self.extended_as_is(client, Expect::Bind, message, out));
+                    return Ok(self.extended_as_is(client, Expect::Bind { id }, message, out));
                 }
                 self.unsynced = true;
-                self.expect(Expect::Bind);
+                self.expect(Expect::Bind { id });
                 let start = bind.portal.len() + 1;
                 Ok(rename(client, message, start..start + bind.statement.len(), number, out))
             }
@@ -159,13 +213,16 @@ impl Server {
         }
         let Some(body) = message.whole() else { return name_wait(message, "Describe") };
         let (_, name) = read::named(body).ok_or_else(|| bad("Describe"))?;
+        if self.is_in_doubt(client, name) {
+            return Ok(self.settle_first(message.input, out));
+        }
         let boxed: Box<[u8]> = name.into();
         let (id, ready) = if name.is_empty() {
             let ready = self.ready_unnamed(client, message.input, out);
             (self.book.unnamed.map_or(0, |(id, _)| id), ready)
         } else {
             match known(client, name) {
-                Known::Unknown => (0, Ready::Yes(0)),
+                Known::Unknown => (0, Ready::Yes(self.number_of_unknown(name))),
                 Known::Pinned(number) => (0, Ready::Yes(number)),
                 Known::Shared { id, described } => (id, self.ready(client, name, id, described, message.input, out)),
             }
@@ -193,24 +250,78 @@ impl Server {
     ) -> Result<Step, Fault> {
         let Some(body) = message.whole() else { return name_wait(message, "Close") };
         let (kind, name) = read::named(body).ok_or_else(|| bad("Close"))?;
+        let in_doubt = if name.is_empty() { self.is_unnamed_in_doubt(client) } else { self.is_in_doubt(client, name) };
+        if kind == b'S' && in_doubt {
+            return Ok(self.settle_first(message.input, out));
+        }
         if kind == b'S' && name.is_empty() {
+            self.save_unnamed(client, texts);
             self.drop_unnamed();
             client.forget_unnamed(texts);
         }
         let named = if kind == b'S' { client.book().named.remove(name) } else { None };
         let Some(named) = named else {
-            return Ok(self.extended_as_is(client, Expect::Close { unpins: false }, message, out));
+            let number = if kind == b'S' { self.number_of_unknown(name) } else { 0 };
+            if number > 0 {
+                self.unsynced = true;
+                make::close(out.server.own(message.input), b'S', name_of(number));
+                self.expect(Expect::Close { pinned: None });
+                return Ok(Step::Took(message.end()));
+            }
+            return Ok(self.extended_as_is(client, Expect::Close { pinned: None }, message, out));
         };
         texts.refund(name.len());
         self.unsynced = true;
         match named.what {
             What::Pinned(number) => {
                 make::close(out.server.own(message.input), b'S', name_of(number));
-                self.expect(Expect::Close { unpins: true });
+                self.expect(Expect::Close { pinned: Some(Box::new((name.into(), named))) });
             }
             What::Shared(_) => self.expect(Expect::LocalClose { closed: Box::new((name.into(), named)) }),
         }
         Ok(Step::Took(message.end()))
+    }
+
+    /// Whether it depends on what is outstanding what `name` stands for, or whether it is here: its Parse (the client's or ours)
+    /// or its Close stands in an earlier batch, which may fail while this one does not.
+    fn is_in_doubt(&self, client: &Client, name: &[u8]) -> bool {
+        if self.queue.is_empty() || self.copy_in {
+            return false; // in COPY nothing would be answered, and the message is an error anyway
+        }
+        if name.is_empty() {
+            let known = client.book.as_ref().is_some_and(|book| book.unnamed.is_some()) || self.has_pinned_unnamed();
+            return !known || (self.book.unnamed.is_some() && self.is_unsure(self.book.unnamed_made));
+        }
+        let Some(named) = client.named(name) else { return true };
+        let unproved = |id| self.book.named.get(id).is_some_and(|held| !held.proved && self.is_unsure(held.made));
+        self.is_unsure(named.made_at)
+            || match &named.what {
+                What::Shared(statement) => unproved(&statement.id),
+                What::Pinned(_) => false,
+            }
+    }
+
+    /// Whether it depends on what is outstanding whether `name` is taken.
+    fn is_parse_in_doubt(&self, client: &Client, name: &[u8]) -> bool {
+        match client.named(name) {
+            Some(named) => self.is_unsure(named.made_at),
+            None => !self.copy_in && self.queue.closes(name),
+        }
+    }
+
+    pub(crate) fn settle_first(&mut self, input: &[u8], out: &mut Out) -> Step {
+        make::flush(out.server.own(input));
+        self.gate = Gate::Settle;
+        Step::Wait
+    }
+
+    pub(crate) fn has_pinned_unnamed(&self) -> bool {
+        matches!(self.book.unnamed, Some((0, _)))
+    }
+
+    /// A name the client never gave must not meet one of ours: then a number stands for it that nothing has (0: it goes as it is).
+    fn number_of_unknown(&mut self, name: &[u8]) -> u32 {
+        if name.starts_with(PREFIX.as_bytes()) { self.book.number() } else { 0 }
     }
 
     /// Makes the client's statement `id` usable here.
@@ -232,8 +343,7 @@ impl Server {
             (Some((number, _)), None) => return Ready::Yes(number),
             (Some((number, on_server)), told) if on_server == told => return Ready::Yes(number),
             (Some((_, Some(_))), Some(_)) => {
-                self.refuse_in_place(Expect::Poison, &mut out.server, input);
-                self.unsynced = true;
+                self.refuse_in_place(&mut out.server, input);
                 return Ready::No;
             }
             (Some((number, None)), Some(_)) => Some(number),
@@ -241,10 +351,7 @@ impl Server {
                 let Some(Named { what: What::Shared(statement), .. }) = client.named(name) else {
                     return Ready::Yes(0);
                 };
-                let number = self.hold(id, place);
-                make::parse_raw(out.server.own(input), name_of(number), &statement.rest);
-                self.expect(Expect::Parse { id, name: Box::default(), hidden: true });
-                self.unsynced = true;
+                let number = self.prepare(statement, input, out);
                 if told.is_none() {
                     return Ready::Yes(number);
                 }
@@ -258,7 +365,14 @@ impl Server {
     /// Makes the client's unnamed statement the server's; number 0 stands for it.
     fn ready_unnamed(&mut self, client: &Client, input: &[u8], out: &mut Out) -> Ready {
         let Some(unnamed) = client.book.as_ref().and_then(|book| book.unnamed.as_ref()) else {
-            return Ready::Yes(0); // pinned, or none: then the server says so
+            if !self.has_pinned_unnamed() {
+                // the client has none, and must not meet another's: the server is to say so
+                self.unsynced = true;
+                self.book.unnamed = None;
+                make::close(out.server.own(input), b'S', "");
+                self.expect(Expect::DropUnnamed);
+            }
+            return Ready::Yes(0);
         };
         if let Some((id, on_server)) = self.book.unnamed
             && id == unnamed.id
@@ -266,14 +380,14 @@ impl Server {
             if unnamed.described.is_none() || on_server.is_none() || on_server == unnamed.described {
                 return Ready::Yes(0);
             }
-            self.unsynced = true;
-            self.refuse_in_place(Expect::Poison, &mut out.server, input);
+            self.refuse_in_place(&mut out.server, input);
             return Ready::No;
         }
         self.unsynced = true;
         self.counts.server_parses += 1;
         self.drop_unnamed();
         self.book.unnamed = Some((unnamed.id, None));
+        self.book.unnamed_made = self.queue.next_place();
         make::parse_raw(out.server.own(input), "", &unnamed.rest);
         self.expect(Expect::Parse { id: unnamed.id, name: Box::default(), hidden: true });
         if unnamed.described.is_none() {
@@ -294,18 +408,18 @@ impl Server {
 
     /// Lets the server itself fail at this place of the stream, so that its transaction and its skipping up to Sync are real;
     /// the words of the error are replaced when it comes.
-    fn refuse_in_place(&mut self, entry: Expect, server: &mut Gather, input: &[u8]) {
-        let reason = if matches!(entry, Expect::Poison) { RESULT_CHANGED } else { "prepared statement name is taken" };
-        make::parse(server.own(input), "", format!("poolwarden: {reason}"), &[]);
+    fn refuse_in_place(&mut self, server: &mut Gather, input: &[u8]) {
+        make::parse(server.own(input), "", format!("SELECT \"poolwarden: {RESULT_CHANGED}\""), &[]);
+        self.unsynced = true;
         self.drop_unnamed();
-        self.expect(entry);
+        self.expect(Expect::Poison);
     }
 
     /// Notes that statement `id` is on its way to the server; returns its number.
     fn hold(&mut self, id: u64, place: u64) -> u32 {
         self.counts.server_parses += 1;
         let number = self.book.number();
-        self.book.named.insert(id, OnServer { number, used: place, described: None, proved: false });
+        self.book.named.insert(id, OnServer { number, made: place, used: place, described: None, proved: false });
         number
     }
 }
