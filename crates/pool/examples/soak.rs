@@ -8,6 +8,7 @@ mod model;
 #[path = "../tests/reference/rules.rs"]
 mod rules;
 #[path = "../tests/reference/world.rs"]
+#[allow(dead_code, reason = "replay parity is proven by the tests")]
 mod world;
 
 fn main() -> std::io::Result<()> {

@@ -150,6 +150,10 @@ impl Host {
         let lent: u32 = self.pools.iter().map(|pool| pool.counts.lent).sum();
         let queued: u32 = self.pools.iter().map(|pool| pool.queue.len()).sum();
         assert_eq!((granted, waiting), (lent, queued), "every ticket waits or is lent a connection");
+        let tickets = (granted + waiting) as usize + self.tickets.free();
+        assert_eq!(tickets, self.tickets.table.len(), "every other place is free for the next ticket");
+        let slots = self.slots.scopes.host.used as usize + self.slots.free();
+        assert_eq!(slots, self.slots.table.len(), "every place without a connection is free for the next one");
     }
 
     fn check_pace(&self) {

@@ -110,6 +110,11 @@ impl Tickets {
         }
     }
 
+    /// Places that no ticket has.
+    pub(crate) fn free(&self) -> usize {
+        self.free.len()
+    }
+
     /// The number of the newest ticket.
     pub(crate) fn newest(&self) -> u64 {
         self.last

@@ -128,6 +128,11 @@ impl Slots {
         index
     }
 
+    /// Places that no connection has.
+    pub(crate) fn free(&self) -> usize {
+        self.free.len()
+    }
+
     /// The slot of `conn`, if that connection is not gone yet.
     pub(crate) fn find(&self, conn: ConnId) -> Option<u32> {
         let slot = self.table.get(conn.index as usize)?;

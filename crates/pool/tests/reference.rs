@@ -29,3 +29,10 @@ fn the_core_does_what_the_obvious_pool_does_seed_3() {
 fn the_core_does_what_the_obvious_pool_does_seed_4() {
     world::compare(STEPS, 4);
 }
+
+#[test]
+fn the_recorded_inputs_give_the_same_actions_and_events_again() {
+    for seed in 1..=5 {
+        world::replay(5_000, seed);
+    }
+}

@@ -28,6 +28,27 @@ pub(crate) fn compare(steps: u64, seed: u64) {
     }
 }
 
+/// Plays `steps` steps from `seed`, then the recorded inputs once more on a new host: it must do the same.
+pub(crate) fn replay(steps: u64, seed: u64) {
+    let mut world = World::new(seed);
+    world.core.record(usize::MAX);
+    world.live(steps, &format!("seed {seed}"));
+    let (settings, inner) = world.born;
+    let mut again = Host::new(settings, inner);
+    let log = world.core.log().expect("it records");
+    assert!(!log.full() && log.entries().len() as u64 == world.step, "every input is in the log");
+    for ((now, input), before) in log.entries().iter().zip(&world.told) {
+        let handled = again.handle(*now, input.clone());
+        assert_eq!((handled, drain(&mut again)), *before, "at {now:?}, {input:?}");
+    }
+}
+
+/// All actions and events, in their order.
+fn drain(host: &mut Host) -> (Vec<Action>, Vec<Event>) {
+    let actions = std::iter::from_fn(|| host.poll_action()).collect();
+    (actions, std::iter::from_fn(|| host.poll_event()).collect())
+}
+
 /// xorshift64*, apart from the core's own generator.
 struct Dice(u64);
 
@@ -57,6 +78,10 @@ struct World {
     dice: Dice,
     core: Host,
     model: Model,
+    /// Settings and seed of both.
+    born: (HostSettings, u64),
+    /// What the core told and did, call by call, where it records.
+    told: Vec<(Handled, (Vec<Action>, Vec<Event>))>,
     now: u64,
     step: u64,
     /// Connections by the core's name, as the model numbers them; names of gone ones stay in `past`.
@@ -77,14 +102,11 @@ impl World {
         let mut dice = Dice(seed);
         let settings = settings(&mut dice);
         let inner = dice.next();
-        let mut core = Host::new(settings.clone(), inner);
-        let log = if dice.chance(20) { 100_000 } else { 0 };
-        if log > 0 {
-            core.record(log);
-        }
         Self {
-            core,
-            model: Model::new(settings, inner),
+            core: Host::new(settings.clone(), inner),
+            model: Model::new(settings.clone(), inner),
+            born: (settings, inner),
+            told: vec![],
             dice,
             now: 0,
             step: 0,
@@ -149,7 +171,11 @@ impl World {
         }
         let mut want = self.model.take();
         self.history.push(format!("    {told:?} {want:?}"));
-        let mut got = self.outputs(&want);
+        let (actions, events) = drain(&mut self.core);
+        if self.core.log().is_some() {
+            self.told.push((handled.clone(), (actions.clone(), events.clone())));
+        }
+        let mut got = self.outputs(&want, &actions, &events);
         assert_eq!(self.read(&handled), told, "what is told at once");
         got.sort();
         want.sort();
@@ -162,28 +188,20 @@ impl World {
     }
 
     /// The core's actions and events, in the model's words; connections are opened in the same order by both.
-    fn outputs(&mut self, want: &[Out]) -> Vec<Out> {
+    fn outputs(&mut self, want: &[Out], actions: &[Action], events: &[Event]) -> Vec<Out> {
         let mut opened = want.iter().filter_map(|out| if let Out::Open(at, ..) = out { Some(*at) } else { None });
         let (mut out, mut born) = (vec![], vec![]);
-        let mut actions = vec![];
-        while let Some(action) = self.core.poll_action() {
-            if let Action::Open { conn, .. } = action {
-                born.push((conn, opened.next().expect("the core opens a connection that the model does not")));
-            }
-            actions.push(action);
-        }
-        // What is told of a connection that went in this very step is told under its old name.
         for action in actions {
             if let Action::Open { pool, near, conn } = action {
-                let at = born.iter().find(|(other, _)| *other == conn).expect("just noted").1;
+                let at = opened.next().expect("the core opens a connection that the model does not");
+                born.push((*conn, at));
                 out.push(Out::Open(at, pool.0 as usize, near.0));
             } else {
-                out.push(self.action(&action));
+                // What is told of a connection that went in this very step is told under its old name.
+                out.push(self.action(action));
             }
         }
-        while let Some(event) = self.core.poll_event() {
-            out.push(self.event(&event));
-        }
+        out.extend(events.iter().map(|event| self.event(event)));
         for (conn, at) in born {
             if let Some(old) = self.names.insert(at, conn) {
                 self.conns.remove(&old);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use poolwarden_pool::{
     Action, Checkin, ClassId, ConnId, ConnectFailure, DatabaseSettings, EndCause, Event, Failure, Fitness, Handled,
-    Host, HostSettings, Input, LoopId, Opened, Phases, PoolId, PoolKey, Request, Ticket, Time, Verb,
+    Host, HostSettings, Input, LoopId, Opened, Phases, PoolId, PoolKey, Request, ServerFacts, Ticket, Time, Verb,
 };
 
 /// Settings with one database, changed by `change`.
@@ -264,15 +264,43 @@ impl Play {
         self.tickets.iter().rev().find(|(_, other)| other == name).expect("a ticket of that name").0
     }
 
-    /// Compares the timeline since the last call with `expected`, and begins a new one. `BLESS=1` prints it instead.
-    pub(crate) fn expect(&mut self, expected: &str) {
-        let (got, want) = (self.text.trim_end(), expected.trim_matches('\n').trim_end());
-        if std::env::var_os("BLESS").is_some() {
-            eprintln!("{got}\n====");
-        } else {
-            assert!(got == want, "the timeline differs; got\n{got}\n");
-        }
+    /// Forgets the timeline so far.
+    pub(crate) fn forget(&mut self) {
         self.text.clear();
+    }
+
+    /// Compares the timeline since the last call with `timelines/NAME.txt`, and begins a new one.
+    /// With `BLESS=1` in the environment the file is written instead; read the difference before committing it.
+    pub(crate) fn expect(&mut self, name: &str) {
+        let path = format!("{}/tests/timelines/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&path, &self.text).expect("the timeline is written");
+        }
+        let want = std::fs::read_to_string(&path).expect("there is a timeline of that name");
+        assert!(self.text == want, "the timeline differs from {name}.txt; got\n{}", self.text);
+        self.text.clear();
+    }
+
+    /// Connects under way.
+    pub(crate) fn opening(&self) -> usize {
+        self.host.snapshot(self.now()).pools.iter().map(|pool| pool.slots.opening as usize).sum()
+    }
+
+    /// The pool of the inputs that follow.
+    pub(crate) fn pool_id(&self) -> PoolId {
+        self.pool
+    }
+
+    /// Facts that name these processes, from the server's first life.
+    pub(crate) fn facts(&mut self, pids: &[u32]) -> Handled {
+        let facts = ServerFacts { start_time: 1, pids: pids.to_vec(), ..ServerFacts::default() };
+        self.say(&format!("facts: pids {pids:?}"), Input::Facts(facts))
+    }
+
+    /// A connect to a server that does not say its process id.
+    pub(crate) fn opened_without_pid(&mut self, conn: usize) -> Handled {
+        let opened = Opened { home: LoopId(self.home), flavor: self.flavor, pid: None };
+        self.say(&format!("opened {conn} without a pid"), Input::Opened(self.conns[conn], Ok(opened)))
     }
 }
 
