@@ -2,7 +2,7 @@
 //!
 //! Each descriptor is registered once, edge-triggered; what the kernel said is remembered per connection until it is used up.
 //! A read that returns less than was asked for means the socket is empty. Nothing is read of a peer without appetite.
-//! One turn: wait, note what is ready, mailbox, one read of each ready connection, time-outs.
+//! One turn: wait, note what is ready, mailbox, one read of each ready connection, time-outs, then everything is sent.
 
 mod sockets;
 
@@ -164,6 +164,10 @@ impl Engine {
         }
         if self.switch.poll_timeout().is_some_and(|at| at <= now) {
             self.switch.timeout(now, &mut self.sockets);
+        }
+        self.sockets.post();
+        while let Some(peer) = self.sockets.blocked() {
+            self.switch.blocked(peer);
         }
         while let Some(peer) = self.sockets.over_budget() {
             self.switch.closed(now, peer, EndCause::Failed, &mut self.sockets);

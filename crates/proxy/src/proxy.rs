@@ -453,9 +453,9 @@ impl Inner {
     }
 }
 
-/// One loop up to four cores, then one per four: fewer busy loops cost less per transaction.
+/// One loop up to four cores, since fewer busy loops cost less per transaction; beyond, at most one per two cores, joining as needed.
 fn default_loops() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(4).max(2))
+    std::thread::available_parallelism().map_or(1, |cores| if cores.get() <= 4 { 1 } else { cores.get() / 2 })
 }
 
 fn start_threads(inner: &Arc<Inner>) -> Result<(), StartError> {

@@ -140,6 +140,22 @@ impl<L> Switch<L> {
         }
     }
 
+    /// What was sent to this peer, and was said to have gone out, has not: it does not read.
+    pub fn blocked(&mut self, peer: Peer) {
+        match peer {
+            Peer::Client(key) => {
+                if let Some(client) = self.clients.at_mut(key) {
+                    client.blocked = true;
+                }
+            }
+            Peer::Server(key) => {
+                if let Some(server) = self.servers.at_mut(key) {
+                    server.blocked = true;
+                }
+            }
+        }
+    }
+
     /// What could not be sent to this peer has gone out.
     pub fn drained<I: Io<Link = L>>(&mut self, now: Time, peer: Peer, io: &mut I) {
         match peer {

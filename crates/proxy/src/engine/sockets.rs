@@ -1,6 +1,7 @@
 //! The sockets of one loop: what the kernel said of each, what is unsent, and the list of those worth a look.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,11 @@ pub(super) const WAKE: u64 = u64::MAX;
 
 /// Unsent bytes of one connection beyond this are given back to the allocator once sent.
 const KEEP_BACKLOG: usize = 4096;
+
+/// Sends of up to so many bytes wait for the end of the turn: copying them costs less than being preempted for each.
+const SMALL: usize = 8 << 10;
+/// So many bytes of them at most; then they go out before the turn ends.
+const ARENA: usize = 64 << 10;
 
 /// What reading brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +57,11 @@ pub(super) struct Sockets {
     clients: Vec<Option<Socket>>,
     servers: Vec<Option<Socket>>,
     ready: VecDeque<Peer>,
+    /// What this turn sends, in order: the bytes of all, and whose they are.
+    arena: Vec<u8>,
+    outbox: Vec<(Peer, Range<usize>)>,
+    /// Who did not take what was posted.
+    blocked: Vec<Peer>,
     generation: u32,
     wakers: Arc<dyn Wake>,
     counters: Arc<Counters>,
@@ -71,6 +82,9 @@ impl Sockets {
             clients: Vec::new(),
             servers: Vec::new(),
             ready: VecDeque::new(),
+            arena: Vec::with_capacity(ARENA),
+            outbox: Vec::new(),
+            blocked: Vec::new(),
             generation: 0,
             wakers,
             counters,
@@ -202,6 +216,53 @@ impl Sockets {
         Some(Peer::Client(u32::try_from(key).unwrap_or(u32::MAX)))
     }
 
+    /// Sends what this turn has collected. Who does not take all of it is told by `blocked`.
+    pub(super) fn post(&mut self) {
+        let arena = std::mem::take(&mut self.arena);
+        let outbox = std::mem::take(&mut self.outbox);
+        for (peer, range) in &outbox {
+            if self.send_now(*peer, &arena[range.clone()]) == Sent::Blocked {
+                self.blocked.push(*peer);
+            }
+        }
+        (self.arena, self.outbox) = (arena, outbox);
+        self.arena.clear();
+        self.outbox.clear();
+    }
+
+    /// A peer that did not take what was posted, and still has not.
+    pub(super) fn blocked(&mut self) -> Option<Peer> {
+        while let Some(peer) = self.blocked.pop() {
+            if self.at(peer).is_some_and(|socket| !socket.backlog.is_empty()) {
+                return Some(peer);
+            }
+        }
+        None
+    }
+
+    fn send_now(&mut self, peer: Peer, bytes: &[u8]) -> Sent {
+        let Some(socket) = self.at(peer).filter(|socket| !socket.broken) else { return Sent::All };
+        let mut sent = 0;
+        if socket.backlog.is_empty() {
+            match rustix::net::send(&socket.link.fd, bytes, SendFlags::NOSIGNAL) {
+                Ok(count) => sent = count,
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(_) => {
+                    socket.broken = true;
+                    socket.readable = true;
+                    self.list(peer);
+                    return Sent::All;
+                }
+            }
+        }
+        if sent == bytes.len() {
+            return Sent::All;
+        }
+        socket.backlog.extend_from_slice(&bytes[sent..]);
+        self.counters.memory.fetch_add((bytes.len() - sent) as u64, Ordering::Relaxed);
+        Sent::Blocked
+    }
+
     fn place(&mut self, peer: Peer, socket: Socket) {
         let (places, key) = match peer {
             Peer::Client(key) => (&mut self.clients, key as usize),
@@ -244,33 +305,27 @@ impl Io for Sockets {
     }
 
     fn detach(&mut self, peer: Peer) -> Option<Link> {
+        self.post();
         let socket = self.take(peer)?;
         // it was added, or reading would have ended it
         let _ = epoll::delete(&self.epoll, socket.link.fd.as_fd());
         Some(socket.link)
     }
 
+    /// Small sends wait for the end of the turn, so that whoever they wake cannot keep the loop from reading what is there;
+    /// a large one goes out at once, behind those that wait.
     fn send(&mut self, peer: Peer, bytes: &[u8]) -> Sent {
-        let Some(socket) = self.at(peer).filter(|socket| !socket.broken) else { return Sent::All };
-        let mut sent = 0;
-        if socket.backlog.is_empty() {
-            match rustix::net::send(&socket.link.fd, bytes, SendFlags::NOSIGNAL) {
-                Ok(count) => sent = count,
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(_) => {
-                    socket.broken = true;
-                    socket.readable = true;
-                    self.list(peer);
-                    return Sent::All;
-                }
-            }
+        if self.arena.len() + bytes.len() > ARENA {
+            self.post();
         }
-        if sent == bytes.len() {
-            return Sent::All;
+        if bytes.len() > SMALL {
+            self.post();
+            return self.send_now(peer, bytes);
         }
-        socket.backlog.extend_from_slice(&bytes[sent..]);
-        self.counters.memory.fetch_add((bytes.len() - sent) as u64, Ordering::Relaxed);
-        Sent::Blocked
+        let from = self.arena.len();
+        self.arena.extend_from_slice(bytes);
+        self.outbox.push((peer, from..self.arena.len()));
+        Sent::All
     }
 
     fn resume(&mut self, peer: Peer) {
@@ -280,6 +335,7 @@ impl Io for Sockets {
     }
 
     fn close(&mut self, peer: Peer) {
+        self.post();
         let Some(socket) = self.take(peer) else { return };
         if !socket.backlog.is_empty() {
             self.counters.memory.fetch_sub(socket.backlog.len() as u64, Ordering::Relaxed);
