@@ -1,1 +1,27 @@
-//! the same decisions in a made-up world
+//! The same decisions in a made-up world: the very switch, pool and relay that run, on bytes, clocks and troubles from a seed.
+//!
+//! A [`World`] plays clients, event loops, the lane beside them and PostgreSQL; every reply is checked where it arrives,
+//! every invariant of the core after every step, and at the end nothing may be left over. Equal seeds give equal worlds.
+//! It reads no clock and draws no chance but its own.
+
+mod agenda;
+mod backend;
+mod client;
+mod edge;
+mod lane;
+mod people;
+mod plan;
+mod postgres;
+mod random;
+mod replay;
+mod round;
+mod script;
+mod sql;
+mod trouble;
+mod wire;
+mod world;
+
+pub use client::Tally;
+pub use plan::{Database, Plan, Trouble};
+pub use poolwarden_switch as switch;
+pub use world::{Verdict, World};

@@ -1,0 +1,87 @@
+//! The world around one switch, as the switch sees it: [`Io`] over made-up pipes.
+
+use std::collections::BTreeMap;
+
+use poolwarden_switch::{Io, Peer, Sent, Target};
+
+use crate::wire::{LinkId, Wires};
+
+/// Which connections live on a loop, by their names there.
+pub(crate) type Places = BTreeMap<Peer, LinkId>;
+
+/// The world for the length of one call.
+pub(crate) struct Edge<'a> {
+    pub(crate) me: usize,
+    pub(crate) places: &'a mut Places,
+    pub(crate) wires: &'a mut Wires,
+    pub(crate) wakes: &'a mut Vec<Target>,
+    /// What the switch did that no switch may do.
+    pub(crate) breaches: &'a mut Vec<String>,
+    /// Whether a connection that has ended refuses to be detached, as it does once an engine has seen its end.
+    pub(crate) knows_ends: bool,
+}
+
+impl Edge<'_> {
+    fn link(&mut self, peer: Peer, doing: &str) -> Option<LinkId> {
+        let link = self.places.get(&peer).copied();
+        if link.is_none() {
+            self.breaches.push(format!("{doing} of {peer:?}, which does not live on loop {}", self.me));
+        }
+        link
+    }
+}
+
+impl Io for Edge<'_> {
+    type Link = LinkId;
+
+    fn attach(&mut self, peer: Peer, link: LinkId) {
+        if self.places.insert(peer, link).is_some() {
+            self.breaches.push(format!("{peer:?} was attached twice on loop {}", self.me));
+        }
+        self.wires.at(link).place = Some((self.me, peer));
+        self.wires.inside.push(link);
+    }
+
+    fn turn_away(&mut self, link: LinkId, bytes: &[u8]) {
+        self.wires.inside_send(link, bytes);
+        self.wires.inside_close(link);
+    }
+
+    fn detach(&mut self, peer: Peer) -> Option<LinkId> {
+        let link = self.link(peer, "detach")?;
+        if self.wires.is_blocked(link) {
+            self.breaches.push(format!("{peer:?} was detached with bytes unsent"));
+        }
+        let readable = self.wires.inside_has(link);
+        if self.knows_ends && readable.end.is_some() {
+            return None;
+        }
+        self.places.remove(&peer);
+        self.wires.at(link).place = None;
+        Some(link)
+    }
+
+    fn send(&mut self, peer: Peer, bytes: &[u8]) -> Sent {
+        match self.link(peer, "send") {
+            Some(link) => self.wires.inside_send(link, bytes),
+            None => Sent::All,
+        }
+    }
+
+    fn resume(&mut self, peer: Peer) {
+        if let Some(link) = self.link(peer, "resume") {
+            self.wires.inside.push(link);
+        }
+    }
+
+    fn close(&mut self, peer: Peer) {
+        if let Some(link) = self.link(peer, "close") {
+            self.places.remove(&peer);
+            self.wires.inside_close(link);
+        }
+    }
+
+    fn wake(&mut self, target: Target) {
+        self.wakes.push(target);
+    }
+}

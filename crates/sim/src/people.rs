@@ -1,0 +1,191 @@
+//! The clients' turns: arriving, saying something, reading, cancelling, vanishing.
+
+use poolwarden_switch::pool::{ClassId, EndCause, LoopId, PoolKey};
+use poolwarden_switch::relay::pgwire::make;
+use poolwarden_switch::{Joining, Mail, Switch};
+
+use crate::client::{Client, Phase};
+use crate::wire::{LinkId, Outside};
+use crate::world::{HOST, Happening, World};
+
+impl Client {
+    pub(crate) fn is_gone(&self) -> bool {
+        self.phase == Phase::Gone
+    }
+
+    /// Whether something must happen to it.
+    pub(crate) fn awaits(&self) -> bool {
+        matches!(self.phase, Phase::Joining | Phase::Awaiting)
+    }
+}
+
+impl World {
+    /// A client has logged in at the lane, and joins a loop.
+    pub(crate) fn arrives(&mut self, id: u32) {
+        let mut random = self.random.fork();
+        let place = self.clients.len();
+        let link = self.wires.make(Outside::Client(place), self.plan.room);
+        let database = self.plan.databases[random.place(self.plan.databases.len())].clone();
+        let key = PoolKey { database: database.name.into(), user: format!("u{}", random.below(2)) };
+        let name = if random.once_in(2) { String::new() } else { format!("n{}", random.below(4)) };
+        let settings = if name.is_empty() { vec![] } else { vec![("application_name".into(), name.clone())] };
+        let mut client = Client::new(id, link, database.keep, name, random);
+        client.left = u32::try_from(client.random.between(1, 25)).unwrap_or(1); // at most 25
+        client.holds = self.plan.holds;
+        client.thinks = [0, 1000, 100_000][client.random.place(3)];
+        client.slow = client.random.once_in(6);
+        client.since = self.now;
+        let leftover = if client.random.once_in(8) { self.says_early(&mut client) } else { Vec::new() };
+        let joining = Joining {
+            host: HOST,
+            key,
+            class: ClassId(0),
+            settings,
+            leftover,
+            secret: client.random.bits() as u32,
+            serial: self.shared.serial(),
+            connected_at: self.now.as_nanos(),
+            remote: None,
+            local: None,
+        };
+        let to = client.random.place(self.loops.len());
+        self.tell(|| format!("c{id} joins {} on loop {to}", joining.key.database));
+        if client.random.once_in(30) {
+            let at = self.now + client.random.micros(200_000);
+            self.agenda.put(at, Happening::Vanishes(place));
+        }
+        self.clients.push(client);
+        self.wires.outside.push(link);
+        self.post(LoopId(u16::try_from(to).unwrap_or(0)), Mail::Join(Box::new(joining), link)); // at most 4 loops
+    }
+
+    /// Some of what it wants to say came behind its login.
+    fn says_early(&mut self, client: &mut Client) -> Vec<u8> {
+        let exchange = client.exchange();
+        client.rounds.extend(exchange.rounds);
+        client.outbox = exchange.bytes;
+        let early = client.random.place(client.outbox.len() + 1);
+        client.outbox.drain(..early).collect()
+    }
+
+    /// It says the next thing, or goodbye.
+    pub(crate) fn goes(&mut self, place: usize) {
+        let (now, mischief) = (self.now, self.plan.mischief);
+        let client = &mut self.clients[place];
+        if client.phase != Phase::Thinking {
+            return;
+        }
+        if client.left == 0 && client.status == b'I' {
+            return self.leaves(place);
+        }
+        client.left = client.left.saturating_sub(1);
+        let exchange = client.exchange();
+        client.rounds.extend(exchange.rounds);
+        client.outbox.extend_from_slice(&exchange.bytes);
+        client.phase = Phase::Awaiting;
+        client.since = now;
+        let usual = (client.holds * 3 + self.plan.lag).min(1_000_000);
+        if mischief > 0 && client.random.once_in(mischief) {
+            let at = now + client.random.micros(usual);
+            let deed = match client.random.below(4) {
+                0 => Happening::Vanishes(place),
+                1 => Happening::Cancels { client: place, right: false },
+                _ => Happening::Cancels { client: place, right: true },
+            };
+            self.agenda.put(at, deed);
+        }
+        let (id, first) = (client.id, client.rounds.front().map(|round| format!("{round:?}")).unwrap_or_default());
+        let many = client.rounds.len();
+        self.tell(|| format!("c{id} says {many} rounds, first {first}"));
+        self.client_sends(place);
+    }
+
+    fn leaves(&mut self, place: usize) {
+        let id = self.clients[place].id;
+        self.tell(|| format!("c{id} says goodbye"));
+        let mut goodbye = Vec::new();
+        if self.clients[place].random.once_in(3) {
+            return self.vanishes(place);
+        }
+        make::terminate(&mut goodbye);
+        let client = &mut self.clients[place];
+        client.phase = Phase::Gone;
+        let link = client.link;
+        self.wires.outside_send(link, &goodbye);
+        self.wires.outside_close(link, EndCause::Eof);
+    }
+
+    fn client_sends(&mut self, place: usize) {
+        let client = &mut self.clients[place];
+        let sent = self.wires.outside_send(client.link, &client.outbox);
+        client.outbox.drain(..sent);
+    }
+
+    pub(crate) fn client_looks(&mut self, place: usize, link: LinkId) {
+        let (now, excuses) = (self.now, self.excuses);
+        let client = &mut self.clients[place];
+        if client.is_gone() {
+            return;
+        }
+        self.client_sends(place);
+        let client = &mut self.clients[place];
+        let (bytes, closed) = self.wires.outside_has(link);
+        let most = if client.slow { bytes.min(1 + client.random.place(100)) } else { bytes };
+        let taken = self.wires.outside_take(link, most);
+        let was_thinking = client.phase == Phase::Thinking;
+        if !taken.is_empty()
+            && let Err(what) = client.receive(now, &taken, excuses)
+        {
+            return self.breaches.push(what);
+        }
+        if client.phase == Phase::Thinking && !was_thinking {
+            let at = now + client.think();
+            self.agenda.put(at, Happening::Goes(place));
+        }
+        if taken.len() < bytes {
+            self.wires.outside.push(link);
+        } else if closed {
+            let lost = self.wires.at(link).lost;
+            let client = &mut self.clients[place];
+            let id = client.id;
+            let said = client.hung_up(lost);
+            self.wires.outside_close(link, EndCause::Eof);
+            self.breaches.extend(said.err());
+            self.tell(|| format!("c{id} was sent away"));
+        }
+        if !self.clients[place].is_gone() {
+            self.client_sends(place);
+        }
+    }
+
+    pub(crate) fn vanishes(&mut self, place: usize) {
+        let client = &mut self.clients[place];
+        if client.is_gone() {
+            return;
+        }
+        client.phase = Phase::Gone;
+        let (id, link) = (client.id, client.link);
+        let cause = if client.random.once_in(2) { EndCause::Eof } else { EndCause::Failed };
+        self.tell(|| format!("c{id} vanishes"));
+        self.wires.outside_close(link, cause);
+    }
+
+    /// A cancel request with the client's key, or with a made-up one.
+    pub(crate) fn cancels(&mut self, place: usize, right: bool) {
+        let client = &mut self.clients[place];
+        let Some((pid, secret)) = client.key else { return };
+        let (pid, secret) = match client.random.below(3) {
+            _ if right => (pid, secret),
+            0 => (pid, secret ^ 1),
+            1 => (pid ^ 1, secret),
+            _ => (pid.wrapping_add(1 << 24), secret),
+        };
+        client.cancels |= right;
+        let id = client.id;
+        self.tell(|| format!("c{id} cancels, right key: {right}"));
+        let to = Switch::<LinkId>::loop_of(pid);
+        if usize::from(to.0) < self.loops.len() {
+            self.post(to, Mail::Cancel { pid, secret });
+        }
+    }
+}
