@@ -25,5 +25,5 @@ pub use mail::{Errand, Joining, Mail, Newcomer};
 pub use poolwarden_pool as pool;
 pub use poolwarden_relay as relay;
 pub use report::{ClientRow, ClientState, LoopReport, ServerRow, ServerState, Totals};
-pub use shared::{Desk, PoolShare, PoolTerms, Shared, TermsBook};
+pub use shared::{Desk, PoolShare, PoolTerms, Shared, Tapped, TermsBook};
 pub use switch::{Rules, Switch};

@@ -113,6 +113,16 @@ struct Cell {
     pools: BTreeMap<PoolId, Arc<PoolShare>>,
     last: Time,
     wake_at: Time,
+    tap: Option<Vec<Tapped>>,
+}
+
+/// What came out of a core, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tapped {
+    /// Something to be done.
+    Action(Action),
+    /// Something that became true.
+    Event(Event),
 }
 
 /// The hosts and the mailboxes.
@@ -154,6 +164,7 @@ impl<L> Shared<L> {
                 pools: BTreeMap::new(),
                 last: Time::ZERO,
                 wake_at: Time::NEVER,
+                tap: None,
             })
         });
         Self {
@@ -201,9 +212,15 @@ impl<L> Shared<L> {
         cell.last = cell.last.max(now);
         let handled = cell.host.handle(cell.last, input);
         while let Some(action) = cell.host.poll_action() {
+            if let Some(tap) = &mut cell.tap {
+                tap.push(Tapped::Action(action.clone()));
+            }
             self.route(host, action, desk);
         }
         while let Some(event) = cell.host.poll_event() {
+            if let Some(tap) = &mut cell.tap {
+                tap.push(Tapped::Event(event.clone()));
+            }
             if cell.events.len() == MAX_EVENTS {
                 cell.events.pop_front();
                 cell.dropped += 1;
@@ -328,6 +345,18 @@ impl<L> Shared<L> {
         let Some(cell) = self.hosts.get(usize::from(host.0)) else { return Default::default() };
         let mut cell = held(cell);
         (std::mem::take(&mut cell.events), std::mem::take(&mut cell.dropped))
+    }
+
+    /// Keeps everything that comes out of a host's core from now on, without bound: for tests and the simulation, which compare it with a replay.
+    pub fn tap(&self, host: HostId) {
+        if let Some(cell) = self.hosts.get(usize::from(host.0)) {
+            held(cell).tap = Some(Vec::new());
+        }
+    }
+
+    /// What was kept since `tap`.
+    pub fn tapped(&self, host: HostId) -> Vec<Tapped> {
+        self.hosts.get(usize::from(host.0)).and_then(|cell| held(cell).tap.clone()).unwrap_or_default()
     }
 
     /// Runs `look` on a host's core under its lock (tests and the simulation check its invariants).
