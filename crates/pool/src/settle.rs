@@ -226,6 +226,10 @@ impl Host {
 
     /// What keeps the pool from having one more connection.
     pub(crate) fn verdict(&self, pool: &Pool) -> Room {
+        self.verdict_within(pool, self.room(pool))
+    }
+
+    fn verdict_within(&self, pool: &Pool, room: Room) -> Room {
         let connects = Room { left: 0, limit: Limit::Connects, size: self.pace.allowed, used: self.pace.in_flight };
         let waiting = pool.queue.len();
         if !pool.lends() && waiting > 0 {
@@ -235,7 +239,6 @@ impl Host {
         if waiting > 0 && waiting <= pool.counts.opening {
             return if self.pace.down { BREAKER } else { connects };
         }
-        let room = self.room(pool);
         if room.left == 0 || pool.want() == 0 {
             room
         } else if pool.retry_at.max(self.pace.not_before) > self.turn.now {
@@ -246,13 +249,12 @@ impl Host {
     }
 
     /// When what the pool may have may change by the passage of time alone.
-    fn next_look(&self, pool: &Pool) -> Time {
+    fn next_look(&self, pool: &Pool, room: &Room) -> Time {
         let scopes = &self.slots.scopes;
         let circles = [scopes.of(Of::User(pool.user)), scopes.of(Of::Database(pool.database)), &scopes.host];
         let retries = circles.into_iter().filter_map(|scope| scope.learned).map(|learned| learned.retry_at);
         let reserve = if pool.rules.reserve > 0 { self.reserve_opens(pool) } else { Time::NEVER };
         let again = pool.retry_at.max(self.pace.not_before);
-        let room = self.room(pool);
         let evict = if room.left == 0 { room.shared(pool) } else { None };
         let evict = evict.map_or(Time::NEVER, |of| scopes.of(of).barren_until);
         let later = retries.chain([reserve, evict, again]).filter(|&at| at > self.turn.now);
@@ -265,7 +267,10 @@ impl Host {
         let pool = &self.pools[id];
         let (binding, look) = match pool.needy {
             NONE => (BREAKER, Time::NEVER),
-            _ => (self.verdict(pool), self.next_look(pool)),
+            _ => {
+                let room = self.room(pool);
+                (self.verdict_within(pool, room), self.next_look(pool, &room))
+            }
         };
         let pool = &mut self.pools[id];
         pool.look = look;

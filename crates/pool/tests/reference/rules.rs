@@ -2,7 +2,7 @@
 
 use poolwarden_pool::Limit;
 
-use crate::model::{Model, S, Who};
+use super::model::{Model, S, Who};
 
 /// How many more connections there may be, and what says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,16 @@ impl Room {
             Limit::User | Limit::PgRole => Some(user),
             Limit::Database | Limit::PgDatabase => Some(database),
             Limit::HostBudget | Limit::PgSlots => Some(host),
-            _ => None,
+            Limit::PoolSize
+            | Limit::Reserve
+            | Limit::ClassShare
+            | Limit::Connects
+            | Limit::Breaker
+            | Limit::MaxClients
+            | Limit::Fds
+            | Limit::Memory
+            | Limit::QueueLength
+            | Limit::WaitTime => None,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! A stage for scenarios: plays inputs with names instead of ids, and writes down what the core does.
-#![allow(dead_code, reason = "each test file uses its own part of the stage")]
+#![allow(clippy::disallowed_methods, reason = "timelines are files, blessed on demand")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
