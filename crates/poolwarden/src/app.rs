@@ -1,12 +1,47 @@
-//! Wires configuration, proxy, watch and console.
+//! The composition root: wires configuration, proxy, watch and console, and ends them in order.
+//!
+//! The main thread stays here from start to end: the embedded PostgreSQL is bound to the thread that started it.
 
-use std::path::PathBuf;
+mod journal;
+mod json;
+mod log;
+mod notify;
+mod operator;
+mod place;
+mod plan;
+mod reload;
+mod running;
+mod said;
+mod stop;
+mod view;
+mod web;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::Context;
 use poolwarden_config::Config;
+use poolwarden_proxy::Proxy;
+use poolwarden_watch::Level;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+use crate::discover;
 use crate::embedded::Embedded;
+use log::Log;
+use place::{Addresses, Place};
+use running::{Origin, Running};
+use stop::Asked;
+use web::Doors;
+
+/// Logins, connects, HTTP and the journal; nothing of it is on the data path.
+const WORKERS: usize = 2;
+/// Tasks that have not ended by then are ended.
+const LAST_TASKS: Duration = Duration::from_secs(1);
 
 /// What `run` hands over.
 pub(crate) struct Started {
@@ -21,15 +56,121 @@ pub(crate) enum Source {
     Embedded(Box<Embedded>),
 }
 
+/// Runs until asked to stop; an error means that it could not start, or not end as it should.
 pub(crate) fn run(started: Started) -> anyhow::Result<ExitCode> {
-    let listen = started.config.listen.addresses;
-    match started.source {
-        Source::File(path) => bail!("{}: the proxy is not wired in yet, nothing listens on {listen:?}", path.display()),
-        Source::Url => bail!("the proxy is not wired in yet, nothing listens on {listen:?}"),
+    let Started { config, source } = started;
+    let (origin, embedded) = match source {
+        Source::File(path) => (Origin::File(path), None),
+        Source::Url => (Origin::Fixed("there is no file to read again: started with --database"), None),
         Source::Embedded(embedded) => {
-            eprintln!("{}", embedded.banner());
-            embedded.shutdown()?;
-            bail!("the proxy is not wired in yet, nothing listens on {listen:?}")
+            (Origin::Fixed("there is no file to read again: started without a configuration"), Some(embedded))
         }
+    };
+    let banner = embedded.as_ref().map(|embedded| embedded.banner());
+    let served = serve(config, origin, banner);
+    // PostgreSQL ends after its pooler, and whatever became of it.
+    let ended = embedded.map_or(Ok(()), |embedded| embedded.shutdown());
+    served.and(ended).map(|()| ExitCode::SUCCESS)
+}
+
+fn serve(config: Config, origin: Origin, banner: Option<String>) -> anyhow::Result<()> {
+    let dir = config.poolwarden.data_dir.as_ref().map_or_else(discover::default_data_dir, |dir| Ok(dir.into()))?;
+    let place = Place::open(&dir)?;
+    let seed = place.seed()?;
+    place.token()?;
+    let log = Log::start(config.log)?;
+    let runtime = runtime()?;
+    let (running, stops) = Running::new(config, origin, seed, log.clone());
+    let served = runtime.block_on(async {
+        let mut asked = Asked::listen(stops)?;
+        let served = Served::start(&running, &place, runtime.handle())?;
+        welcome(&log, banner.as_deref(), &served.addresses, &dir)?;
+        tell(&log, "READY=1");
+        let (how, by) = asked.stop(&running).await;
+        running.drain();
+        log.say(Level::Info, "stopping", format!("{by}: stopping"));
+        tell(&log, "STOPPING=1");
+        stop::leave(&running, &served.proxy, how, &mut asked).await;
+        served.end().await;
+        anyhow::Ok(())
+    });
+    let withdrawn = place.withdraw();
+    runtime.shutdown_timeout(LAST_TASKS);
+    if served.is_ok() {
+        log.say(Level::Info, "stopped", "stopped");
+    }
+    log.flush();
+    served.and(withdrawn)
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(WORKERS).thread_name("side").enable_all().build().context("cannot start the side threads")
+}
+
+/// Everything that runs until it is told to stop.
+struct Served {
+    proxy: Proxy,
+    addresses: Addresses,
+    stopping: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Served {
+    fn start(running: &Arc<Running>, place: &Place, runtime: &Handle) -> anyhow::Result<Self> {
+        let config = running.config();
+        let doors = Doors::open(&config.listen)?;
+        let (http, metrics) = [&doors.http, &doors.metrics].map(|door| door.as_ref().map(|door| door.address)).into();
+        let operator = Arc::new(operator::Desk(Arc::clone(running)));
+        let proxy = Proxy::start(plan::settings(&config, running.seed), operator, runtime)?;
+        let listening = proxy.listening();
+        let addresses = Addresses { postgres: listening.postgres, unix: listening.unix, http, metrics };
+        running.serve(&proxy);
+        let (stopping, stopped) = watch::channel(false);
+        let mut tasks = doors.serve(running, &stopped)?;
+        tasks.push(tokio::spawn(journal::keep(Arc::clone(running), proxy.clone(), stopped)));
+        place.announce(&addresses)?;
+        Ok(Self { proxy, addresses, stopping, tasks })
+    }
+
+    /// HTTP answers to the end: whoever asks is told that it drains.
+    async fn end(self) {
+        self.stopping.send_replace(true);
+        for task in self.tasks {
+            // A task that panicked has said so on standard error; the others still end.
+            let _ended = task.await;
+        }
+    }
+}
+
+/// Says where it listens: to a person on standard output where PostgreSQL is ours, else in the log.
+fn welcome(log: &Log, banner: Option<&str>, addresses: &Addresses, dir: &Path) -> anyhow::Result<()> {
+    if let Some(banner) = banner {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{banner}").and_then(|()| out.flush()).context("standard output")?;
+    }
+    for line in listening(addresses, dir) {
+        log.say(Level::Info, "listening", line);
+    }
+    Ok(())
+}
+
+fn listening(addresses: &Addresses, dir: &Path) -> Vec<String> {
+    let mut doors: Vec<String> = addresses.postgres.iter().map(ToString::to_string).collect();
+    doors.extend(addresses.unix.as_ref().map(|path| path.display().to_string()));
+    let version = env!("CARGO_PKG_VERSION");
+    let mut lines = vec![
+        format!("poolwarden {version} listening on {}; data in {}", doors.join(", "), dir.display()),
+        "console: psql to one of these with database poolwarden".to_owned(),
+    ];
+    lines.extend(addresses.http.map(|http| format!("metrics: http://{http}/metrics, health: /healthz and /readyz")));
+    lines.extend(addresses.metrics.map(|http| format!("metrics for scrapers elsewhere: http://{http}/metrics")));
+    lines
+}
+
+/// A service manager that cannot be told does not keep anybody from being served.
+fn tell(log: &Log, state: &str) {
+    if let Err(error) = notify::tell(state) {
+        log.say(Level::Warn, "notify", format!("the service manager takes no {state} (NOTIFY_SOCKET): {error}"));
     }
 }

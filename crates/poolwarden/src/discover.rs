@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use poolwarden_config::{Config, SecretRef, render};
+use poolwarden_config::{Config, Finding, SecretRef, render};
 use rustix::fs::Access;
 
 const CANDIDATES: [&str; 2] = ["poolwarden.toml", "/etc/poolwarden/poolwarden.toml"];
@@ -24,11 +24,27 @@ pub(crate) enum Found {
     Embedded,
 }
 
-/// A configuration that was read, and remarks about it, ready to print.
+/// A configuration that was read, and remarks about it: ready to print, and one per line.
 pub(crate) struct Loaded {
     pub(crate) config: Config,
     pub(crate) remarks: String,
+    pub(crate) lines: Vec<String>,
 }
+
+/// Why a file was refused: ready to print, and one fault per line for the log and the SQL console.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    rendered: String,
+    pub(crate) lines: Vec<String>,
+}
+
+impl std::fmt::Display for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.rendered)
+    }
+}
+
+impl std::error::Error for Faults {}
 
 /// `./poolwarden.toml`, then /etc; the embedded default only if neither exists and no service manager started us.
 pub(crate) fn discover() -> anyhow::Result<Found> {
@@ -49,7 +65,7 @@ fn choose(candidates: &[PathBuf], variable: impl Fn(&str) -> Option<OsString>) -
     )
 }
 
-/// Reads a configuration file with its secrets; the error is the rendered findings. Used at the start and for each reload.
+/// Reads a configuration file with its secrets; what it says wrong comes as [`Faults`]. Used at the start and for each reload.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
     let name = path.display().to_string();
     let bytes = read_bounded(path, MAX_FILE_BYTES).with_context(|| format!("cannot read {name}"))?;
@@ -61,10 +77,17 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let (config, findings) = Config::parse(&text, |wanted| resolve(directory, &wanted));
     let rendered = render(&name, &text, &findings);
+    let lines = findings.iter().map(|finding| one_line(&name, finding)).collect();
     match config {
-        Some(config) => Ok(Loaded { config, remarks: rendered }),
-        None => bail!("{name} is refused\n\n{}", rendered.trim_end()),
+        Some(config) => Ok(Loaded { config, remarks: rendered, lines }),
+        None => Err(Faults { rendered: format!("{name} is refused\n\n{}", rendered.trim_end()), lines }.into()),
     }
+}
+
+fn one_line(name: &str, finding: &Finding) -> String {
+    let Finding { line, column, message, fix, .. } = finding;
+    let fix = if fix.is_empty() { String::new() } else { format!("; {fix}") };
+    format!("{name}:{line}:{column}: {message}{fix}")
 }
 
 /// Gets a secret from its file (relative to the configuration's directory) or its variable. Errors never hold it.
@@ -140,6 +163,9 @@ mod tests {
         fs::write(&path, text).expect("a file");
         let error = load(&path).map(|_| ()).expect_err("no secret yet").to_string();
         assert!(error.contains("poolwarden.toml:4:14") && error.contains("app.secret"), "{error}");
+        let error = load(&path).map(|_| ()).expect_err("no secret yet");
+        let faults = &error.downcast_ref::<Faults>().expect("faults of the file").lines;
+        assert!(faults.len() == 1 && faults[0].contains("poolwarden.toml:4:14: "), "{faults:?}");
         fs::write(dir.path().join("app.secret"), "hunter2\n").expect("a secret");
         let loaded = load(&path).expect("a good file");
         assert_eq!(loaded.config.secret("app").map(poolwarden_config::Secret::reveal), Some("hunter2"));

@@ -1,0 +1,217 @@
+//! The log: lines go through a bounded channel to a thread that writes them to standard error.
+//!
+//! Whoever says something never waits: when the writer is behind, lines are dropped and counted, and the count is said
+//! as soon as there is room. Text is for people, JSON for machines; neither lets a peer's words start a line of their own.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use poolwarden_config::{LogFormat, LogLevel};
+use poolwarden_watch::{Field, FieldValue, Level, LogLine};
+
+use super::json;
+
+/// Lines waiting for the writer: repeats are folded before, so this is many seconds of trouble.
+const MAX_WAITING: usize = 4096;
+/// A reader of standard error that takes nothing must not keep the process from ending.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Where lines are said. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    sender: SyncSender<Entry>,
+    switches: Arc<Switches>,
+}
+
+#[derive(Debug)]
+struct Switches {
+    json: AtomicBool,
+    level: AtomicU8,
+    dropped: AtomicU64,
+}
+
+enum Entry {
+    Line(u64, LogLine),
+    /// Everything before it was written when this is answered.
+    Flush(Sender<()>),
+}
+
+impl Log {
+    /// Starts the writer.
+    pub(super) fn start(settings: poolwarden_config::Log) -> anyhow::Result<Self> {
+        Self::to(settings, std::io::stderr())
+    }
+
+    fn to(settings: poolwarden_config::Log, out: impl Write + Send + 'static) -> anyhow::Result<Self> {
+        let (sender, receiver) = sync_channel(MAX_WAITING);
+        let (json, level, dropped) = (AtomicBool::new(false), AtomicU8::new(0), AtomicU64::new(0));
+        let log = Self { sender, switches: Arc::new(Switches { json, level, dropped }) };
+        log.obey(settings);
+        let switches = Arc::clone(&log.switches);
+        let writer = thread::Builder::new().name("log".to_owned());
+        writer.spawn(move || write_all(&receiver, &switches, out)).context("cannot start the log's thread")?;
+        Ok(log)
+    }
+
+    /// Format and level from now on.
+    pub(super) fn obey(&self, settings: poolwarden_config::Log) {
+        self.switches.json.store(settings.format == LogFormat::Json, Ordering::Relaxed);
+        self.switches.level.store(rank(least(settings.level)), Ordering::Relaxed);
+    }
+
+    /// Writes a line, or drops it when the writer is behind.
+    pub(super) fn write(&self, line: LogLine) {
+        if rank(line.level) > self.switches.level.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.sender.try_send(Entry::Line(unix_ms(), line)).is_err() {
+            self.switches.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A line of this process's own.
+    pub(super) fn say(&self, level: Level, event: &'static str, message: impl Into<String>) {
+        self.write(LogLine { level, event, message: message.into(), fields: Vec::new() });
+    }
+
+    /// Lines dropped so far.
+    pub(super) fn dropped(&self) -> u64 {
+        self.switches.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until what was said is written, but not for long.
+    pub(super) fn flush(&self) {
+        let (done, written) = channel();
+        if self.sender.try_send(Entry::Flush(done)).is_ok() {
+            // Late or not: the process ends now.
+            let _late = written.recv_timeout(LAST_WORDS);
+        }
+    }
+}
+
+/// Milliseconds since 1970 UTC.
+pub(super) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// There is nothing below debug here yet.
+const fn least(level: LogLevel) -> Level {
+    match level {
+        LogLevel::Error => Level::Error,
+        LogLevel::Warn => Level::Warn,
+        LogLevel::Info => Level::Info,
+        LogLevel::Debug | LogLevel::Trace => Level::Debug,
+    }
+}
+
+const fn rank(level: Level) -> u8 {
+    level as u8
+}
+
+fn write_all(entries: &Receiver<Entry>, switches: &Switches, mut out: impl Write) {
+    let mut told = 0;
+    for entry in entries {
+        match entry {
+            Entry::Line(at, line) => write_line(&mut out, switches, at, &line),
+            Entry::Flush(done) => {
+                // Nobody waits any more: then nobody has to be told.
+                let _gone = done.send(());
+            }
+        }
+        let dropped = switches.dropped.load(Ordering::Relaxed);
+        if dropped > told {
+            let fields = vec![Field { name: "dropped", value: FieldValue::Number(dropped - told) }];
+            let message = "the log's reader is slow: lines were dropped".to_owned();
+            let line = LogLine { level: Level::Warn, event: "log_dropped", message, fields };
+            write_line(&mut out, switches, unix_ms(), &line);
+            told = dropped;
+        }
+    }
+}
+
+fn write_line(out: &mut impl Write, switches: &Switches, at: u64, line: &LogLine) {
+    let written = if switches.json.load(Ordering::Relaxed) { as_json(at, line) } else { as_text(at, line) };
+    if out.write_all(written.as_bytes()).and_then(|()| out.flush()).is_err() {
+        // Standard error is closed: there is nowhere to say so but in the count.
+        switches.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// `2024-08-15T08:00:00.123Z WARN  pool "app" ...: clients wait ...  event=waiting pool=app ...`
+fn as_text(at: u64, line: &LogLine) -> String {
+    let level = line.level.name().to_uppercase();
+    let mut out = format!("{} {level:<5} {}  event={}", moment(at), plain(&line.message), line.event);
+    for field in &line.fields {
+        // Writing to a string does not fail.
+        write!(out, " {}={}", field.name, bare(&field.value)).unwrap_or_default();
+    }
+    out.push('\n');
+    out
+}
+
+fn as_json(at: u64, line: &LogLine) -> String {
+    let mut out =
+        format!("{{\"time\":\"{}\",\"level\":\"{}\",\"event\":\"{}\"", moment(at), line.level.name(), line.event);
+    let text = |name: &str, value: &str| format!(",{}:{}", json::quote(name), json::quote(value));
+    out.push_str(&text("message", &line.message));
+    for field in &line.fields {
+        match &field.value {
+            FieldValue::Text(value) => out.push_str(&text(field.name, value)),
+            FieldValue::Number(value) => out.push_str(&format!(",{}:{value}", json::quote(field.name))),
+        }
+    }
+    out.push_str("}\n");
+    out
+}
+
+/// Without control characters: a peer's words do not start lines.
+fn plain(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
+fn bare(value: &FieldValue) -> String {
+    match value {
+        FieldValue::Number(number) => number.to_string(),
+        FieldValue::Text(text) => {
+            let simple = |c: char| !c.is_control() && !c.is_whitespace() && c != '"' && c != '=' && c != '\\';
+            if !text.is_empty() && text.chars().all(simple) { text.clone() } else { json::quote(text) }
+        }
+    }
+}
+
+/// RFC 3339 in UTC, with milliseconds.
+fn moment(unix_ms: u64) -> String {
+    let (seconds, millis) = (unix_ms / 1000, unix_ms % 1000);
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Year, month and day of a day counted from 1970-01-01: whole years and months are taken off until none fits.
+fn civil(mut days: u64) -> (u64, u64, u64) {
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let mut year = 1970;
+    while days >= 365 + u64::from(leap(year)) {
+        days -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    for length in [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    (year, month, days + 1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! What the proxy is told, made from the configuration: pure, once at the start and once per reload.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use poolwarden_config::{AuthMethod, Config, Host, Pool, Server, User};
+use poolwarden_pool::{ClassId, HostId, HostSettings, Mode};
+use poolwarden_proxy::{
+    Address, Directory, HostPlan, Method, ProcessLimits, Reload, Route, Settings, UserEntry, WatchLogin,
+};
+use poolwarden_relay::Keep;
+use poolwarden_relay::pgwire::password::Secret;
+use poolwarden_relay::pgwire::scram;
+use poolwarden_switch::{PoolTerms, TermsBook};
+
+/// Secret of this installation, from which salts are made.
+pub(super) type Seed = [u8; 32];
+
+/// Everything the proxy starts with.
+pub(super) fn settings(config: &Config, seed: Seed) -> Settings {
+    let Reload { limits, hosts, directory, terms, proxy_protocol } = reload(config, &seed);
+    let listen = &config.listen;
+    Settings {
+        listen: listen.addresses.clone(),
+        unix: listen.unix_socket_dir.as_ref().map(Into::into),
+        unix_port: listen.unix_port(),
+        backlog: listen.backlog,
+        proxy_protocol,
+        loops: config.poolwarden.loops,
+        limits,
+        hosts,
+        directory,
+        terms,
+        seed,
+    }
+}
+
+/// Everything that can change while it runs.
+pub(super) fn reload(config: &Config, seed: &Seed) -> Reload {
+    let limits = &config.limits;
+    Reload {
+        limits: ProcessLimits {
+            max_clients: limits.max_clients,
+            max_logins: limits.max_logins,
+            login_timeout: limits.login_timeout,
+            memory: limits.memory_bytes,
+        },
+        hosts: config.servers.iter().enumerate().map(|(index, server)| host(config, index, server)).collect(),
+        directory: directory(config, seed),
+        terms: terms(config),
+        proxy_protocol: config.listen.proxy_protocol.iter().map(|of| (of.address, of.prefix)).collect(),
+    }
+}
+
+/// The id of a server: its place in the configuration, which refuses more than there are ids.
+pub(super) fn host_id(index: usize) -> HostId {
+    HostId(u16::try_from(index).unwrap_or(u16::MAX))
+}
+
+/// Host and port as people are shown them.
+pub(super) fn shown_address(server: &Server) -> String {
+    match &server.host {
+        Host::Name(name) => name.clone(),
+        Host::Address(address) => address.to_string(),
+        Host::Socket(directory) => directory.clone(),
+    }
+}
+
+fn host(config: &Config, index: usize, server: &Server) -> HostPlan {
+    let address = match &server.host {
+        Host::Name(_) | Host::Address(_) => Address::Tcp { host: shown_address(server), port: server.port },
+        Host::Socket(directory) => Address::Unix(Path::new(directory).join(format!(".s.PGSQL.{}", server.port))),
+    };
+    let login = |watch: &poolwarden_config::WatchLogin| WatchLogin {
+        user: watch.user.clone(),
+        password: watch.password.as_ref().map(|secret| secret.reveal().to_owned()),
+        database: watch.database.clone(),
+    };
+    HostPlan {
+        name: server.name.clone(),
+        address,
+        core: core(config, index),
+        connect_timeout: server.connect_timeout,
+        tcp_user_timeout: server.tcp_user_timeout,
+        keepalive: server.keepalive.map(|keepalive| keepalive.idle),
+        watch: server.watch.as_ref().map(login),
+    }
+}
+
+/// What the core obeys. It asks for a reset where some user's effective mode is session and there is something to run.
+fn core(config: &Config, index: usize) -> HostSettings {
+    let mut settings = config.host_settings(index);
+    for (name, database) in &mut settings.databases {
+        database.reset = config.pools.get(name).is_some_and(|pool| resets(config, pool));
+    }
+    if let Some(any) = &mut settings.any {
+        any.reset = config.pools.get("*").is_some_and(|pool| resets(config, pool));
+    }
+    settings
+}
+
+fn resets(config: &Config, pool: &Pool) -> bool {
+    let session = |mode: Mode| mode == Mode::Session;
+    let anybody = config.users.values().any(|user| user.settings.mode.is_some_and(session));
+    pool.reset_query.is_some() && (session(pool.settings.mode) || anybody)
+}
+
+fn terms(config: &Config) -> TermsBook {
+    let any = config.pools.get("*").map(pool_terms).unwrap_or_default();
+    let databases = config.pools.iter().filter(|(name, _)| *name != "*");
+    let mode = |(name, user): (&String, &User)| Some((name.clone(), keep(user.settings.mode?)));
+    TermsBook {
+        databases: databases.map(|(name, pool)| (name.clone(), pool_terms(pool))).collect(),
+        any,
+        users: config.users.iter().filter_map(mode).collect(),
+    }
+}
+
+fn pool_terms(pool: &Pool) -> PoolTerms {
+    PoolTerms {
+        keep: keep(pool.settings.mode),
+        // A u32 fits into a usize wherever this runs.
+        statements: usize::try_from(pool.max_prepared_statements).unwrap_or(usize::MAX),
+        reset_query: pool.reset_query.clone().unwrap_or_default(),
+        startup: pool.startup.clone(),
+    }
+}
+
+const fn keep(mode: Mode) -> Keep {
+    match mode {
+        Mode::Session => Keep::Session,
+        Mode::Transaction => Keep::Transaction,
+        Mode::Statement => Keep::Statement,
+    }
+}
+
+fn directory(config: &Config, seed: &Seed) -> Directory {
+    let method = match config.auth.method {
+        AuthMethod::Trust => Method::Trust,
+        AuthMethod::Password => Method::Password,
+        AuthMethod::Md5 => Method::Md5,
+        AuthMethod::ScramSha256 => Method::Scram,
+    };
+    let classes = classes(config);
+    let class = |name: &str| classes.get(name).copied().unwrap_or_default();
+    let user = |(name, user): (&String, &User)| {
+        let secret = user.secret.as_ref().map(|text| secret(text.reveal(), name, method, seed));
+        (name.clone(), UserEntry { secret, class: class(&user.class) })
+    };
+    let route = |pool: &Pool| Route {
+        host: host_id(pool.server),
+        database: pool.database.clone(),
+        user: pool.user.clone(),
+        password: pool.password.as_ref().map(|secret| secret.reveal().to_owned()),
+        startup: pool.startup.clone(),
+        class: pool.class.as_deref().map(class),
+    };
+    Directory {
+        method,
+        users: config.users.iter().map(user).collect(),
+        routes: config
+            .pools
+            .iter()
+            .filter(|(name, _)| *name != "*")
+            .map(|(name, of)| (name.clone(), route(of)))
+            .collect(),
+        any: config.pools.get("*").map(route),
+        console_admins: config.console.admins.clone(),
+        console_readers: config.console.readers.clone(),
+    }
+}
+
+/// `default` is 0, what a client without a class gets; the others follow by name.
+fn classes(config: &Config) -> BTreeMap<&str, ClassId> {
+    let others = config.classes.keys().map(String::as_str).filter(|name| *name != "default");
+    let ids = (0..=u8::MAX).map(ClassId);
+    std::iter::once("default").chain(others).zip(ids).collect()
+}
+
+/// What a user must know. A plain password is salted once here, and not at each login.
+fn secret(text: &str, user: &str, method: Method, seed: &Seed) -> Secret {
+    match (Secret::parse(text), method) {
+        (Secret::Plain(plain), Method::Scram) => {
+            Secret::Plain(plain.with_verifier(&scram::salt(seed, user), scram::ITERATIONS))
+        }
+        (secret, Method::Trust | Method::Password | Method::Md5 | Method::Scram) => secret,
+    }
+}
+
+#[cfg(test)]
+mod tests;

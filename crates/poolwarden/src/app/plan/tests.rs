@@ -1,0 +1,90 @@
+//! From a file's text to what the proxy is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use poolwarden_config::{SecretRef, render};
+
+use super::*;
+
+const SEED: Seed = [7; 32];
+
+fn config(text: &str) -> Config {
+    let (config, findings) = Config::parse(text, |wanted| match wanted {
+        SecretRef::Env(name) | SecretRef::File(name) => Ok(format!("{name}-password")),
+    });
+    config.unwrap_or_else(|| panic!("{}", render("test", text, &findings)))
+}
+
+const SERVERS: &str = "[servers.main]\nhost = \"db.internal\"\nport = 5433\n";
+
+#[test]
+fn servers_keep_their_order_and_address() {
+    let text = "[servers.b]\nhost = \"db\"\nwatch = { user = \"w\", password_env = \"W\", database = \"d\" }\n\
+                tcp_user_timeout = \"0s\"\nkeepalive = \"9s\"\n\
+                [servers.a]\nhost = \"/run/pg\"\nport = 5434\n\
+                [pools.x]\nserver = \"b\"\ndatabase = \"y\"\nsize = 3\n";
+    let plan = settings(&config(text), SEED);
+    let names: Vec<_> = plan.hosts.iter().map(|host| host.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(plan.hosts[0].address, Address::Unix(PathBuf::from("/run/pg/.s.PGSQL.5434")));
+    assert_eq!(plan.hosts[1].address, Address::Tcp { host: "db".into(), port: 5432 });
+    assert_eq!((plan.hosts[1].tcp_user_timeout, plan.hosts[1].keepalive), (None, Some(Duration::from_secs(9))));
+    let watch = plan.hosts[1].watch.as_ref().unwrap();
+    assert_eq!(
+        (watch.user.as_str(), watch.password.as_deref(), watch.database.as_str()),
+        ("w", Some("W-password"), "d")
+    );
+    let route = &plan.directory.routes["x"];
+    assert_eq!((route.host, route.database.as_deref()), (HostId(1), Some("y")));
+    assert!(plan.hosts[0].core.databases.is_empty() && plan.hosts[1].core.databases["x"].size == 3);
+}
+
+#[test]
+fn a_password_is_salted_once_and_only_where_scram_asks_for_it() {
+    let text = format!("{SERVERS}[users.app]\npassword_env = \"A\"\n[users.nobody]\nmax_connections = 1\n");
+    let plan = settings(&config(&text), SEED);
+    let Some(Secret::Plain(plain)) = &plan.directory.users["app"].secret else { panic!("a plain password") };
+    assert_eq!(plain.scram(b"another").salt, scram::salt(&SEED, "app"));
+    assert!(plain.fits("A-password"));
+    assert!(plan.directory.users["nobody"].secret.is_none());
+    let plan = settings(&config(&format!("{text}[auth]\nmethod = \"md5\"\n")), SEED);
+    let Some(Secret::Plain(plain)) = &plan.directory.users["app"].secret else { panic!("a plain password") };
+    assert_eq!(plain.scram(b"another").salt, b"another");
+}
+
+#[test]
+fn a_reset_is_asked_for_wherever_somebody_may_be_in_session_mode() {
+    let reset = |text: &str| {
+        let core = settings(&config(&format!("{SERVERS}{text}")), SEED).hosts.remove(0).core;
+        (core.databases.get("x").map(|of| of.reset), core.any.map(|of| of.reset))
+    };
+    assert_eq!(reset("[pools.x]\n[pools.\"*\"]\nmode = \"session\"\n"), (Some(false), Some(true)));
+    assert_eq!(reset("[pools.x]\n[pools.\"*\"]\n[users.u]\nmode = \"session\"\n"), (Some(true), Some(true)));
+    assert_eq!(reset("[pools.x]\nmode = \"session\"\nserver_reset_query = \"\"\n"), (Some(false), None));
+}
+
+#[test]
+fn the_terms_book_holds_each_pools_terms_and_each_users_mode() {
+    let text = "[pools.x]\nmode = \"statement\"\nmax_prepared_statements = 7\nserver_reset_query = \"\"\n\
+                startup = { statement_timeout = \"30s\" }\n[pools.\"*\"]\nmode = \"session\"\n[users.u]\nmode = \"session\"\n";
+    let book = settings(&config(&format!("{SERVERS}{text}")), SEED).terms;
+    let expected = PoolTerms {
+        keep: Keep::Statement,
+        statements: 7,
+        reset_query: String::new(),
+        startup: vec![("statement_timeout".into(), "30s".into())],
+    };
+    assert_eq!(book.databases["x"], expected);
+    assert_eq!((book.any.keep, book.any.reset_query.as_str()), (Keep::Session, "DISCARD ALL"));
+    assert_eq!(book.users["u"], Keep::Session);
+}
+
+#[test]
+fn the_default_class_is_what_a_client_without_one_gets() {
+    let text = format!("{SERVERS}[users.a]\n[users.b]\nclass = \"critical\"\n[pools.x]\nclass = \"batch\"\n");
+    let directory = settings(&config(&text), SEED).directory;
+    assert_eq!(directory.users["a"].class, ClassId::default());
+    let others = [directory.users["b"].class, directory.routes["x"].class.unwrap()];
+    assert!(others[0] != others[1] && !others.contains(&ClassId::default()));
+}

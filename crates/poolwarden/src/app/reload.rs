@@ -1,0 +1,180 @@
+//! A reload: the file as a whole, or nothing. It answers with what was raised in vain and what waits for a restart.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use poolwarden_config::{Change, Config, diff};
+use poolwarden_pool::HostSnapshot;
+use poolwarden_proxy::{Proxy, Reload};
+use poolwarden_watch::{Field, FieldValue, Level, LogLine, raised_in_vain};
+
+use super::plan;
+use super::running::{Origin, Running};
+use crate::discover;
+
+/// More changes than this at once are summed up: the file itself says it better.
+const MAX_CHANGES: usize = 50;
+
+/// Why nothing was changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// One line per fault, the first one most worth reading.
+    faults: Vec<String>,
+}
+
+impl Refused {
+    fn one(fault: impl Into<String>) -> Self {
+        Self { faults: vec![fault.into()] }
+    }
+
+    /// A message and, where there is more to say, the rest as a hint.
+    pub(super) fn told(&self) -> (String, Option<String>) {
+        let Some((first, rest)) = self.faults.split_first() else {
+            return ("nothing was changed".to_owned(), None);
+        };
+        (format!("nothing was changed: {first}"), (!rest.is_empty()).then(|| rest.join("\n")))
+    }
+}
+
+/// Reads the file again and puts it in force; `by` is for the log.
+pub(super) async fn reload(running: &Arc<Running>, by: &str) -> Result<Vec<String>, Refused> {
+    let _alone = running.reloading.lock().await;
+    let done = attempt(running, by).await;
+    if let Err(refused) = &done {
+        running.reloads_failed.fetch_add(1, Ordering::Relaxed);
+        running.log.say(
+            Level::Error,
+            "reload_refused",
+            format!("{by}: the configuration is refused, nothing was changed"),
+        );
+        for fault in &refused.faults {
+            running.log.say(Level::Error, "reload_refused", fault.clone());
+        }
+    }
+    done
+}
+
+async fn attempt(running: &Arc<Running>, by: &str) -> Result<Vec<String>, Refused> {
+    let path = match &running.origin {
+        Origin::File(path) => path.clone(),
+        Origin::Fixed(why) => return Err(Refused::one(*why)),
+    };
+    let proxy = running.proxy().ok_or_else(|| Refused::one("poolwarden is starting"))?;
+    let (seed, configs) = (running.seed, running.configs());
+    let start = Arc::clone(&configs.start);
+    // Reading files and salting passwords takes a while and belongs on no worker of the runtime.
+    let read = tokio::task::spawn_blocking(move || read(&path, &start, &seed)).await;
+    let read = read.map_err(|_| Refused::one("reading the configuration ended early"))?;
+    let (config, reload, remarks) = read?;
+    let changes = diff(&configs.now, &config);
+    let waiting = diff(&configs.start, &config).into_iter().filter(|change| !change.live).map(|change| waits(&change));
+    let mut notices: Vec<String> = waiting.collect();
+    let before = snapshots(proxy, &configs.now);
+    proxy.reload(reload);
+    let after = snapshots(proxy, &config);
+    running.obey(Arc::clone(&config));
+    running.reloads.fetch_add(1, Ordering::Relaxed);
+    let names = config.servers.iter().map(|server| server.name.as_str());
+    for (name, (before, after)) in names.zip(before.iter().zip(&after)) {
+        notices.extend(raised_in_vain(name, before, after));
+    }
+    log(running, by, &changes, &remarks, &notices);
+    Ok(notices)
+}
+
+type Read = (Arc<Config>, Reload, Vec<String>);
+
+fn read(path: &Path, start: &Config, seed: &plan::Seed) -> Result<Read, Refused> {
+    let loaded = discover::load(path).map_err(|error| match error.downcast_ref::<discover::Faults>() {
+        Some(faults) => Refused { faults: faults.lines.clone() },
+        None => Refused::one(format!("{error:#}")),
+    })?;
+    same_servers(start, &loaded.config)?;
+    let reload = plan::reload(&loaded.config, seed);
+    Ok((Arc::new(loaded.config), reload, loaded.lines))
+}
+
+/// Servers are told apart by their place, so they must all still be there.
+fn same_servers(start: &Config, new: &Config) -> Result<(), Refused> {
+    let names = |config: &Config| config.servers.iter().map(|server| server.name.clone()).collect::<Vec<_>>();
+    let (old, new) = (names(start), names(new));
+    if old == new {
+        return Ok(());
+    }
+    Err(Refused::one(format!(
+        "servers come and go with a restart only: {} run, the file has {}; keep them, or restart poolwarden",
+        old.join(", "),
+        new.join(", ")
+    )))
+}
+
+fn snapshots(proxy: &Proxy, config: &Config) -> Vec<HostSnapshot> {
+    let hosts = (0..config.servers.len()).filter_map(|index| proxy.host(plan::host_id(index)));
+    hosts.map(|(snapshot, ..)| snapshot).collect()
+}
+
+fn waits(change: &Change) -> String {
+    format!(
+        "{} waits for a restart: {} stays in force, the file says {}",
+        change.key,
+        shown(&change.from),
+        shown(&change.to)
+    )
+}
+
+fn shown(value: &str) -> &str {
+    if value.is_empty() { "nothing" } else { value }
+}
+
+fn log(running: &Running, by: &str, changes: &[Change], remarks: &[String], notices: &[String]) {
+    let message = format!("{by}: configuration reloaded, {} settings changed", changes.len());
+    let count = Field { name: "changes", value: FieldValue::Number(changes.len() as u64) };
+    running.log.write(LogLine { level: Level::Info, event: "reloaded", message, fields: vec![count] });
+    for change in changes.iter().take(MAX_CHANGES) {
+        let message = format!("{} was {} and is {}", change.key, shown(&change.from), shown(&change.to));
+        let text = |name, value: &str| Field { name, value: FieldValue::Text(value.to_owned()) };
+        let fields = vec![text("key", &change.key), text("from", &change.from), text("to", &change.to)];
+        running.log.write(LogLine { level: Level::Info, event: "changed", message, fields });
+    }
+    if changes.len() > MAX_CHANGES {
+        running.log.say(Level::Info, "changed", format!("and {} more", changes.len() - MAX_CHANGES));
+    }
+    for line in remarks.iter().chain(notices) {
+        running.log.say(Level::Warn, "reloaded", line.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(servers: &str) -> Config {
+        let (config, _) = Config::parse(servers, |_| Err("no secrets here".to_owned()));
+        config.unwrap()
+    }
+
+    #[test]
+    fn servers_keep_their_places() {
+        let one = config("[servers.a]\nhost = \"a\"\n");
+        let two = config("[servers.a]\nhost = \"b\"\n[servers.b]\nhost = \"b\"\n[pools.x]\nserver = \"a\"\n");
+        assert_eq!(same_servers(&one, &one), Ok(()));
+        let refused = same_servers(&one, &two).unwrap_err();
+        assert!(refused.faults[0].contains("a run, the file has a, b"), "{refused:?}");
+    }
+
+    #[test]
+    fn a_refusal_tells_its_first_fault_and_hints_at_the_rest() {
+        let refused = Refused { faults: vec!["x".to_owned(), "y".to_owned(), "z".to_owned()] };
+        assert_eq!(refused.told(), ("nothing was changed: x".to_owned(), Some("y\nz".to_owned())));
+        assert_eq!(Refused::one("x").told(), ("nothing was changed: x".to_owned(), None));
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_says_both_values() {
+        let old = config("[servers.a]\nhost = \"a\"\n");
+        let new = config("[servers.a]\nhost = \"a\"\n[listen]\nhttp = \"off\"\n[limits]\nmax_clients = 7\n");
+        let lines: Vec<_> = diff(&old, &new).iter().filter(|change| !change.live).map(waits).collect();
+        assert_eq!(lines, ["listen.http waits for a restart: 127.0.0.1:9432 stays in force, the file says off"]);
+    }
+}

@@ -1,0 +1,176 @@
+//! What all parts of a running process share: the proxy, the configuration in force, the counts, the phase.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use poolwarden_config::Config;
+use poolwarden_proxy::Proxy;
+use poolwarden_watch::{Averages, View};
+use tokio::sync::mpsc;
+
+use super::log::{Log, unix_ms};
+use super::plan::{self, Seed};
+use super::said::Said;
+use super::view::{self, Configs, Counts, Seen};
+
+/// Requests to stop that nobody has looked at yet: the first one counts, the second one hurries.
+const MAX_STOPS: usize = 4;
+
+/// Where a reload reads.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// This file.
+    File(PathBuf),
+    /// Nowhere: why, in words.
+    Fixed(&'static str),
+}
+
+/// What an operator or a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// At once.
+    Now,
+    /// When every lent server connection came back, or at the deadline.
+    Drain,
+    /// When every client has left.
+    WaitForClients,
+}
+
+/// What the process as a whole is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Starting,
+    Serving,
+    Draining,
+}
+
+/// Shared by signals, console, HTTP and the journal.
+pub(super) struct Running {
+    pub(super) log: Log,
+    pub(super) seed: Seed,
+    pub(super) origin: Origin,
+    /// One reload at a time.
+    pub(super) reloading: tokio::sync::Mutex<()>,
+    pub(super) reloads: AtomicU64,
+    pub(super) reloads_failed: AtomicU64,
+    pub(super) facts_dropped: AtomicU64,
+    pub(super) averages: Mutex<Averages>,
+    pub(super) said: Mutex<Said>,
+    proxy: OnceLock<Proxy>,
+    configs: Mutex<Configs>,
+    phase: Mutex<Phase>,
+    stop: mpsc::Sender<Stop>,
+}
+
+/// Our locks protect plain values: whoever panicked while holding one left a whole value.
+pub(super) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Running {
+    pub(super) fn new(config: Config, origin: Origin, seed: Seed, log: Log) -> (Arc<Self>, mpsc::Receiver<Stop>) {
+        let (stop, stops) = mpsc::channel(MAX_STOPS);
+        let config = Arc::new(config);
+        let running = Self {
+            log,
+            seed,
+            origin,
+            reloading: tokio::sync::Mutex::default(),
+            reloads: AtomicU64::new(0),
+            reloads_failed: AtomicU64::new(0),
+            facts_dropped: AtomicU64::new(0),
+            averages: Mutex::default(),
+            said: Mutex::default(),
+            proxy: OnceLock::new(),
+            configs: Mutex::new(Configs { now: Arc::clone(&config), start: config }),
+            phase: Mutex::new(Phase::Starting),
+            stop,
+        };
+        (Arc::new(running), stops)
+    }
+
+    /// The proxy listens: from now on it is asked, and the process is ready. Called once.
+    pub(super) fn serve(&self, proxy: &Proxy) {
+        self.proxy.get_or_init(|| proxy.clone());
+        *held(&self.phase) = Phase::Serving;
+    }
+
+    /// Not ready any more.
+    pub(super) fn drain(&self) {
+        *held(&self.phase) = Phase::Draining;
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        *held(&self.phase)
+    }
+
+    /// The proxy, once it listens.
+    pub(super) fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.get()
+    }
+
+    pub(super) fn configs(&self) -> Configs {
+        held(&self.configs).clone()
+    }
+
+    pub(super) fn config(&self) -> Arc<Config> {
+        Arc::clone(&held(&self.configs).now)
+    }
+
+    /// This configuration is in force.
+    pub(super) fn obey(&self, config: Arc<Config>) {
+        self.log.obey(config.log);
+        held(&self.configs).now = config;
+    }
+
+    /// Asks the main thread to stop. When it has been asked often enough already, that is no loss.
+    pub(super) fn stop(&self, how: Stop) {
+        let _full = self.stop.try_send(how);
+    }
+
+    /// The picture of now; `rows`: with clients and server connections one by one.
+    pub(super) async fn view(&self, rows: bool) -> View {
+        let configs = self.configs();
+        let Some(proxy) = self.proxy() else {
+            return view::view(&configs, &Seen { now_ms: unix_ms(), started_at_ms: unix_ms(), ..Seen::default() });
+        };
+        let (reports, figures) = tokio::join!(proxy.reports(rows), proxy.figures());
+        let hosts = (0..configs.now.servers.len()).filter_map(|index| proxy.host(plan::host_id(index)));
+        let seen = Seen {
+            hosts: hosts.collect(),
+            now: proxy.now(),
+            now_ms: unix_ms(),
+            started_at_ms: proxy.started_unix_ms(),
+            draining: self.phase() == Phase::Draining,
+            said: held(&self.said).clone(),
+            reports,
+            loops: proxy.loops(),
+            figures,
+            counts: self.counts(),
+        };
+        let mut view = view::view(&configs, &seen);
+        held(&self.averages).fill(&mut view);
+        view
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            open_fds: open_fds(),
+            log_dropped: self.log.dropped(),
+            facts_dropped: self.facts_dropped.load(Ordering::Relaxed),
+            reloads: self.reloads.load(Ordering::Relaxed),
+            reloads_failed: self.reloads_failed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Open file descriptors of this process; 0 where the system does not tell.
+fn open_fds() -> u64 {
+    // Its size is their number on Linux 6.2 and later; on older ones it is 0, and they are counted.
+    let size = std::fs::metadata("/proc/self/fd").map_or(0, |directory| directory.len());
+    if size > 0 {
+        return size;
+    }
+    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
+}

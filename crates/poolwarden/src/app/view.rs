@@ -1,0 +1,172 @@
+//! The picture of the running process, put together from what the proxy tells: pure, so that it can be tested.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use poolwarden_config::Config;
+use poolwarden_pool::{HostSnapshot, Limit, ServerFacts, Time};
+use poolwarden_proxy::{LoopFigures, ProcessFigures};
+use poolwarden_switch::LoopReport;
+use poolwarden_watch::{Cancels, ConfigView, HostView, LoopView, ProcessState, ProcessView, Uses, View};
+
+use super::plan;
+use super::said::Said;
+
+mod named;
+mod rows;
+
+/// What was seen at one moment.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The process's clock.
+    pub(super) now: Time,
+    /// The same moment, in milliseconds since 1970 UTC.
+    pub(super) now_ms: u64,
+    pub(super) started_at_ms: u64,
+    pub(super) draining: bool,
+    pub(super) said: Said,
+    /// In the order of the servers.
+    pub(super) hosts: Vec<(HostSnapshot, Option<ServerFacts>, Option<String>)>,
+    pub(super) reports: Vec<LoopReport>,
+    pub(super) loops: Vec<LoopFigures>,
+    pub(super) figures: ProcessFigures,
+    pub(super) counts: Counts,
+}
+
+/// What the application counts itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) open_fds: u64,
+    pub(super) log_dropped: u64,
+    pub(super) facts_dropped: u64,
+    pub(super) reloads: u64,
+    pub(super) reloads_failed: u64,
+}
+
+/// The configuration in force, and the one of the start: what needs a restart is still as it was then.
+#[derive(Clone)]
+pub(super) struct Configs {
+    pub(super) now: Arc<Config>,
+    pub(super) start: Arc<Config>,
+}
+
+/// The whole picture; averages are filled in by who keeps them.
+pub(super) fn view(configs: &Configs, seen: &Seen) -> View {
+    let config = &*configs.now;
+    let settings = settings(configs);
+    let mut process = process(seen);
+    process.config_hash = hash(&settings);
+    View {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at_ms: seen.started_at_ms,
+        now_ms: seen.now_ms,
+        state: state(seen),
+        hosts: hosts(config, seen),
+        traffic: rows::traffic(config, &seen.reports),
+        recent_us: 0,
+        clients: rows::clients(seen),
+        servers: rows::servers(config, seen),
+        databases: named::databases(config, seen),
+        users: named::users(config, seen),
+        config: settings,
+        loops: seen.loops.iter().map(event_loop).collect(),
+        process,
+    }
+}
+
+fn state(seen: &Seen) -> ProcessState {
+    if seen.draining {
+        ProcessState::Draining
+    } else if seen.said.all_paused() {
+        ProcessState::Paused
+    } else {
+        ProcessState::Active
+    }
+}
+
+fn hosts(config: &Config, seen: &Seen) -> Vec<HostView> {
+    let host = |(server, told): (&poolwarden_config::Server, &(HostSnapshot, Option<ServerFacts>, Option<String>))| {
+        let (snapshot, facts, watch_error) = told.clone();
+        let (name, address) = (server.name.clone(), plan::shown_address(server));
+        HostView { name, address, port: server.port, snapshot, facts, watch_error }
+    };
+    config.servers.iter().zip(&seen.hosts).map(host).collect()
+}
+
+fn settings(configs: &Configs) -> Vec<ConfigView> {
+    let start: BTreeMap<&str, &str> =
+        configs.start.show().iter().map(|of| (of.key.as_str(), of.value.as_str())).collect();
+    let setting = |of: &poolwarden_config::Shown| {
+        let kept = start.get(of.key.as_str()).filter(|_| !of.live);
+        ConfigView {
+            key: of.key.clone(),
+            value: kept.map_or_else(|| of.value.clone(), |value| (*value).to_owned()),
+            default: (!of.default.is_empty()).then(|| of.default.clone()),
+            changeable: of.live,
+        }
+    };
+    configs.now.show().iter().map(setting).collect()
+}
+
+/// FNV-1a over keys and values: tells configurations apart, and is not a secret's fingerprint, for none is in there.
+fn hash(settings: &[ConfigView]) -> String {
+    let (offset, prime) = (0xcbf2_9ce4_8422_2325_u64, 0x0100_0000_01b3_u64); // FNV's constants for 64 bits
+    let parts = settings.iter().flat_map(|of| [of.key.as_str(), "\0", of.value.as_str(), "\0"]);
+    let hash = parts.flat_map(str::bytes).fold(offset, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(prime));
+    format!("{hash:016x}")
+}
+
+fn event_loop(of: &LoopFigures) -> LoopView {
+    LoopView {
+        clients: of.clients,
+        servers: of.servers,
+        busy_ratio: of.busy_ratio,
+        lag_us: of.lag_nanos / 1_000,
+        moved: of.moved,
+    }
+}
+
+fn process(seen: &Seen) -> ProcessView {
+    let (figures, counts) = (&seen.figures, seen.counts);
+    let mut refused_clients = [0; Limit::ALL.len()];
+    for (limit, count) in &figures.refused {
+        refused_clients[limit.index()] += count;
+    }
+    let uses = |used: u32, max: u32| Uses { used: u64::from(used), max: Some(u64::from(max)) };
+    ProcessView {
+        fds: Uses { used: counts.open_fds, max: Some(figures.max_fds) },
+        clients: uses(figures.clients, figures.max_clients),
+        logins: uses(figures.logins, figures.max_logins),
+        memory_bytes: Uses { used: figures.memory, max: Some(figures.max_memory) },
+        refused_clients,
+        clients_opened: figures.opened_total,
+        login_failures: figures.login_failures,
+        cancels: Cancels {
+            forwarded: figures.cancels.forwarded,
+            answered: 0,
+            refused: figures.cancels.refused,
+            dropped: figures.cancels.dropped,
+        },
+        log_dropped: counts.log_dropped,
+        facts_dropped: counts.facts_dropped,
+        reloads: counts.reloads,
+        reloads_failed: counts.reloads_failed,
+        config_hash: String::new(),
+    }
+}
+
+impl Seen {
+    /// A moment of the process's clock, in milliseconds since 1970 UTC.
+    fn unix_ms(&self, nanos: u64) -> u64 {
+        let ago = self.now.since(Time::from_nanos(nanos));
+        self.now_ms.saturating_sub(millis(ago))
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

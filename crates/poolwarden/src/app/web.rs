@@ -1,0 +1,103 @@
+//! Metrics and health over HTTP, from the same picture as the SQL console.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use poolwarden_console::http::{self, Source, Viewing};
+use poolwarden_watch::Level;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::running::{Phase, Running};
+
+/// The HTTP listeners: bound before anything is started, so that a used port keeps the process from starting.
+pub(super) struct Doors {
+    pub(super) http: Option<Door>,
+    pub(super) metrics: Option<Door>,
+}
+
+/// A bound listener.
+pub(super) struct Door {
+    listener: TcpListener,
+    pub(super) address: SocketAddr,
+}
+
+impl Doors {
+    pub(super) fn open(listen: &poolwarden_config::Listen) -> anyhow::Result<Self> {
+        let open = |address: Option<SocketAddr>, key| address.map(|address| bind(address, key)).transpose();
+        Ok(Self { http: open(listen.http, "listen.http")?, metrics: open(listen.metrics, "listen.metrics")? })
+    }
+
+    /// Answers until `stopping` says so.
+    pub(super) fn serve(
+        self,
+        running: &Arc<Running>,
+        stopping: &watch::Receiver<bool>,
+    ) -> anyhow::Result<Vec<JoinHandle<()>>> {
+        let doors = [self.http, self.metrics].into_iter().flatten();
+        doors.map(|door| door.serve(running, stopping.clone())).collect()
+    }
+}
+
+impl Door {
+    fn serve(self, running: &Arc<Running>, mut stopping: watch::Receiver<bool>) -> anyhow::Result<JoinHandle<()>> {
+        let address = self.address;
+        let listener = tokio::net::TcpListener::from_std(self.listener);
+        let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+        let running = Arc::clone(running);
+        Ok(tokio::spawn(async move {
+            let source: Arc<dyn Source> = Arc::new(Picture(Arc::clone(&running)));
+            let stop = async move {
+                // Whether it was said or its speaker is gone: either way it is over.
+                let _said = stopping.wait_for(|stop| *stop).await;
+            };
+            if let Err(error) = http::serve(listener, source, Vec::new(), stop).await {
+                running.log.say(Level::Error, "http", format!("http on {address} ended: {error}"));
+            }
+        }))
+    }
+}
+
+fn bind(address: SocketAddr, key: &str) -> anyhow::Result<Door> {
+    let listener = TcpListener::bind(address).map_err(|why| {
+        anyhow!("cannot listen on {address}: {why}; stop what uses it, or set {key} to another address or \"off\"")
+    })?;
+    let refused = || format!("cannot listen on {address}");
+    listener.set_nonblocking(true).with_context(refused)?;
+    let address = listener.local_addr().with_context(refused)?;
+    Ok(Door { listener, address })
+}
+
+struct Picture(Arc<Running>);
+
+impl Source for Picture {
+    fn view(&self) -> Viewing {
+        let running = Arc::clone(&self.0);
+        Box::pin(async move { running.view(false).await })
+    }
+
+    fn healthy(&self) -> Result<(), String> {
+        self.0.proxy().map_or(Ok(()), poolwarden_proxy::Proxy::healthy)
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.0.phase() {
+            Phase::Starting => Err("starting".to_owned()),
+            Phase::Serving => Ok(()),
+            Phase::Draining => Err("draining".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_used_address_is_named_with_the_setting_to_change() {
+        let taken = bind("127.0.0.1:0".parse().unwrap(), "listen.http").unwrap();
+        let error = bind(taken.address, "listen.http").map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(&taken.address.to_string()) && error.contains("listen.http"), "{error}");
+    }
+}
