@@ -87,6 +87,7 @@ impl<L> Switch<L> {
         });
         io.attach(Peer::Client(key), link);
         self.count(&pool).logins += 1;
+        self.strangers += 1;
         match pool.welcome() {
             Some(defaults) => self.welcome(key, &defaults, io),
             None => match self.checkout(now, key, io) {
@@ -114,10 +115,30 @@ impl<L> Switch<L> {
         make::ready(&mut hello, b'I');
         client.relay.settings = settings;
         client.greeted = true;
+        self.strangers -= 1;
         client.stage = Stage::Idle;
         self.send_client(key, &hello, io);
         io.resume(Peer::Client(key));
         self.again.push_back(key);
+    }
+
+    /// The pool's server has told what it is: everybody who waited for that is welcomed, and needs no connection for it any more.
+    pub(crate) fn welcome_all<I: Io<Link = L>>(&mut self, now: Time, pool: &Arc<PoolShare>, io: &mut I) {
+        let Some(defaults) = pool.welcome() else { return };
+        let strangers: Vec<(u32, Ticket)> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| !client.greeted && Arc::ptr_eq(&client.pool, pool))
+            .filter_map(|(key, client)| match client.stage {
+                Stage::Waiting { ticket } => Some((key, ticket)),
+                Stage::Idle | Stage::Leased { .. } => None,
+            })
+            .collect();
+        for (key, ticket) in strangers {
+            self.tickets[usize::from(pool.host.0)].clear(ticket.index, ticket.generation);
+            self.drive(now, pool, Input::Cancel(ticket)); // a grant on its way finds nobody and goes back
+            self.welcome(key, &defaults, io);
+        }
     }
 
     /// Works off `bytes` of a client, behind what it has pending.
@@ -244,6 +265,7 @@ impl<L> Switch<L> {
     /// A client is gone, whoever ended it.
     pub(crate) fn client_gone<I: Io<Link = L>>(&mut self, now: Time, key: u32, io: &mut I) {
         let Some(mut client) = self.clients.remove(key) else { return };
+        self.strangers -= usize::from(!client.greeted);
         io.close(Peer::Client(key));
         match client.stage {
             Stage::Idle => {}

@@ -58,6 +58,9 @@ impl<L> Switch<L> {
         let (pool, conn) = (newcomer.pool.clone(), newcomer.conn);
         let opened = Opened { home: self.me, flavor: newcomer.server.flavor(), pid: newcomer.server.pid };
         self.settle_in(newcomer, Standing::Idle, io);
+        if self.strangers > 0 {
+            self.welcome_all(now, &pool, io);
+        }
         self.drive(now, &pool, Input::Opened(conn, Ok(opened)));
     }
 

@@ -53,6 +53,8 @@ pub struct Switch<L> {
     pub(crate) draining: bool,
     pub(crate) cancels: (u64, u64),
     pub(crate) moved: u64,
+    /// Clients that wait to be welcomed.
+    pub(crate) strangers: usize,
     out: Out,
 }
 
@@ -76,6 +78,7 @@ impl<L> Switch<L> {
             draining: false,
             cancels: (0, 0),
             moved: 0,
+            strangers: 0,
             out: Out::default(),
             shared,
         }

@@ -1,0 +1,183 @@
+//! A fixed transcript through relay, switch and core, N times: what one transaction costs in user instructions, without a kernel.
+//!
+//! One loop, two clients, one server connection, so that every second transaction waits for a hand-over: a simple query,
+//! an unnamed statement and a named one, in turn. Counted under `valgrind --tool=callgrind` by `xtask instructions`.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use poolwarden_switch::pool::{ClassId, DatabaseSettings, HostId, HostSettings, LoopId, PoolKey, Time};
+use poolwarden_switch::relay::pgwire::make;
+use poolwarden_switch::relay::{Defaults, Server};
+use poolwarden_switch::{Errand, Io, Joining, Mail, Newcomer, Peer, Rules, Sent, Shared, Switch, Target, TermsBook};
+
+/// A world that takes everything at once and keeps nothing but its size.
+#[derive(Default)]
+struct Sink {
+    to_clients: usize,
+    to_servers: usize,
+}
+
+impl Io for Sink {
+    type Link = ();
+
+    fn attach(&mut self, _: Peer, (): ()) {}
+    fn turn_away(&mut self, (): (), _: &[u8]) {}
+    fn detach(&mut self, _: Peer) -> Option<()> {
+        Some(())
+    }
+    fn send(&mut self, peer: Peer, bytes: &[u8]) -> Sent {
+        match peer {
+            Peer::Client(_) => self.to_clients += black_box(bytes).len(),
+            Peer::Server(_) => self.to_servers += black_box(bytes).len(),
+        }
+        Sent::All
+    }
+    fn resume(&mut self, _: Peer) {}
+    fn close(&mut self, _: Peer) {}
+    fn wake(&mut self, _: Target) {}
+}
+
+struct Scene {
+    shared: Arc<Shared<()>>,
+    switch: Switch<()>,
+    sink: Sink,
+    clock: u64,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let any = Some(DatabaseSettings { size: 1, ..DatabaseSettings::default() });
+        let settings = HostSettings { any, max_connections: Some(10), ..HostSettings::default() };
+        let shared = Arc::new(Shared::new(vec![settings], 1, 1, TermsBook::default()));
+        let switch = Switch::new(LoopId(0), shared.clone(), Rules::default());
+        Self { shared, switch, sink: Sink::default(), clock: 1 }
+    }
+
+    fn now(&mut self) -> Time {
+        self.clock += 10_000;
+        Time::from_nanos(self.clock)
+    }
+
+    fn mail(&mut self) {
+        let now = self.now();
+        self.switch.mail(now, &mut self.sink);
+    }
+
+    fn join(&mut self, serial: u64) {
+        let joining = Joining {
+            host: HostId(0),
+            key: PoolKey { database: "app".into(), user: "app".into() },
+            class: ClassId(0),
+            settings: Vec::new(),
+            leftover: Vec::new(),
+            secret: 7,
+            serial,
+            connected_at: 0,
+            remote: None,
+            local: None,
+        };
+        let mut desk = poolwarden_switch::Desk::new(None);
+        self.shared.post(LoopId(0), Mail::Join(Box::new(joining), ()), &mut desk);
+        self.mail();
+    }
+
+    /// Answers the core's wish for a server connection.
+    fn connect(&mut self) {
+        for errand in self.shared.errands() {
+            let Errand::Open { host, conn, pool, near } = errand else { continue };
+            let Some(pool) = self.shared.pool(host, pool) else { continue };
+            let defaults = pool.learn(Defaults::new(&[("TimeZone".into(), "UTC".into())]));
+            let server = Server::new(Some(1), vec![0; 4], defaults);
+            let newcomer =
+                Newcomer { host, conn, pool, server, opened_at: 0, serial: 9, remote: None, local: None, link: () };
+            let mut desk = poolwarden_switch::Desk::new(None);
+            self.shared.post(near, Mail::Opened(Box::new(newcomer)), &mut desk);
+        }
+        self.mail();
+    }
+
+    fn receive(&mut self, peer: Peer, bytes: &[u8]) {
+        let now = self.now();
+        self.switch.received(now, peer, bytes, &mut self.sink);
+    }
+}
+
+/// What a client sends and what the server answers.
+struct Exchange {
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+fn rows(answer: &mut Vec<u8>) {
+    make::data_row(answer, &[Some(b"12345")]);
+    make::command_complete(answer, "SELECT 1");
+    make::ready(answer, b'I');
+}
+
+fn bind_execute_sync(request: &mut Vec<u8>, statement: &str) {
+    let body = [b"\0", statement.as_bytes(), b"\0\0\0\0\x01\0\0\0\x0542424\0\0"].concat();
+    request.push(b'B');
+    request.extend_from_slice(&u32::try_from(body.len() + 4).unwrap_or(0).to_be_bytes());
+    request.extend_from_slice(&body);
+    request.extend_from_slice(b"E\0\0\0\x09\0\0\0\0\0");
+    make::sync(request);
+}
+
+fn script() -> [Exchange; 3] {
+    const SQL: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = 42424";
+    const WITH_PARAMETER: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = $1";
+    let column = make::Column { name: "abalance", oid: 23, size: 4 };
+    let (mut request, mut answer) = (Vec::new(), Vec::new());
+    make::query(&mut request, SQL);
+    make::row_description(&mut answer, &[make::Column { ..column }]);
+    rows(&mut answer);
+    let simple = Exchange { request, answer };
+
+    let (mut request, mut answer) = (Vec::new(), Vec::new());
+    make::parse(&mut request, "", WITH_PARAMETER, &[]);
+    bind_execute_sync(&mut request, "");
+    make::parse_complete(&mut answer);
+    make::bind_complete(&mut answer);
+    rows(&mut answer);
+    let unnamed = Exchange { request, answer };
+
+    let (mut request, mut answer) = (Vec::new(), Vec::new());
+    bind_execute_sync(&mut request, "P1");
+    make::bind_complete(&mut answer);
+    rows(&mut answer);
+    [simple, unnamed, Exchange { request, answer }]
+}
+
+fn main() {
+    let transactions: usize = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1000);
+    let mut scene = Scene::new();
+    scene.join(1);
+    scene.connect();
+    scene.join(2);
+    let mut prepare = Vec::new();
+    make::parse(&mut prepare, "P1", "SELECT abalance FROM pgbench_accounts WHERE aid = $1", &[]);
+    make::sync(&mut prepare);
+    for (key, reply) in [(0, true), (1, false)] {
+        scene.receive(Peer::Client(key), &prepare);
+        let mut answer = Vec::new();
+        if reply {
+            make::parse_complete(&mut answer);
+        }
+        make::ready(&mut answer, b'I');
+        scene.receive(Peer::Server(0), &answer);
+    }
+    let script = script();
+    for pair in 0..transactions.div_ceil(2) {
+        let exchange = &script[pair % script.len()];
+        scene.receive(Peer::Client(0), &exchange.request);
+        scene.receive(Peer::Client(1), &exchange.request); // waits, and is handed the connection
+        scene.receive(Peer::Server(0), &exchange.answer);
+        scene.receive(Peer::Server(0), &exchange.answer);
+    }
+    let report = scene.switch.report(Time::from_nanos(scene.clock), false);
+    let done: u64 = report.totals.iter().map(|(_, totals)| totals.transactions).sum();
+    let expected = transactions.div_ceil(2) as u64 * 2 + 2;
+    assert_eq!(done, expected, "every transaction of the transcript ends");
+    assert!(scene.sink.to_clients > 0 && scene.sink.to_servers > 0);
+}
