@@ -49,28 +49,58 @@ impl<T> Table<T> {
 }
 
 /// Where the things that others know by a generational id stand in a [`Table`].
+///
+/// The core uses an index again as soon as it is done with it, while its last word about the old generation may still be in a
+/// mailbox: such an older entry steps aside and stays until it is cleared.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     places: Vec<Option<(u32, u32)>>,
+    /// Index, generation and place of older entries; a handful at most.
+    aside: Vec<(u32, u32, u32)>,
 }
 
 impl Directory {
     pub(crate) fn set(&mut self, index: u32, generation: u32, place: u32) {
-        let index = index as usize;
-        if self.places.len() <= index {
-            self.places.resize(index + 1, None);
+        let at = index as usize;
+        if self.places.len() <= at {
+            self.places.resize(at + 1, None);
         }
-        self.places[index] = Some((generation, place));
+        if let Some((older, older_place)) = self.places[at].replace((generation, place)) {
+            self.aside.push((index, older, older_place));
+        }
     }
 
     pub(crate) fn find(&self, index: u32, generation: u32) -> Option<u32> {
-        let (found, place) = (*self.places.get(index as usize)?)?;
-        (found == generation).then_some(place)
+        match self.places.get(index as usize)? {
+            Some((found, place)) if *found == generation => Some(*place),
+            Some(_) | None => {
+                self.aside.iter().find(|older| (older.0, older.1) == (index, generation)).map(|older| older.2)
+            }
+        }
     }
 
     pub(crate) fn clear(&mut self, index: u32, generation: u32) {
-        if self.find(index, generation).is_some() {
-            self.places[index as usize] = None;
+        match self.places.get_mut(index as usize) {
+            Some(entry) if entry.is_some_and(|(found, _)| found == generation) => *entry = None,
+            Some(_) | None => self.aside.retain(|older| (older.0, older.1) != (index, generation)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Directory;
+
+    #[test]
+    fn an_older_generation_is_found_until_it_is_cleared() {
+        let mut directory = Directory::default();
+        directory.set(3, 0, 10);
+        directory.set(3, 1, 11);
+        assert_eq!((directory.find(3, 0), directory.find(3, 1)), (Some(10), Some(11)));
+        directory.clear(3, 0);
+        assert_eq!((directory.find(3, 0), directory.find(3, 1)), (None, Some(11)));
+        directory.clear(3, 1);
+        directory.clear(3, 1);
+        assert_eq!(directory.find(3, 1), None);
     }
 }
