@@ -121,6 +121,12 @@ impl Client {
         }
     }
 
+    /// Whether a part of its message has gone to the server, which waits for the rest: nothing else can be told the server.
+    #[must_use]
+    pub fn is_amid_request(&self) -> bool {
+        matches!(self.body, Body::Forward(_))
+    }
+
     /// How many named statements it has.
     #[must_use]
     pub fn statements(&self) -> usize {

@@ -38,6 +38,8 @@ pub(crate) enum Expect {
     /// Nothing; the message behind it replaces the unnamed statement, and this is the one before, for the case that it is skipped.
     /// `pinned`: it lives on this connection alone.
     Unnamed { before: Option<Box<Unnamed>>, pinned: bool },
+    /// Nothing; a Sync that COPY swallowed.
+    Swallowed,
     /// Nothing; the end of a COPY from the client stands here in the stream.
     CopyEnd,
     /// Answered here: ParseComplete for a statement the server already has.
@@ -107,14 +109,11 @@ impl Queue {
         self.closes > 0 && self.entries.iter().any(|entry| entry.closed().is_some_and(|closed| closed == name))
     }
 
-    /// Takes out the Syncs that a COPY from the client, now at the front, has swallowed: those sent before its end.
+    /// Marks the Syncs that a COPY from the client, now at the front, has swallowed: those sent before its end.
     /// Returns whether there were any.
     pub(crate) fn swallow_syncs(&mut self) -> bool {
-        let before = self.entries.len();
-        while matches!(self.entries.get(1), Some(Expect::Sync)) {
-            self.entries.remove(1);
-        }
-        self.entries.len() < before
+        let syncs = self.entries.iter_mut().skip(1).take_while(|entry| matches!(entry, Expect::Sync));
+        syncs.map(|sync| *sync = Expect::Swallowed).count() > 0
     }
 
     /// Whether the end of a COPY from the client is among what is outstanding.
@@ -147,6 +146,7 @@ impl Expect {
             | Self::Evict { .. }
             | Self::DropUnnamed
             | Self::Unnamed { .. }
+            | Self::Swallowed
             | Self::CopyEnd
             | Self::LocalParse { .. }
             | Self::LocalClose { .. } => false,

@@ -34,7 +34,7 @@ impl Server {
         self.body.1 = false; // the rest of a message it was being sent goes nowhere
         let running = !self.queue.is_empty() && self.gate != Gate::Setup;
         self.gate = Gate::Farewell;
-        if self.copy_in && !self.queue.has_copy_end() {
+        if self.reads_rows() {
             make::copy_fail(out.server.own(&[]), "the client is gone");
             self.expect(Expect::CopyEnd);
         }

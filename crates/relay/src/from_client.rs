@@ -205,7 +205,7 @@ impl Server {
 
     /// A Sync. While the server reads COPY data it would be swallowed, so it is held back until it means something.
     fn sync(&mut self, now: u64, client: &mut Client, message: Message<'_>, out: &mut Out) -> Step {
-        if self.copy_in && !self.queue.has_copy_end() {
+        if self.reads_rows() {
             self.held_sync = true;
             return Self::drop_message(client, message);
         }

@@ -78,7 +78,7 @@ impl Server {
             let reply = Reply { tag: header.tag, body: &input[at + HEADER..end], at, end, input };
             at = end;
             match self.reply(&mut client, reply, out)? {
-                Turn::More if self.gate == Gate::Settle && (self.queue.is_empty() || self.copy_in) => {
+                Turn::More if self.gate == Gate::Settle && (self.queue.is_empty() || self.reads_rows()) => {
                     self.gate = Gate::Open;
                     turn = Turn::Opened;
                 }
@@ -147,7 +147,8 @@ impl Server {
             }
             tag::COPY_IN => {
                 self.copy_in = true;
-                self.unsynced |= self.queue.swallow_syncs();
+                let swallowed = self.queue.swallow_syncs();
+                self.unsynced |= swallowed && !self.queue.has_round();
                 show(shown, reply, &mut out.client);
                 if self.gate == Gate::Draining {
                     self.gate = Gate::Open; // the server waits for the client's rows
@@ -172,7 +173,8 @@ impl Server {
     fn completed(&mut self, reply: Reply<'_>) -> Result<bool, Fault> {
         let visible = match (reply.tag, self.queue.front()) {
             (tag::PARSE_COMPLETE, Some(Expect::Parse { id, hidden, .. })) => {
-                if let Some(held) = self.book.named.get_mut(id) {
+                let place = self.queue.place();
+                if let Some(held) = self.book.named.get_mut(id).filter(|held| held.made == place) {
                     held.proved = true;
                 }
                 !hidden
@@ -353,12 +355,14 @@ impl Server {
     fn undo(&mut self, skipped: Expect, place: u64, client: &mut Option<(&mut Client, &mut Texts)>) {
         match skipped {
             Expect::Parse { id, name, hidden } => {
-                if self.book.named.get(&id).is_some_and(|held| !held.proved) {
+                if self.book.named.get(&id).is_some_and(|held| held.made == place && !held.proved) {
                     self.book.named.remove(&id);
                 }
                 if name.is_empty() && self.book.unnamed.is_some_and(|(unnamed, _)| unnamed == id) {
-                    self.drop_unnamed();
-                } else if id == 0 {
+                    if self.book.unnamed_made == place {
+                        self.drop_unnamed();
+                    }
+                } else if id == 0 && !name.is_empty() {
                     self.pins = self.pins.saturating_sub(1);
                 }
                 if let Some((client, texts)) = client.as_mut().filter(|_| !hidden) {
@@ -401,6 +405,7 @@ impl Server {
             | Expect::Execute
             | Expect::Close { pinned: None }
             | Expect::DropUnnamed
+            | Expect::Swallowed
             | Expect::CopyEnd
             | Expect::Setup
             | Expect::Rollback
@@ -414,7 +419,7 @@ impl Server {
             match self.queue.front() {
                 Some(Expect::LocalParse { .. }) => make::parse_complete(client.own(input)),
                 Some(Expect::LocalClose { .. }) => make::close_complete(client.own(input)),
-                Some(Expect::CopyEnd | Expect::Unnamed { .. }) => {}
+                Some(Expect::CopyEnd | Expect::Swallowed | Expect::Unnamed { .. }) => {}
                 _ => return,
             }
             self.queue.pop();
@@ -435,6 +440,7 @@ impl Server {
         show(client.is_some() && self.is_shown(reply.tag), reply, &mut out.client);
         self.queue.pop();
         self.copy_in = false;
+        self.unsynced &= !self.queue.is_empty(); // a simple query ends a batch before it, too
         let ended = status == b'I' && (self.status != b'I' || !own);
         self.status = status;
         if !own {

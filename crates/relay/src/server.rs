@@ -270,6 +270,12 @@ impl Server {
         self.fatal
     }
 
+    /// Whether the client has been sent a part of a message and waits for the rest: nothing else can be told it.
+    #[must_use]
+    pub fn is_amid_reply(&self) -> bool {
+        self.body.0 > 0 && self.body.1
+    }
+
     /// Whether the client's input is being forwarded now.
     #[must_use]
     pub fn takes_input(&self) -> bool {
@@ -343,9 +349,14 @@ impl Server {
         )
     }
 
+    /// Whether the server waits for the client's rows.
+    pub(crate) fn reads_rows(&self) -> bool {
+        self.copy_in && !self.queue.has_copy_end()
+    }
+
     /// Whether what happened at `place` may yet be skipped although the client's messages since are not: its batch is outstanding.
     pub(crate) fn is_unsure(&self, place: u64) -> bool {
-        !self.copy_in && (self.queue.place()..self.segment).contains(&place)
+        !self.reads_rows() && (self.queue.place()..self.segment).contains(&place)
     }
 
     /// Adds what is owed for a message that goes out.

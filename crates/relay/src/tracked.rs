@@ -285,14 +285,17 @@ impl Server {
     /// Whether it depends on what is outstanding what `name` stands for, or whether it is here: its Parse (the client's or ours)
     /// or its Close stands in an earlier batch, which may fail while this one does not.
     fn is_in_doubt(&self, client: &Client, name: &[u8]) -> bool {
-        if self.queue.is_empty() || self.copy_in {
+        if self.queue.is_empty() || self.reads_rows() {
             return false; // in COPY nothing would be answered, and the message is an error anyway
         }
         if name.is_empty() {
             let known = client.book.as_ref().is_some_and(|book| book.unnamed.is_some()) || self.has_pinned_unnamed();
             return !known || (self.book.unnamed.is_some() && self.is_unsure(self.book.unnamed_made));
         }
-        let Some(named) = client.named(name) else { return true };
+        client.named(name).is_none_or(|named| self.is_named_in_doubt(named))
+    }
+
+    fn is_named_in_doubt(&self, named: &Named) -> bool {
         let unproved = |id| self.book.named.get(id).is_some_and(|held| !held.proved && self.is_unsure(held.made));
         self.is_unsure(named.made_at)
             || match &named.what {
@@ -304,8 +307,8 @@ impl Server {
     /// Whether it depends on what is outstanding whether `name` is taken.
     fn is_parse_in_doubt(&self, client: &Client, name: &[u8]) -> bool {
         match client.named(name) {
-            Some(named) => self.is_unsure(named.made_at),
-            None => !self.copy_in && self.queue.closes(name),
+            Some(named) => self.is_named_in_doubt(named),
+            None => !self.reads_rows() && self.queue.closes(name),
         }
     }
 

@@ -126,7 +126,6 @@ fn copied(script: Script, ending: Ending) -> Script {
     }
 }
 
-/// A COPY is only begun where the model's state is surely that of a new batch: anything but rows inside a COPY ends the session.
 fn append(script: Script, piece: &Piece) -> Script {
     match *piece {
         Piece::Query(sql) => script.query(sql),
@@ -144,8 +143,11 @@ fn append(script: Script, piece: &Piece) -> Script {
         Piece::Flush => script.flush(),
         Piece::Function(oid) => script.function(oid),
         Piece::CopyQuery(ending) => copied(script.query("copy in"), ending),
-        Piece::CopyBatch(true, ending) => copied(script.once("copy in").sync(), ending).sync(),
-        Piece::CopyBatch(false, ending) => copied(script.once("copy in"), ending).sync(),
+        Piece::CopyBatch(early, ending) => {
+            // under a name nothing else uses, so that only this piece is in COPY
+            let script = script.close(b'S', "copy").parse("copy", "copy in").run("copy");
+            copied(if early { script.sync() } else { script }, ending).sync()
+        }
         Piece::Late => script.data("late").done(),
         Piece::DeallocateAll(sql) => script.sync().wait().query(sql).wait(),
     }
