@@ -60,4 +60,4 @@ bench: ## beside PgBouncer, interleaved (JSON=FILE PAIRS=7 SECONDS=5)
 	cargo run --release --locked --quiet --package xtask -- bench --pairs $(PAIRS) --seconds $(SECONDS) $(if $(JSON),--json $(JSON))
 
 soak: ## the core against its reference for STEPS random steps (SEED=N repeats a run)
-	POOLWARDEN_STEPS=$(STEPS) POOLWARDEN_SEED=$(SEED) cargo test --release --locked --package poolwarden-pool --tests -- --nocapture
+	cargo run --release --locked --quiet --package poolwarden-pool --example soak -- $(STEPS) $(SEED)
