@@ -256,10 +256,18 @@ impl<L> Switch<L> {
         self.dismiss(now, key, &told, io);
     }
 
-    /// Ends a client's session with a last word.
+    /// Ends a client's session with a last word; without one where it is in the middle of another.
     pub(crate) fn dismiss<I: Io<Link = L>>(&mut self, now: Time, key: u32, told: &Told<'_>, io: &mut I) {
-        self.send_client(key, &told.fatal(), io);
+        if !self.is_amid_reply(key) {
+            self.send_client(key, &told.fatal(), io);
+        }
         self.client_gone(now, key, io);
+    }
+
+    /// Whether a client has been sent half a message by the server connection it holds.
+    fn is_amid_reply(&self, key: u32) -> bool {
+        let Some(Stage::Leased { server }) = self.clients.at(key).map(|client| client.stage) else { return false };
+        self.servers.at(server).is_some_and(|server| server.relay.is_amid_reply())
     }
 
     /// A client is gone, whoever ended it.
@@ -286,6 +294,7 @@ impl<L> Switch<L> {
         let Some(slot) = self.servers.at_mut(server) else { return self.give_out(out) };
         let farewell = slot.relay.client_gone(now.as_nanos(), client, &mut out);
         slot.standing = Standing::Farewell;
+        slot.amid = client.is_amid_request();
         let (host, conn) = (slot.pool.host, slot.conn);
         if !out.server.is_empty() {
             self.send_server(server, out.server.bytes(&[]), io);

@@ -29,6 +29,8 @@ pub(crate) struct ServerSlot {
     pub(crate) doomed: bool,
     /// Something was running when it was given back broken.
     pub(crate) runs: bool,
+    /// Half a request has gone out and the rest will not come: nothing more can be said to it.
+    pub(crate) amid: bool,
     /// When its farewell or reset must be done.
     pub(crate) clean_by: Time,
     pub(crate) opened_at: u64,
@@ -83,6 +85,7 @@ impl<L> Switch<L> {
             fenced: false,
             doomed: false,
             runs: false,
+            amid: false,
             clean_by: Time::NEVER,
             opened_at: newcomer.opened_at,
             serial: newcomer.serial,
@@ -244,7 +247,7 @@ impl<L> Switch<L> {
     pub(crate) fn server_gone<I: Io<Link = L>>(&mut self, now: Time, key: u32, cause: EndCause, io: &mut I) {
         let Some(slot) = self.servers.at_mut(key) else { return };
         let (pool, conn, standing) = (slot.pool.clone(), slot.conn, slot.standing);
-        let told = slot.relay.said_fatal();
+        let told = slot.relay.said_fatal() || slot.relay.is_amid_reply();
         if let Standing::Leased { .. } = standing {
             self.close_books(now, key);
         }
@@ -285,14 +288,28 @@ impl<L> Switch<L> {
         slot.relay.pending = Vec::new();
         if let Standing::Leased { client } = standing {
             let told = if reason == CloseReason::Killed { refusal::KILLED } else { refusal::STOPPING };
+            let amid_reply = slot.relay.is_amid_reply();
+            slot.amid = self.clients.at(client).is_some_and(|client| client.relay.is_amid_request());
             self.close_books(now, key);
             if let Some(slot) = self.clients.at_mut(client) {
                 slot.stage = Stage::Idle;
             }
-            self.dismiss(now, client, &told, io);
+            if amid_reply {
+                self.client_gone(now, client, io);
+            } else {
+                self.dismiss(now, client, &told, io);
+            }
         }
         if busy {
             self.send_cancel_unfenced(key);
+        }
+        let Some(slot) = self.servers.at(key) else { return };
+        if slot.amid {
+            // a Terminate would be taken for the rest of the request
+            let pool = slot.pool.clone();
+            self.drop_server(key, io);
+            self.drive(now, &pool, Input::Closed(conn, EndCause::Failed));
+            return;
         }
         let mut goodbye = Vec::new();
         make::terminate(&mut goodbye);
