@@ -143,9 +143,14 @@ impl Client {
     ///
     /// # Errors
     /// Without a word before.
-    pub(crate) fn hung_up(&mut self, lost: bool) -> Result<(), String> {
+    pub(crate) fn hung_up(&mut self, lost: bool, excuses: Excuses) -> Result<(), String> {
         self.phase = Phase::Gone;
-        if self.fatal.is_none() && !lost {
+        if !lost && self.inbox.windows(6).any(|part| part == b"SFATAL") {
+            return Err(format!("c{}: a last word in the middle of a message", self.id));
+        }
+        // in the middle of a message no last word can be said
+        let cut = !self.inbox.is_empty() && (excuses.died || excuses.ended);
+        if self.fatal.is_none() && !lost && !cut {
             return Err(format!("c{}: closed without a word, awaiting {:?}", self.id, self.rounds.front()));
         }
         self.tally.ended += 1;

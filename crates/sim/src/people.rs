@@ -148,7 +148,7 @@ impl World {
             let lost = self.wires.at(link).lost;
             let client = &mut self.clients[place];
             let id = client.id;
-            let said = client.hung_up(lost);
+            let said = client.hung_up(lost, excuses);
             self.wires.outside_close(link, EndCause::Eof);
             self.breaches.extend(said.err());
             self.tell(|| format!("c{id} was sent away"));
