@@ -247,6 +247,7 @@ impl<L> Switch<L> {
     pub(crate) fn server_gone<I: Io<Link = L>>(&mut self, now: Time, key: u32, cause: EndCause, io: &mut I) {
         let Some(slot) = self.servers.at_mut(key) else { return };
         let (pool, conn, standing) = (slot.pool.clone(), slot.conn, slot.standing);
+        let failure = slot.relay.failure(); // met by a query of ours: the client has not seen it
         let told = slot.relay.said_fatal() || slot.relay.is_amid_reply();
         if let Standing::Leased { .. } = standing {
             self.close_books(now, key);
@@ -254,7 +255,9 @@ impl<L> Switch<L> {
         self.drop_server(key, io);
         self.drive(now, &pool, Input::Closed(conn, cause));
         if let Standing::Leased { client } = standing {
-            if !told {
+            if let Some(failure) = failure {
+                self.send_client(client, &refusal::as_fatal(&failure), io);
+            } else if !told {
                 self.send_client(client, &refusal::SERVER_GONE.fatal(), io);
             }
             if let Some(client) = self.clients.at_mut(client) {
