@@ -9,7 +9,7 @@ use poolwarden_pgwire::tag::client as tag;
 use crate::refuse::Skip;
 use crate::server::Fault;
 use crate::settings::Settings;
-use crate::statement::{ClientBook, Named, Texts, Unnamed, What};
+use crate::statement::{ClientBook, Named, Statement, Texts, Unnamed, What};
 
 /// One client connection after its login.
 #[derive(Debug, Default)]
@@ -177,6 +177,14 @@ impl Client {
 
     pub(crate) fn book(&mut self) -> &mut ClientBook {
         self.book.get_or_insert_default()
+    }
+
+    /// The shared statement `id`, under whatever name.
+    pub(crate) fn shared(&self, id: u64) -> Option<&Statement> {
+        self.book.as_ref()?.named.values().find_map(|named| match &named.what {
+            What::Shared(statement) if statement.id == id => Some(&**statement),
+            What::Shared(_) | What::Pinned(_) => None,
+        })
     }
 
     pub(crate) fn named(&self, name: &[u8]) -> Option<&Named> {

@@ -34,6 +34,19 @@ impl Server {
         self.body.1 = false; // the rest of a message it was being sent goes nowhere
         let running = !self.queue.is_empty() && self.gate != Gate::Setup;
         self.gate = Gate::Farewell;
+        self.end_requests(out);
+        if !self.queue.is_empty() {
+            return Farewell::Draining { cancel: running };
+        }
+        if self.status != b'I' {
+            self.own_query("ROLLBACK", Expect::Rollback, out);
+            return Farewell::Draining { cancel: false };
+        }
+        if self.body.0 == 0 { Farewell::Clean } else { Farewell::Draining { cancel: false } }
+    }
+
+    /// Ends what the client has begun and will not end itself: rows, and a batch without its Sync.
+    pub(crate) fn end_requests(&mut self, out: &mut Out) {
         if self.reads_rows() {
             make::copy_fail(out.server.own(&[]), "the client is gone");
             self.expect(Expect::CopyEnd);
@@ -44,14 +57,6 @@ impl Server {
             self.unsynced = false;
             self.skipping = false;
         }
-        if !self.queue.is_empty() {
-            return Farewell::Draining { cancel: running };
-        }
-        if self.status != b'I' {
-            self.own_query("ROLLBACK", Expect::Rollback, out);
-            return Farewell::Draining { cancel: false };
-        }
-        if self.body.0 == 0 { Farewell::Clean } else { Farewell::Draining { cancel: false } }
     }
 
     /// A round ended and no client is there.

@@ -150,6 +150,9 @@ impl Server {
                 let swallowed = self.queue.swallow_syncs();
                 self.unsynced |= swallowed && !self.queue.has_round();
                 show(shown, reply, &mut out.client);
+                if self.gate == Gate::Farewell {
+                    self.end_requests(out);
+                }
                 if self.gate == Gate::Draining {
                     self.gate = Gate::Open; // the server waits for the client's rows
                     return Ok(Turn::Opened);
@@ -315,9 +318,9 @@ impl Server {
                 self.skip_to_sync(client);
             }
             Some(front) => {
-                if let (Expect::Bind { id }, "0A000" | "26000") = (front, fields.sqlstate.as_ref()) {
-                    // its plan is older than its tables, or it was deallocated: the next use prepares it anew
-                    self.book.doomed.extend(self.book.named.remove(id).map(|held| held.number));
+                if let Expect::Bind { id } | Expect::DescribeStatement { id, .. } = front {
+                    let id = *id;
+                    self.distrust(id, &fields.sqlstate, client);
                 }
                 show(shown, reply, &mut out.client);
                 self.skip_to_sync(client);
@@ -335,6 +338,20 @@ impl Server {
             return Turn::Opened;
         }
         Turn::More
+    }
+
+    /// The use of statement `id` failed: if because its plan is older than its tables, or it was deallocated, the next use prepares
+    /// it anew (here, and where tables have changed everywhere).
+    fn distrust(&mut self, id: u64, sqlstate: &str, client: &Option<(&mut Client, &mut Texts)>) {
+        if !matches!(sqlstate, "0A000" | "26000") {
+            return;
+        }
+        self.book.doomed.extend(self.book.named.remove(&id).map(|held| held.number));
+        if let Some(statement) =
+            client.as_ref().and_then(|(client, _)| client.shared(id)).filter(|_| sqlstate == "0A000")
+        {
+            statement.outdate();
+        }
     }
 
     /// Pops what the server skips after an error in the extended protocol: everything up to the next Sync.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A statement's text and parameter types, as they stand in a Parse message behind the name.
 #[derive(Debug)]
@@ -13,6 +14,18 @@ pub(crate) struct Statement {
     pub(crate) id: u64,
     /// Query text, NUL, parameter types.
     pub(crate) rest: Box<[u8]>,
+    /// Grows each time a server says that what it prepared is older than its tables: what was prepared before is of no use anywhere.
+    generation: AtomicU32,
+}
+
+impl Statement {
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn outdate(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// All texts of one loop, with their byte bound.
@@ -60,7 +73,7 @@ impl Texts {
             return None;
         }
         self.bytes += cost;
-        let statement = Arc::new(Statement { id: self.fresh_id(), rest: rest.into() });
+        let statement = Arc::new(Statement { id: self.fresh_id(), rest: rest.into(), generation: AtomicU32::new(0) });
         self.shared.entry(hash).or_default().push(statement.clone());
         Some(statement)
     }
@@ -141,6 +154,8 @@ pub(crate) struct ClientBook {
 pub(crate) struct OnServer {
     /// Its number in the connection's names.
     pub(crate) number: u32,
+    /// The statement's generation when it was prepared.
+    pub(crate) generation: u32,
     /// The place in the queue of the Parse that made it.
     pub(crate) made: u64,
     /// The place in the queue where it was used last.

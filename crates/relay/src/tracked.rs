@@ -33,7 +33,7 @@ enum Ready {
 enum Known {
     Unknown,
     Pinned(u32),
-    Shared { id: u64, described: Option<u64> },
+    Shared { id: u64, described: Option<u64>, generation: u32 },
 }
 
 fn known(client: &Client, name: &[u8]) -> Known {
@@ -41,7 +41,7 @@ fn known(client: &Client, name: &[u8]) -> Known {
         None => Known::Unknown,
         Some(Named { what: What::Pinned(number), .. }) => Known::Pinned(*number),
         Some(Named { what: What::Shared(statement), described, .. }) => {
-            Known::Shared { id: statement.id, described: *described }
+            Known::Shared { id: statement.id, described: *described, generation: statement.generation() }
         }
     }
 }
@@ -91,7 +91,8 @@ impl Server {
         };
         self.counts.client_parses += 1;
         self.unsynced = true;
-        let (id, name) = (statement.id, Box::<[u8]>::from(parse.name));
+        let (id, generation, name) = (statement.id, statement.generation(), Box::<[u8]>::from(parse.name));
+        self.forget_older(id, generation);
         let named = Named { what: What::Shared(statement), described: None, made_at: place };
         client.book().named.insert(name.clone(), named);
         let certain = self.status != b'E' && !self.queue.has_round(); // a failed transaction refuses a Parse
@@ -100,7 +101,7 @@ impl Server {
             self.expect(Expect::LocalParse { name });
         } else {
             self.book.doomed.extend(self.book.named.remove(&id).map(|held| held.number));
-            let number = self.hold(id, place);
+            let number = self.hold(id, generation, place);
             make::parse_raw(out.server.own(message.input), name_of(number), parse.rest);
             self.expect(Expect::Parse { id, name, hidden: false });
         }
@@ -126,7 +127,7 @@ impl Server {
 
     /// Sends a Parse of ours of the client's statement; returns its number.
     fn prepare(&mut self, statement: &Statement, input: &[u8], out: &mut Out) -> u32 {
-        let number = self.hold(statement.id, self.queue.next_place());
+        let number = self.hold(statement.id, statement.generation(), self.queue.next_place());
         make::parse_raw(out.server.own(input), name_of(number), &statement.rest);
         self.expect(Expect::Parse { id: statement.id, name: Box::default(), hidden: true });
         self.unsynced = true;
@@ -186,7 +187,8 @@ impl Server {
             match known(client, bind.statement) {
                 Known::Unknown => (0, Ready::Yes(self.number_of_unknown(bind.statement))),
                 Known::Pinned(number) => (0, Ready::Yes(number)),
-                Known::Shared { id, described } => {
+                Known::Shared { id, described, generation } => {
+                    self.forget_older(id, generation);
                     (id, self.ready(client, bind.statement, id, described, message.input, out))
                 }
             }
@@ -224,7 +226,10 @@ impl Server {
             match known(client, name) {
                 Known::Unknown => (0, Ready::Yes(self.number_of_unknown(name))),
                 Known::Pinned(number) => (0, Ready::Yes(number)),
-                Known::Shared { id, described } => (id, self.ready(client, name, id, described, message.input, out)),
+                Known::Shared { id, described, generation } => {
+                    self.forget_older(id, generation);
+                    (id, self.ready(client, name, id, described, message.input, out))
+                }
             }
         };
         let entry = Expect::DescribeStatement { id, name: boxed, hidden: false, hash: 0 };
@@ -418,11 +423,20 @@ impl Server {
         self.expect(Expect::Poison);
     }
 
+    /// Forgets statement `id` as the server has it, if it was prepared before the tables changed.
+    fn forget_older(&mut self, id: u64, generation: u32) {
+        if self.book.named.get(&id).is_some_and(|held| held.generation != generation) {
+            self.book.doomed.extend(self.book.named.remove(&id).map(|held| held.number));
+        }
+    }
+
     /// Notes that statement `id` is on its way to the server; returns its number.
-    fn hold(&mut self, id: u64, place: u64) -> u32 {
+    fn hold(&mut self, id: u64, generation: u32, place: u64) -> u32 {
         self.counts.server_parses += 1;
         let number = self.book.number();
-        self.book.named.insert(id, OnServer { number, made: place, used: place, described: None, proved: false });
+        self.book
+            .named
+            .insert(id, OnServer { number, generation, made: place, used: place, described: None, proved: false });
         number
     }
 }

@@ -136,6 +136,18 @@ impl Wire {
         panic!("no end: {self:?}");
     }
 
+    /// At most `count` things happen.
+    pub fn steps(&mut self, count: usize) {
+        for _ in 0..count {
+            let moves = self.moves();
+            if moves.is_empty() {
+                return;
+            }
+            let chosen = moves[self.chance.below(moves.len())];
+            self.act(chosen);
+        }
+    }
+
     /// Everything: when nothing can happen any more, clients that have sent all leave, one by one.
     pub fn run(&mut self) {
         loop {
