@@ -60,13 +60,22 @@ impl<L> Switch<L> {
         );
         let Some(at) = granted else { return Asked::Waits };
         let Some((host, Action::Grant { conn, .. })) = self.desk.actions.remove(at) else { return Asked::Waits };
-        match self.conn_key(host, conn) {
-            Some(server) => {
-                self.lend(now, key, server, io);
-                Asked::Granted
-            }
-            None => Asked::Waits, // it died in this very batch; `lost` asks again
+        if let Some(server) = self.usable(now, host, conn) {
+            self.lend(now, key, server, io);
+            return Asked::Granted;
         }
+        self.tickets[usize::from(host.0)].clear(ticket.index, ticket.generation);
+        self.checkout(now, key, io) // once more for each connection that has just died
+    }
+
+    /// The connection that was granted, if it lives here and has not announced its end; one that has is given back.
+    fn usable(&mut self, now: Time, host: HostId, conn: ConnId) -> Option<u32> {
+        let server = self.conn_key(host, conn)?;
+        if self.servers.at(server).is_some_and(|slot| slot.relay.said_fatal()) {
+            self.give_back_broken(now, server);
+            return None;
+        }
+        Some(server)
     }
 
     /// The core has granted a connection that lives here to a ticket, whose client may live elsewhere.
@@ -77,7 +86,7 @@ impl<L> Switch<L> {
         (ticket, conn, to): (Ticket, ConnId, LoopId),
         io: &mut I,
     ) {
-        let server = self.conn_key(host, conn);
+        let server = self.usable(now, host, conn);
         if to != self.me {
             let mail = match server.and_then(|server| self.move_out(server, io)) {
                 Some(newcomer) => Mail::Arrive(Box::new(newcomer), ticket),
