@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// A PostgreSQL connection pooler that guards the pool.
 #[derive(Debug, Parser)]
@@ -43,10 +44,26 @@ pub(crate) struct RunArgs {
     pub(crate) pgbouncer: Option<PathBuf>,
 }
 
+impl Cli {
+    /// What was asked for; else the process ends here: with the help, or with what is wrong and what there is.
+    pub(crate) fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|error| with_verbs(error).exit())
+    }
+}
+
+/// A misspelt verb is too short for clap to guess at: all of them are named.
+fn with_verbs(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        let command = Cli::command();
+        let verbs: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let tip = format!("the verbs are: {}", verbs.join(", "));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -55,6 +72,13 @@ mod tests {
         for verb in Cli::command().get_subcommands_mut() {
             assert!(verb.render_long_help().to_string().contains("Example"), "{}", verb.get_name());
         }
+    }
+
+    #[test]
+    fn a_misspelt_verb_is_answered_with_the_verbs() {
+        let error = with_verbs(Cli::try_parse_from(["poolwarden", "rnu"]).expect_err("no such verb"));
+        assert!(error.to_string().contains("the verbs are: run"), "{error}");
+        assert_eq!(error.exit_code(), 2);
     }
 
     #[test]

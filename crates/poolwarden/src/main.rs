@@ -8,13 +8,11 @@ mod embedded;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// Wrong usage, unreadable input, nothing to speak to.
 const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
-    let done = match cli::Cli::parse().command {
+    let done = match cli::Cli::read().command {
         cli::Command::Run(args) => cmd::run::run(&args),
     };
     done.unwrap_or_else(|error| {

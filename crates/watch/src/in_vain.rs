@@ -9,17 +9,20 @@ use crate::remedy;
 /// More than this many lines nobody reads after RELOAD; the last one says how many were left out.
 const MAX_LINES: usize = 10;
 
-/// One line per pool and limit that was raised although another limit of the pool binds.
+/// One line per pool and limit that was raised although another limit of the pool binds, and would have bound first.
 ///
-/// Pools that were not there before, and limits that were not known, were not raised.
+/// Pools that were not there before, and limits that were not known, were not raised. The pacing of connects binds for
+/// a moment only: what was raised takes effect behind it.
 #[must_use]
 pub fn raised_in_vain(host: &str, before: &HostSnapshot, after: &HostSnapshot) -> Vec<String> {
     let mut lines = Vec::new();
     for new in &after.pools {
         let Some(old) = before.pools.iter().find(|old| old.id == new.id) else { continue };
-        let Some(binding) = new.limits.iter().find(|of| of.binds) else { continue };
+        let binds = new.limits.iter().find(|of| of.binds && of.limit != Limit::Connects);
+        let Some(binding) = binds else { continue };
+        let room = before_room(old, binding);
         for raised in new.limits.iter().filter(|of| of.limit != binding.limit) {
-            if let Some(from) = raised_from(old, raised) {
+            if let Some(from) = raised_from(old, raised).filter(|_| room <= before_room(old, raised)) {
                 lines.push(line(host, new, (raised, from), binding));
             }
         }
@@ -30,6 +33,12 @@ pub fn raised_in_vain(host: &str, before: &HostSnapshot, after: &HostSnapshot) -
         lines.push(format!("and {more} more; SHOW LIMITS lists every limit and which binds"));
     }
     lines
+}
+
+/// How many more connections the limit left before; `MAX` is unlimited or not known.
+fn before_room(old: &PoolSnapshot, of: &LimitUse) -> u32 {
+    let before = old.limits.iter().find(|before| before.limit == of.limit);
+    before.and_then(|before| Some(before.size?.saturating_sub(before.used))).unwrap_or(u32::MAX)
 }
 
 /// The size before, if it was smaller. Pacing and back-off move by themselves: nobody raised them.
@@ -128,6 +137,22 @@ mod tests {
               raise users.web.max_connections, or shorten the hold time"
             ]
         );
+    }
+
+    #[test]
+    fn what_bound_first_and_was_raised_helped_as_far_as_the_next_limit() {
+        let pool = |binds| of(Limit::PoolSize, 1, Some(20), binds);
+        let before = host(1, &[pool(false), of(Limit::User, 1, Some(3), true)]);
+        let after = host(1, &[pool(true), of(Limit::User, 1, Some(50), false)]);
+        assert_eq!(raised_in_vain("main", &before, &after), [""; 0]);
+    }
+
+    #[test]
+    fn pacing_binds_for_a_moment_only() {
+        let connects = of(Limit::Connects, 4, Some(4), true);
+        let before = host(1, &[of(Limit::PoolSize, 3, Some(20), false), connects.clone()]);
+        let after = host(1, &[of(Limit::PoolSize, 3, Some(50), false), connects]);
+        assert_eq!(raised_in_vain("main", &before, &after), [""; 0]);
     }
 
     #[test]
