@@ -150,7 +150,11 @@ impl Backend {
             tag::EXECUTE => self.execute(now, body),
             tag::CLOSE => {
                 let (kind, name) = read::named(body).unwrap_or_default();
-                if kind == b'S' { self.statements.remove(&text(name)).map(drop) } else { self.portals.remove(&text(name)).map(drop) };
+                if kind == b'S' {
+                    self.statements.remove(&text(name)).map(drop)
+                } else {
+                    self.portals.remove(&text(name)).map(drop)
+                };
                 make::close_complete(&mut self.outbox);
             }
             tag::SYNC => {
@@ -261,7 +265,8 @@ impl Backend {
                     self.columns();
                 }
                 for _ in 0..*rows {
-                    let value = format!("{token}|{}|{}|{}|{}", self.pid, self.transaction, self.name, "x".repeat(*size));
+                    let value =
+                        format!("{token}|{}|{}|{}|{}", self.pid, self.transaction, self.name, "x".repeat(*size));
                     make::data_row(&mut self.outbox, &[Some(value.as_bytes())]);
                 }
                 make::command_complete(&mut self.outbox, &format!("SELECT {rows}"));

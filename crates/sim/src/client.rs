@@ -134,8 +134,9 @@ impl Client {
                 Err(error) => return Err(format!("c{}: {error}", self.id)),
             };
             let message: Vec<u8> = self.inbox.drain(..header.total()).collect();
-            self.message(header.tag, &message[frame::HEADER..], excuses)
-                .map_err(|what| format!("c{}: {what} (status {}, awaiting {:?})", self.id, char::from(self.status), self.rounds.front()))?;
+            self.message(header.tag, &message[frame::HEADER..], excuses).map_err(|what| {
+                format!("c{}: {what} (status {}, awaiting {:?})", self.id, char::from(self.status), self.rounds.front())
+            })?;
         }
     }
 
@@ -182,7 +183,7 @@ impl Client {
     }
 
     fn reply(&mut self, tag: u8, body: &[u8]) -> Result<(), String> {
-        if !self.rounds.front().is_some_and(|round| !round.errored) {
+        if self.rounds.front().is_none_or(|round| round.errored) {
             return Err(format!("message {:?} that nobody asked for", char::from(tag)));
         }
         while self.rounds[0].want.pop_front_if_done() {}
@@ -341,7 +342,11 @@ impl Client {
     }
 
     fn check_name(&self) -> Result<(), String> {
-        if self.told == self.name { Ok(()) } else { Err(format!("it was told {:?}, and wants {:?}", self.told, self.name)) }
+        if self.told == self.name {
+            Ok(())
+        } else {
+            Err(format!("it was told {:?}, and wants {:?}", self.told, self.name))
+        }
     }
 }
 

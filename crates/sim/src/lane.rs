@@ -85,7 +85,9 @@ impl World {
             self.breaches.push(format!("{} backends where {most} may be", self.postgres.processes.len()));
         }
         let defaults = pool.learn(Defaults::new(&[(NAME.into(), String::new()), ("TimeZone".into(), "UTC".into())]));
-        self.tell(|| format!("lane: {:?} is backend {pid} of {}, for loop {}", connect.conn, pool.key.database, connect.near.0));
+        self.tell(|| {
+            format!("lane: {:?} is backend {pid} of {}, for loop {}", connect.conn, pool.key.database, connect.near.0)
+        });
         let newcomer = Newcomer {
             host: HOST,
             conn: connect.conn,

@@ -132,6 +132,11 @@ impl World {
         let (bytes, closed) = self.wires.outside_has(link);
         let most = if client.slow { bytes.min(1 + client.random.place(100)) } else { bytes };
         let taken = self.wires.outside_take(link, most);
+        let id = client.id;
+        if !taken.is_empty() {
+            self.tell(|| format!("  c{id} reads {}", taken.escape_ascii()));
+        }
+        let client = &mut self.clients[place];
         let was_thinking = client.phase == Phase::Thinking;
         if !taken.is_empty()
             && let Err(what) = client.receive(now, &taken, excuses)

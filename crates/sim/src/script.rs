@@ -212,11 +212,7 @@ impl Client {
             let token = self.token();
             bind(&mut exchange.bytes, &name, token);
             execute(&mut exchange.bytes);
-            want.extend([
-                Want::Is(b'2'),
-                Want::Rows { token, left: rows },
-                Want::Complete(format!("SELECT {rows}")),
-            ]);
+            want.extend([Want::Is(b'2'), Want::Rows { token, left: rows }, Want::Complete(format!("SELECT {rows}"))]);
         }
         if self.random.once_in(6) {
             make::close(&mut exchange.bytes, b'S', &name);

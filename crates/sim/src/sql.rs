@@ -29,16 +29,30 @@ impl Token {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Rows that echo the token, of this size each.
-    Select { token: Token, hold: Duration, rows: u32, size: usize },
+    Select {
+        token: Token,
+        hold: Duration,
+        rows: u32,
+        size: usize,
+    },
     Begin(Token),
     Commit(Token),
     /// `None`: the pooler's own.
     Rollback(Option<Token>),
-    Fail { token: Token, hold: Duration },
+    Fail {
+        token: Token,
+        hold: Duration,
+    },
     /// `SET application_name`.
-    Name { token: Token, value: String },
+    Name {
+        token: Token,
+        value: String,
+    },
     CopyIn(Token),
-    CopyOut { token: Token, rows: u32 },
+    CopyOut {
+        token: Token,
+        rows: u32,
+    },
     /// The pooler sets settings.
     Restore(Vec<(String, String)>),
     /// The pooler's reset query.
@@ -95,7 +109,9 @@ impl Command {
     pub(crate) fn hold(&self) -> Duration {
         match self {
             Self::Select { hold, .. } | Self::Fail { hold, .. } => *hold,
-            Self::Begin(_) | Self::Commit(_) | Self::Rollback(_) | Self::Name { .. } | Self::CopyIn(_) => Duration::ZERO,
+            Self::Begin(_) | Self::Commit(_) | Self::Rollback(_) | Self::Name { .. } | Self::CopyIn(_) => {
+                Duration::ZERO
+            }
             Self::CopyOut { .. } | Self::Provoke => Duration::ZERO,
             Self::Restore(_) | Self::Discard => Duration::from_micros(300), // long enough for a cancel request to meet it
         }

@@ -154,9 +154,19 @@ impl World {
             if report.counts.0 > 0 {
                 wrong.push(format!("loop {at} ends with {} clients, {} bytes of texts", report.counts.0, report.texts));
             }
-            wrong.extend(report.servers.iter().filter(|row| row.fenced || row.link.is_some()).map(|row| format!("loop {at} ends with {row:?}")));
+            wrong.extend(
+                report
+                    .servers
+                    .iter()
+                    .filter(|row| row.fenced || row.link.is_some())
+                    .map(|row| format!("loop {at} ends with {row:?}")),
+            );
             if one.places.len() != report.counts.1 {
-                wrong.push(format!("loop {at} ends with {} connections for {} servers", one.places.len(), report.counts.1));
+                wrong.push(format!(
+                    "loop {at} ends with {} connections for {} servers",
+                    one.places.len(),
+                    report.counts.1
+                ));
             }
         }
         let moving = snapshot.pools.iter().map(|pool| pool.slots.opening).sum::<u32>();

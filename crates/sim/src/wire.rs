@@ -100,8 +100,8 @@ impl Wires {
     /// The outer end sends; returns how many bytes fit.
     pub(crate) fn outside_send(&mut self, link: LinkId, bytes: &[u8]) -> usize {
         let wire = &mut self.list[link];
-        if wire.down.end.is_some() {
-            return bytes.len(); // the pooler is gone: nobody will read it
+        if wire.down.end.is_some() || wire.up.end.is_some() {
+            return bytes.len(); // nobody will read it
         }
         let taken = wire.up.fill(bytes);
         if taken > 0 {

@@ -42,12 +42,22 @@ pub(crate) enum Happening {
     Clock,
     Lane,
     Connected(Box<Connect>),
-    CancelMeets { pid: u32, secret: Vec<u8> },
-    CancelEnds { from: LoopId, conn: ConnId, ended: bool },
+    CancelMeets {
+        pid: u32,
+        secret: Vec<u8>,
+    },
+    CancelEnds {
+        from: LoopId,
+        conn: ConnId,
+        ended: bool,
+    },
     Arrives(u32),
     Goes(usize),
     Vanishes(usize),
-    Cancels { client: usize, right: bool },
+    Cancels {
+        client: usize,
+        right: bool,
+    },
     Works(u32),
     Exits(u32),
     Trouble(Trouble),
@@ -407,11 +417,22 @@ impl World {
             let most = appetite.min(readable.bytes);
             let most = if self.random.once_in(3) { 1 + self.random.place(most) } else { most };
             let bytes = self.wires.inside_take(link, most);
+            let outside = self.wires.at(link).outside;
+            self.tell(|| {
+                format!(
+                    "  loop {at}: {} of {} bytes from {outside:?}, {peer:?}: {}",
+                    bytes.len(),
+                    readable.bytes,
+                    bytes.escape_ascii()
+                )
+            });
             self.turn(at, |switch, now, edge| switch.received(now, peer, &bytes, edge));
             if readable.bytes > most || readable.end.is_some() {
                 self.wires.inside.push(link);
             }
         } else if let Some(cause) = readable.end {
+            let outside = self.wires.at(link).outside;
+            self.tell(|| format!("  loop {at}: end of {outside:?}, {peer:?}: {cause:?}"));
             self.turn(at, |switch, now, edge| switch.closed(now, peer, cause, edge));
         }
     }
@@ -428,7 +449,12 @@ impl World {
     fn patrol(&mut self) {
         let now = self.now;
         if let Some(client) = self.clients.iter().find(|client| client.awaits() && now.since(client.since) > PATIENCE) {
-            self.breaches.push(format!("c{} waits for ever ({:?}), for {:?}", client.id, client.phase, client.rounds.front()));
+            self.breaches.push(format!(
+                "c{} waits for ever ({:?}), for {:?}",
+                client.id,
+                client.phase,
+                client.rounds.front()
+            ));
         }
         let come = self.clients.len() == self.plan.clients as usize;
         if come && self.quiet_since.is_none() && self.clients.iter().all(Client::is_gone) {
