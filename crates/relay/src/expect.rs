@@ -116,6 +116,11 @@ impl Queue {
         syncs.map(|sync| *sync = Expect::Swallowed).count() > 0
     }
 
+    /// Whether the COPY at the front swallowed a Sync.
+    pub(crate) fn has_swallowed(&self) -> bool {
+        matches!(self.entries.get(1), Some(Expect::Swallowed))
+    }
+
     /// Whether the end of a COPY from the client is among what is outstanding.
     pub(crate) fn has_copy_end(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry, Expect::CopyEnd))

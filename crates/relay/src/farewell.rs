@@ -27,7 +27,7 @@ impl Server {
     /// The client is gone (or must go) at `now`.
     pub fn client_gone(&mut self, now: u64, client: &Client, out: &mut Out) -> Farewell {
         self.tick(now);
-        if self.fatal || matches!(client.body, Body::Forward(_)) {
+        if self.fatal || self.uncertain || matches!(client.body, Body::Forward(_)) {
             return Farewell::Broken;
         }
         self.doom_pinned(client);
@@ -63,6 +63,9 @@ impl Server {
     pub(crate) fn after_farewell_round(&mut self, out: &mut Out) -> Result<Turn, Fault> {
         if !self.queue.is_empty() {
             return Ok(Turn::More);
+        }
+        if self.uncertain {
+            return Err(Fault::Server("an interrupted COPY cannot be told from its Sync".into()));
         }
         if self.failure.take().is_some() {
             return Err(Fault::Server("a query that cleans the session failed".into()));

@@ -31,6 +31,9 @@ const MAX_SEEN: usize = 1 << 20;
 /// So many bytes may be made up to end a late COPY message; drivers send rows in pieces of 8 to 64 KiB.
 const MAX_FILL: usize = 128 * 1024;
 
+/// PostgreSQL's function that raises a cancel or a timeout, which may come before COPY has read a Sync sent long before.
+const INTERRUPTED: &str = "ProcessInterrupts";
+
 /// One reply, whole.
 #[derive(Clone, Copy)]
 struct Reply<'a> {
@@ -151,6 +154,7 @@ impl Server {
                 self.unsynced |= swallowed && !self.queue.has_round();
                 show(shown, reply, &mut out.client);
                 if self.gate == Gate::Farewell {
+                    self.uncertain |= swallowed; // a cancel may be on its way
                     self.end_requests(out);
                 }
                 if self.gate == Gate::Draining {
@@ -303,6 +307,7 @@ impl Server {
         self.fatal |= matches!(fields.severity.as_ref(), "FATAL" | "PANIC");
         let shown = client.is_some() && self.is_shown(reply.tag);
         let was_copy = std::mem::replace(&mut self.copy_in, false);
+        self.uncertain |= was_copy && fields.routine == INTERRUPTED && self.queue.has_swallowed();
         match self.queue.front() {
             None => show(shown, reply, &mut out.client),
             Some(Expect::Query | Expect::Function) => show(shown, reply, &mut out.client),
@@ -434,6 +439,7 @@ impl Server {
     pub(crate) fn answer_local(&mut self, client: &mut Gather, input: &[u8]) {
         loop {
             match self.queue.front() {
+                Some(Expect::LocalParse { .. } | Expect::LocalClose { .. }) if self.gate == Gate::Farewell => {}
                 Some(Expect::LocalParse { .. }) => make::parse_complete(client.own(input)),
                 Some(Expect::LocalClose { .. }) => make::close_complete(client.own(input)),
                 Some(Expect::CopyEnd | Expect::Swallowed | Expect::Unnamed { .. }) => {}

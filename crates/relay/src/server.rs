@@ -170,6 +170,9 @@ pub struct Server {
     pub(crate) skipping: bool,
     /// The place in the queue where the messages since the last Sync begin.
     pub(crate) segment: u64,
+    /// A COPY was interrupted and nobody can tell whether it had swallowed a Sync: how many ReadyForQuery are owed is not known,
+    /// and the connection ends with its client.
+    pub(crate) uncertain: bool,
     /// Reasons to stay with the client: statements that live here alone.
     pub(crate) pins: u32,
     /// Rounds forwarded in this lease.
@@ -213,6 +216,7 @@ impl Server {
             unsynced: false,
             skipping: false,
             segment: 0,
+            uncertain: false,
             pins: 0,
             rounds: 0,
             fatal: false,
@@ -379,6 +383,11 @@ impl Server {
 
     /// Whether nothing at all is outstanding, in either direction, and the session is outside a transaction.
     pub(crate) fn is_releasable(&self) -> bool {
-        self.status == b'I' && self.queue.is_empty() && !self.unsynced && self.pins == 0 && self.body.0 == 0
+        self.status == b'I'
+            && self.queue.is_empty()
+            && !self.unsynced
+            && self.pins == 0
+            && self.body.0 == 0
+            && !self.uncertain
     }
 }

@@ -204,4 +204,26 @@ proptest! {
         wire.run();
         wire.check();
     }
+
+    #[test]
+    fn a_client_that_vanishes_anywhere_leaves_nothing_behind(
+        scripts in proptest::collection::vec(script(), 1..3),
+        terms in terms(),
+        cut in cut(),
+        steps in 0..120usize,
+        seed in any::<u64>(),
+    ) {
+        let mut wire = Wire::new(1, terms, cut, seed);
+        for script in &scripts {
+            wire.join(script);
+        }
+        wire.steps(steps);
+        if !wire.peers[0].ended {
+            wire.leave(0);
+            wire.peers[0].direct.replies = wire.peers[0].replies.clone(); // it hears no more
+        }
+        wire.join(&Script::new().once("select 1").sync().wait().parse("a", "select 2").run("a").sync().query("select 3"));
+        wire.run();
+        wire.check();
+    }
 }

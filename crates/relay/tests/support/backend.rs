@@ -160,7 +160,8 @@ impl Backend {
     pub fn cancel(&mut self) {
         if let Some(copy) = self.copy.take() {
             self.extended = copy.extended;
-            self.fail(("57014", "canceling statement due to user request".into()));
+            let message = "canceling statement due to user request\0RProcessInterrupts";
+            self.fail(("57014", message.into()));
         }
     }
 

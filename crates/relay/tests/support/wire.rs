@@ -283,7 +283,11 @@ impl Wire {
         let lent = seat.lent;
         let client = lent.map(|peer| (&mut self.peers[peer].client, &mut self.texts));
         let heard = seat.server.from_server(self.now, client, &input, &mut out);
-        let (taken, turn) = heard.unwrap_or_else(|fault| panic!("{fault} {seat:?}"));
+        let (taken, turn) = match heard {
+            Ok(heard) => heard,
+            Err(Fault::Server(what)) if seat.draining && what.contains("interrupted COPY") => return self.replace(at),
+            Err(fault) => panic!("{fault} {seat:?}"),
+        };
         seat.to_server.extend_from_slice(out.server.bytes(&input));
         if let Some(peer) = lent {
             self.peers[peer].replies.extend_from_slice(out.client.bytes(&input));
