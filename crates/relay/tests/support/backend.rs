@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::command::{Command, Unfit};
+use super::reply::{complete, put, report, row_description};
 
 type Pairs = BTreeMap<String, String>;
 
@@ -671,31 +672,4 @@ fn missing() -> Failure {
 
 fn aborted() -> Failure {
     ("25P02", "current transaction is aborted, commands ignored until end of transaction block".into())
-}
-
-/// One message.
-pub fn put(out: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
-    out.push(tag);
-    let length = 4 + parts.iter().map(|part| part.len()).sum::<usize>();
-    out.extend_from_slice(&u32::try_from(length).unwrap().to_be_bytes());
-    out.extend(parts.iter().copied().flatten());
-}
-
-/// An ErrorResponse (`E`) or NoticeResponse (`N`).
-pub fn report(out: &mut Vec<u8>, tag: u8, severity: &str, sqlstate: &str, message: &str) {
-    let body = format!("S{severity}\0V{severity}\0C{sqlstate}\0M{message}\0\0");
-    put(out, tag, &[body.as_bytes()]);
-}
-
-fn complete(out: &mut Vec<u8>, command: &str) {
-    put(out, b'C', &[command.as_bytes(), b"\0"]);
-}
-
-fn row_description(out: &mut Vec<u8>, columns: u16) {
-    let mut body = columns.to_be_bytes().to_vec();
-    for at in 0..columns {
-        body.extend_from_slice(format!("c{at}\0").as_bytes());
-        body.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 25, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
-    }
-    put(out, b'T', &[&body]);
 }

@@ -3,5 +3,6 @@
 
 pub mod backend;
 pub mod command;
+pub mod reply;
 pub mod script;
 pub mod wire;

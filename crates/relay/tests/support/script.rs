@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use poolwarden_pgwire::make;
 
-use super::backend::{Backend, put};
+use super::backend::Backend;
+use super::reply::put;
 
 /// A client's side of a conversation.
 #[derive(Clone, Default)]
