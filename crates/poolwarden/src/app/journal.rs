@@ -1,9 +1,11 @@
 //! What happened, as log lines: a task that looks at the proxy a few times a second, and keeps the averages.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use poolwarden_pool::Time;
 use poolwarden_proxy::{Note, Proxy};
 use poolwarden_watch::{Field, FieldValue, Level, LogLine, StateLog};
 use tokio::sync::watch;
@@ -14,15 +16,17 @@ use super::running::{Running, held};
 
 /// A person sees no delay, and a look costs nothing that could be measured.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Notes of one kind are said at most this often; what comes in between is counted.
-const NOTES_EVERY: u32 = 5; // looks: once a second
+/// The same remark is said at most this often; what comes in between is counted.
+const FOLD: Duration = Duration::from_secs(1);
+/// Different remarks in one look; who sends so many kinds of nonsense at once is known by these.
+const MAX_REMARKS: usize = 20;
 /// Averages change once a minute; a look this often keeps that minute within a few seconds.
 const AVERAGES_EVERY: u32 = 25; // looks: every 5 s
 
 /// What has been seen, and not said yet.
 struct Journal {
     hosts: Vec<StateLog>,
-    notes: Vec<Note>,
+    remarks: Remarks,
     stuck: Option<String>,
     gaps_ms: u64,
 }
@@ -30,7 +34,7 @@ struct Journal {
 /// Looks until `stopping` says so, and then once more.
 pub(super) async fn keep(running: Arc<Running>, proxy: Proxy, mut stopping: watch::Receiver<bool>) {
     let hosts = running.config().servers.iter().map(|server| StateLog::new(&server.name)).collect();
-    let mut journal = Journal { hosts, notes: Vec::new(), stuck: None, gaps_ms: 0 };
+    let mut journal = Journal { hosts, remarks: Remarks::default(), stuck: None, gaps_ms: 0 };
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut count: u32 = 0;
@@ -40,11 +44,9 @@ pub(super) async fn keep(running: Arc<Running>, proxy: Proxy, mut stopping: watc
             _said = stopping.wait_for(|stop| *stop) => true,
         };
         journal.states(&running, &proxy);
-        journal.notes.extend(proxy.notes());
-        if over || count.is_multiple_of(NOTES_EVERY) {
-            journal.say_notes(&running);
-            journal.health(&running, &proxy);
-        }
+        let (now, notes) = (if over { Time::NEVER } else { proxy.now() }, proxy.notes());
+        journal.remarks.take(now, notes).into_iter().for_each(|line| running.log.write(line));
+        journal.health(&running, &proxy);
         if over {
             return;
         }
@@ -65,12 +67,6 @@ impl Journal {
             let lines = events.iter().filter_map(|event| states.note(now, event)).collect::<Vec<_>>();
             lines.into_iter().chain(states.due(now)).for_each(|line| running.log.write(line));
             running.facts_dropped.fetch_add(dropped, Ordering::Relaxed);
-        }
-    }
-
-    fn say_notes(&mut self, running: &Running) {
-        for note in fold(std::mem::take(&mut self.notes)) {
-            running.log.write(line(&note));
         }
     }
 
@@ -99,16 +95,60 @@ impl Journal {
     }
 }
 
-/// Notes that say the same are one, with their counts added.
-fn fold(notes: Vec<Note>) -> Vec<Note> {
-    let mut folded: Vec<Note> = Vec::new();
-    for note in notes {
-        match folded.iter_mut().find(|kept| kept.kind == note.kind && kept.text == note.text) {
-            Some(kept) => kept.times = kept.times.saturating_add(note.times),
-            None => folded.push(note),
+/// Remarks about clients: each is said at once, its repeats once a second with their count.
+#[derive(Default)]
+struct Remarks {
+    /// Said within the last second, with the repeats since; bounded by what is said in a second.
+    folds: BTreeMap<(&'static str, String), Fold>,
+}
+
+struct Fold {
+    since: Time,
+    repeats: Option<Note>,
+}
+
+impl Remarks {
+    /// What to say now. At the end of time everything left is said.
+    fn take(&mut self, now: Time, notes: Vec<Note>) -> Vec<LogLine> {
+        let mut lines = self.due(now);
+        let mut more = 0;
+        for note in notes {
+            let key = (note.kind, note.text.clone());
+            if let Some(fold) = self.folds.get_mut(&key) {
+                match &mut fold.repeats {
+                    Some(kept) => kept.times = kept.times.saturating_add(note.times),
+                    none => *none = Some(note),
+                }
+            } else if lines.len() < MAX_REMARKS {
+                lines.push(line(&note));
+                self.folds.insert(key, Fold { since: now, repeats: None });
+            } else {
+                more += note.times;
+            }
         }
+        if more > 0 {
+            let fields = vec![Field { name: "unsaid", value: FieldValue::Number(more) }];
+            let message = format!("and {more} other remarks about clients");
+            lines.push(LogLine { level: Level::Warn, event: "remarks", message, fields });
+        }
+        lines
     }
-    folded
+
+    /// Repeats whose second is over.
+    fn due(&mut self, now: Time) -> Vec<LogLine> {
+        let mut lines = Vec::new();
+        self.folds.retain(|_, fold| {
+            if now.since(fold.since) < FOLD {
+                return true;
+            }
+            fold.since = now;
+            fold.repeats.take().is_some_and(|note| {
+                lines.push(line(&note));
+                true
+            })
+        });
+        lines
+    }
 }
 
 fn line(note: &Note) -> LogLine {
@@ -132,19 +172,35 @@ mod tests {
         Note { kind, text: text.to_owned(), from: from.map(|from| from.parse().unwrap()), times }
     }
 
+    fn at(ms: u64) -> Time {
+        Time::ZERO + Duration::from_millis(ms)
+    }
+
     #[test]
-    fn the_same_remark_of_several_looks_is_one_line_with_its_count_and_first_client() {
-        let notes = vec![
-            note("login", "no such user", Some("10.0.0.7:5000"), 2),
-            note("protocol", "no such user", None, 1),
-            note("login", "no such user", Some("10.0.0.8:5000"), 3),
-        ];
-        let lines: Vec<_> = fold(notes).iter().map(line).collect();
-        assert_eq!(lines.len(), 2);
-        assert_eq!((lines[0].event, lines[0].message.as_str()), ("login", "no such user (and 4 more like it)"));
-        let client = Field { name: "client", value: FieldValue::Text("10.0.0.7:5000".to_owned()) };
-        let repeated = Field { name: "repeated", value: FieldValue::Number(5) };
-        assert_eq!(lines[0].fields, [client, repeated]);
-        assert_eq!((lines[1].message.as_str(), lines[1].fields.as_slice()), ("no such user", &[][..]));
+    fn a_remark_is_said_at_once_and_its_repeats_once_a_second() {
+        let mut remarks = Remarks::default();
+        let first = remarks.take(at(0), vec![note("login", "no such user", Some("10.0.0.7:5000"), 2)]);
+        let client = |from: &str| Field { name: "client", value: FieldValue::Text(from.to_owned()) };
+        let repeated = |times| Field { name: "repeated", value: FieldValue::Number(times) };
+        assert_eq!((first[0].event, first[0].message.as_str()), ("login", "no such user (and 1 more like it)"));
+        assert_eq!(first[0].fields, [client("10.0.0.7:5000"), repeated(2)]);
+        let same = |from| note("login", "no such user", Some(from), 3);
+        assert_eq!(remarks.take(at(200), vec![same("10.0.0.8:1")]), []);
+        assert_eq!(remarks.take(at(999), vec![same("10.0.0.9:1")]), []);
+        let repeats = remarks.take(at(1_000), Vec::new());
+        assert_eq!(repeats[0].fields, [client("10.0.0.8:1"), repeated(6)]);
+        assert_eq!(remarks.take(at(2_000), Vec::new()), []);
+        assert_eq!(remarks.take(at(2_001), vec![note("login", "no such user", None, 1)])[0].fields, []);
+        assert_eq!(remarks.take(at(2_002), vec![same("10.0.0.9:1")]), []);
+        assert_eq!(remarks.take(Time::NEVER, Vec::new()).len(), 1, "the end leaves nothing unsaid");
+    }
+
+    #[test]
+    fn many_different_remarks_at_once_are_summed_up() {
+        let notes = (0..100).map(|n| note("protocol", &format!("nonsense {n}"), None, 2)).collect();
+        let lines = Remarks::default().take(at(0), notes);
+        assert_eq!(lines.len(), MAX_REMARKS + 1);
+        let rest = 2 * (100 - MAX_REMARKS as u64);
+        assert_eq!(lines[MAX_REMARKS].fields, [Field { name: "unsaid", value: FieldValue::Number(rest) }]);
     }
 }
