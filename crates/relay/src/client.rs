@@ -18,6 +18,8 @@ pub struct Client {
     pub settings: Settings,
     /// Input nobody has taken yet.
     pub pending: Vec<u8>,
+    /// Whose statement texts it shares: those of clients with the same number, which is that of its pool.
+    pub scope: u32,
     /// What is still to come of the message at the front.
     pub(crate) body: Body,
     /// What is skipped because a request was refused.

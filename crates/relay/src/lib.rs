@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))] // a test may end where its premise fails
 
+mod alone;
 mod client;
 pub mod console;
 mod expect;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// A statement's text and parameter types, as they stand in a Parse message behind the name.
 #[derive(Debug)]
@@ -16,6 +16,10 @@ pub(crate) struct Statement {
     pub(crate) rest: Box<[u8]>,
     /// Grows each time a server says that what it prepared is older than its tables: what was prepared before is of no use anywhere.
     generation: AtomicU32,
+    /// Clients of which pool share it.
+    scope: u32,
+    /// A server of that pool has parsed it, and none has said since that it is out of date.
+    good: AtomicBool,
 }
 
 impl Statement {
@@ -25,6 +29,15 @@ impl Statement {
 
     pub(crate) fn outdate(&self) {
         self.generation.fetch_add(1, Ordering::Relaxed);
+        self.good.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_good(&self) -> bool {
+        self.good.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn prove(&self) {
+        self.good.store(true, Ordering::Relaxed);
     }
 }
 
@@ -59,11 +72,16 @@ impl Texts {
         self.bound = bound;
     }
 
-    /// The one statement of this text; `None` when the bound is reached.
-    pub(crate) fn share(&mut self, rest: &[u8]) -> Option<Arc<Statement>> {
-        let hash = hash(rest);
-        if let Some(same) = self.shared.get(&hash).and_then(|all| all.iter().find(|one| *one.rest == *rest)) {
-            return Some(same.clone());
+    /// The statement of this text in this scope, if there is one.
+    pub(crate) fn known(&self, scope: u32, rest: &[u8]) -> Option<Arc<Statement>> {
+        let same = |one: &&Arc<Statement>| one.scope == scope && *one.rest == *rest;
+        self.shared.get(&hash(rest))?.iter().find(same).cloned()
+    }
+
+    /// The one statement of this text in this scope; `None` when the bound is reached.
+    pub(crate) fn share(&mut self, scope: u32, rest: &[u8]) -> Option<Arc<Statement>> {
+        if let Some(same) = self.known(scope, rest) {
+            return Some(same);
         }
         let cost = rest.len() + OVERHEAD;
         if self.bytes + cost > self.bound || self.bytes + cost > 2 * self.swept.max(1 << 20) {
@@ -73,8 +91,14 @@ impl Texts {
             return None;
         }
         self.bytes += cost;
-        let statement = Arc::new(Statement { id: self.fresh_id(), rest: rest.into(), generation: AtomicU32::new(0) });
-        self.shared.entry(hash).or_default().push(statement.clone());
+        let statement = Arc::new(Statement {
+            id: self.fresh_id(),
+            rest: rest.into(),
+            generation: AtomicU32::new(0),
+            scope,
+            good: AtomicBool::new(false),
+        });
+        self.shared.entry(hash(rest)).or_default().push(statement.clone());
         Some(statement)
     }
 
@@ -219,12 +243,12 @@ mod tests {
     #[test]
     fn equal_texts_are_one_statement_and_unheld_ones_make_room() {
         let mut texts = Texts::new(1, 3 * (OVERHEAD + 4));
-        let first = texts.share(b"aaaa").unwrap();
-        assert_eq!(texts.share(b"aaaa").unwrap().id, first.id);
-        drop(texts.share(b"bbbb").unwrap());
-        let third = texts.share(b"cccc").unwrap();
-        let fourth = texts.share(b"dddd").expect("bbbb is swept");
-        assert!(texts.share(b"eeee").is_none(), "all three are held");
+        let first = texts.share(0, b"aaaa").unwrap();
+        assert_eq!(texts.share(0, b"aaaa").unwrap().id, first.id);
+        drop(texts.share(0, b"bbbb").unwrap());
+        let third = texts.share(0, b"cccc").unwrap();
+        let fourth = texts.share(0, b"dddd").expect("bbbb is swept");
+        assert!(texts.share(0, b"eeee").is_none(), "all three are held");
         assert!(third.id != fourth.id && texts.bytes() <= 3 * (OVERHEAD + 4));
     }
 }

@@ -86,7 +86,8 @@ impl Server {
         if client.named(parse.name).is_some() {
             return Ok(self.parse_taken(client, parse.name, message, out));
         }
-        let Some(statement) = texts.charge(parse.name.len()).then(|| texts.share(parse.rest)).flatten() else {
+        let Some(statement) = texts.charge(parse.name.len()).then(|| texts.share(client.scope, parse.rest)).flatten()
+        else {
             return self.parse_pinned(client, texts, message, out);
         };
         self.counts.client_parses += 1;

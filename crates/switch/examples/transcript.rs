@@ -150,6 +150,7 @@ fn script() -> [Exchange; 3] {
 }
 
 fn main() {
+    #[allow(clippy::disallowed_methods, reason = "an example is run from outside, and this is how it is told")]
     let transactions: usize = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1000);
     let mut scene = Scene::new();
     scene.join(1);

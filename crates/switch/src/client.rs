@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use poolwarden_pool::{ClassId, Handled, Input, Ticket, Time};
 use poolwarden_relay::pgwire::make;
-use poolwarden_relay::{Client, Defaults, Farewell, Fault, Idle, MAX_SETTINGS, Settings};
+use poolwarden_relay::{Client, Defaults, Farewell, Fault, Idle, Keep, MAX_SETTINGS, Settings};
 
 use crate::io::{Io, Peer, Sent};
 use crate::lending::Asked;
@@ -70,6 +70,7 @@ impl<L> Switch<L> {
         };
         let pairs = joining.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let mut relay = Client::new(Settings::new(pairs));
+        relay.scope = u32::try_from(pool.number).unwrap_or(u32::MAX); // pools are bounded far below
         relay.keep(&joining.leftover);
         let key = self.clients.insert(ClientSlot {
             relay,
@@ -182,27 +183,10 @@ impl<L> Switch<L> {
                     return at + self.forward(now, key, server, &input[at..], io);
                 }
                 Stage::Idle => {
-                    let mut reply = Vec::new();
-                    let looked = client.relay.idle_input(&input[at..], &mut reply);
-                    if !reply.is_empty() {
-                        self.send_client(key, &reply, io);
-                    }
-                    match looked {
-                        Ok((taken, idle)) => {
-                            at += taken;
-                            match idle {
-                                Idle::Nothing => return at,
-                                Idle::Wants => {}
-                                Idle::Leaves => {
-                                    self.client_gone(now, key, io);
-                                    return input.len();
-                                }
-                            }
-                        }
-                        Err(fault) => {
-                            self.fail_client(now, key, &fault, io);
-                            return input.len();
-                        }
+                    let Some(taken) = self.idle_input(now, key, &input[at..], io) else { return input.len() };
+                    at += taken.0;
+                    if !taken.1 {
+                        return at;
                     }
                     match self.checkout(now, key, io) {
                         Asked::Granted => {}
@@ -216,6 +200,46 @@ impl<L> Switch<L> {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// Works off what an idle client's input asks for without a server connection: bytes taken, and whether it wants one now.
+    /// `None`: the client is gone.
+    fn idle_input<I: Io<Link = L>>(&mut self, now: Time, key: u32, input: &[u8], io: &mut I) -> Option<(usize, bool)> {
+        let client = self.clients.at_mut(key)?;
+        let mut reply = Vec::new();
+        let mut at = 0;
+        let outcome = loop {
+            match client.relay.idle_input(&input[at..], &mut reply) {
+                Ok((taken, Idle::Wants)) if client.pool.terms().keep != Keep::Session => {
+                    at += taken;
+                    match client.relay.answer_alone(&mut self.texts, &input[at..], &mut reply) {
+                        Ok(0) => break Ok(Idle::Wants),
+                        Ok(answered) => at += answered,
+                        Err(fault) => break Err(fault),
+                    }
+                }
+                Ok((taken, idle)) => {
+                    at += taken;
+                    break Ok(idle);
+                }
+                Err(fault) => break Err(fault),
+            }
+        };
+        if !reply.is_empty() {
+            self.send_client(key, &reply, io);
+        }
+        match outcome {
+            Ok(Idle::Nothing) => Some((at, false)),
+            Ok(Idle::Wants) => Some((at, true)),
+            Ok(Idle::Leaves) => {
+                self.client_gone(now, key, io);
+                None
+            }
+            Err(fault) => {
+                self.fail_client(now, key, &fault, io);
+                None
             }
         }
     }

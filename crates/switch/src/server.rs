@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use std::sync::Arc;
 
-use poolwarden_pool::{CloseReason, ConnId, EndCause, HostId, Input, Opened, Ticket, Time};
+use poolwarden_pool::{CloseReason, ConnId, EndCause, Handled, HostId, Input, Opened, Ticket, Time};
 use poolwarden_relay::pgwire::make;
 use poolwarden_relay::{Fault, Server, Turn};
 
@@ -59,11 +59,13 @@ impl<L> Switch<L> {
     pub(crate) fn opened<I: Io<Link = L>>(&mut self, now: Time, newcomer: Newcomer<L>, io: &mut I) {
         let (pool, conn) = (newcomer.pool.clone(), newcomer.conn);
         let opened = Opened { home: self.me, flavor: newcomer.server.flavor(), pid: newcomer.server.pid };
-        self.settle_in(newcomer, Standing::Idle, io);
+        let key = self.settle_in(newcomer, Standing::Idle, io);
         if self.strangers > 0 {
             self.welcome_all(now, &pool, io);
         }
-        self.drive(now, &pool, Input::Opened(conn, Ok(opened)));
+        if self.drive(now, &pool, Input::Opened(conn, Ok(opened))) == Handled::Stale {
+            self.drop_server(key, io); // the core has given it up meanwhile
+        }
     }
 
     /// A connection that was granted to a client of this loop has come over from another.
