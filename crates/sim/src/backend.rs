@@ -13,6 +13,8 @@ use crate::sql::{Command, Token};
 
 /// It reads no more while so much waits to be sent.
 const MOST_UNSENT: usize = 16 << 10;
+/// It reads no more while a statement runs and so much waits to be dealt with.
+const MOST_UNREAD: usize = 200;
 /// PostgreSQL's report of the parameter that clients of this world set.
 pub(crate) const NAME: &str = "application_name";
 
@@ -23,6 +25,16 @@ struct Run {
     command: Command,
     /// Came as a simple query, which ends with ReadyForQuery.
     simple: bool,
+    /// It stops at its row limit.
+    suspends: bool,
+}
+
+/// A statement with its parameter, and how many of its rows were told.
+#[derive(Clone, Debug)]
+struct Portal {
+    sql: String,
+    parameter: Option<String>,
+    told: u32,
 }
 
 /// What a COPY from the client has brought.
@@ -57,7 +69,7 @@ pub(crate) struct Backend {
     /// A transaction has begun, be it an implicit one.
     transacts: bool,
     statements: BTreeMap<String, String>,
-    portals: BTreeMap<String, (String, Option<String>)>,
+    portals: BTreeMap<String, Portal>,
     name: String,
     name_before: String,
     name_told: String,
@@ -94,6 +106,11 @@ impl Backend {
         self.run.is_some()
     }
 
+    /// Whether it reads no more until it has worked: it has enough for now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.run.is_some() && self.inbox.len() >= MOST_UNREAD
+    }
+
     /// Works as far as time and input go; returns when to work again, if a statement runs.
     pub(crate) fn work(&mut self, now: Time) -> Option<Time> {
         while !self.ended {
@@ -103,7 +120,7 @@ impl Backend {
                     self.run = Some(run);
                     return Some(until);
                 }
-                self.finish(&run.command, run.simple);
+                self.finish(&run.command, run.simple, run.suspends);
                 continue;
             }
             if self.outbox.len() > MOST_UNSENT {
@@ -169,7 +186,7 @@ impl Backend {
 
     fn query(&mut self, now: Time, sql: &str) {
         match Command::read(sql, None) {
-            Some(command) => self.begin(now, command, true),
+            Some(command) => self.begin(now, command, (true, false)),
             None => self.complaints.push(format!("backend {}: cannot read {sql:?}", self.pid)),
         }
     }
@@ -204,7 +221,7 @@ impl Backend {
             return self.fail("25P02", "current transaction is aborted", None, false);
         }
         self.batch = true;
-        self.portals.insert(text(bind.portal), (sql, parameter));
+        self.portals.insert(text(bind.portal), Portal { sql, parameter, told: 0 });
         make::bind_complete(&mut self.outbox);
     }
 
@@ -222,18 +239,31 @@ impl Backend {
     }
 
     fn execute(&mut self, now: Time, body: &[u8]) {
-        let name = read::cstr(body).map(|(name, _)| text(name)).unwrap_or_default();
-        let Some((sql, parameter)) = self.portals.get(&name).cloned() else {
+        let Some((name, tail)) = read::cstr(body) else {
+            return self.complaints.push(format!("backend {}: broken Execute", self.pid));
+        };
+        let limit = tail.try_into().map_or(0, u32::from_be_bytes);
+        let Some(portal) = self.portals.get_mut(&text(name)) else {
             return self.fail("34000", "portal does not exist", None, false);
         };
-        match Command::read(&sql, parameter.as_deref()) {
-            Some(command) => self.begin(now, command, false),
+        let (sql, parameter, mut suspends) = (portal.sql.clone(), portal.parameter.clone(), false);
+        let command = Command::read(&sql, parameter.as_deref()).map(|mut command| {
+            if let Command::Select { rows, .. } = &mut command {
+                *rows -= portal.told;
+                suspends = limit > 0 && *rows >= limit;
+                *rows = if suspends { limit } else { *rows };
+                portal.told += *rows;
+            }
+            command
+        });
+        match command {
+            Some(command) => self.begin(now, command, (false, suspends)),
             None => self.complaints.push(format!("backend {}: cannot execute {sql:?} with {parameter:?}", self.pid)),
         }
     }
 
     /// A statement begins.
-    fn begin(&mut self, now: Time, command: Command, simple: bool) {
+    fn begin(&mut self, now: Time, command: Command, (simple, suspends): (bool, bool)) {
         if let Some(token) = command.token() {
             self.own(token);
         }
@@ -247,7 +277,7 @@ impl Backend {
         }
         self.transacts = true;
         self.batch |= !simple;
-        self.run = Some(Run { until: now + command.hold(), command, simple });
+        self.run = Some(Run { until: now + command.hold(), command, simple, suspends });
     }
 
     /// Nobody else's statement may come before the transaction, batch or session ends.
@@ -258,7 +288,7 @@ impl Backend {
         }
     }
 
-    fn finish(&mut self, command: &Command, simple: bool) {
+    fn finish(&mut self, command: &Command, simple: bool, suspends: bool) {
         match command {
             Command::Select { token, rows, size, .. } => {
                 if simple {
@@ -269,7 +299,15 @@ impl Backend {
                         format!("{token}|{}|{}|{}|{}", self.pid, self.transaction, self.name, "x".repeat(*size));
                     make::data_row(&mut self.outbox, &[Some(value.as_bytes())]);
                 }
-                make::command_complete(&mut self.outbox, &format!("SELECT {rows}"));
+                if suspends {
+                    self.outbox.extend_from_slice(&[b's', 0, 0, 0, 4]);
+                } else {
+                    make::command_complete(&mut self.outbox, &format!("SELECT {rows}"));
+                }
+            }
+            Command::Forget(_) => {
+                self.statements.retain(|name, _| name.is_empty());
+                make::command_complete(&mut self.outbox, "DEALLOCATE ALL");
             }
             Command::Begin(_) => {
                 self.status = if self.status == b'I' { b'T' } else { self.status };
@@ -370,6 +408,7 @@ impl Backend {
         make::error(&mut self.outbox, &report);
         if self.status == b'T' {
             self.status = b'E';
+            self.name = self.name_before.clone();
         }
         if simple {
             self.ready();
@@ -391,7 +430,20 @@ impl Backend {
             self.name_told.clone_from(&self.name);
             make::parameter_status(&mut self.outbox, NAME, &self.name);
         }
+        if self.transaction % 7 == 3 {
+            self.notice();
+        }
         make::ready(&mut self.outbox, self.status);
+        if self.transaction % 11 == 5 {
+            self.notice();
+        }
+    }
+
+    /// A word nobody asked for.
+    fn notice(&mut self) {
+        let report =
+            make::Report { severity: "NOTICE", sqlstate: "00000", message: "by the way", detail: None, hint: None };
+        make::notice(&mut self.outbox, &report);
     }
 
     fn columns(&mut self) {

@@ -45,6 +45,8 @@ pub struct Tally {
     pub cancelled: u64,
     /// Sessions ended by the pooler.
     pub ended: u64,
+    /// Transactions sent at once whose first part alone was refused, so that the rest ran outside of any.
+    pub torn: u64,
 }
 
 #[derive(Debug)]
@@ -73,6 +75,10 @@ pub(crate) struct Client {
     pub(crate) statements: BTreeSet<String>,
     /// Something in its transaction failed.
     trouble: bool,
+    /// Its transaction was rolled back.
+    undone: bool,
+    /// Its application_name when its transaction began.
+    name_before: String,
     /// Where its transaction runs.
     here: Option<(u32, u32)>,
     /// Where its session runs, where sessions are kept.
@@ -107,6 +113,8 @@ impl Client {
             status: b'I',
             statements: BTreeSet::new(),
             trouble: false,
+            undone: false,
+            name_before: String::new(),
             here: None,
             home: None,
             cancels: false,
@@ -219,6 +227,10 @@ impl Client {
             (Want::Complete(wanted), b'C') => {
                 let told = String::from_utf8_lossy(body.strip_suffix(&[0]).unwrap_or(body)).into_owned();
                 let undone = wanted == "COMMIT" && told == "ROLLBACK" && self.trouble;
+                self.undone |= told == "ROLLBACK";
+                if told == "DEALLOCATE ALL" {
+                    self.statements.clear();
+                }
                 if told != wanted && !undone {
                     return Err(format!("{told:?} where {wanted:?} belongs"));
                 }
@@ -291,6 +303,9 @@ impl Client {
         }
         round.errored = true;
         self.trouble = true;
+        if self.status == b'T' {
+            self.name.clone_from(&self.name_before);
+        }
         Ok(())
     }
 
@@ -300,6 +315,7 @@ impl Client {
             "57P01" => excuses.ended,
             "08006" => excuses.died,
             "57014" => self.cancels,
+            "0A000" => self.keep == Keep::Statement && self.status == b'T',
             "53300" | "57P03" | "58000" | "28P01" => refusal,
             _ => false,
         };
@@ -330,8 +346,18 @@ impl Client {
                 self.name = name;
             }
         }
+        if round.begins && round.errored && status == b'I' && self.rounds.iter().any(|next| next.inside) {
+            self.tally.torn += 1;
+        }
+        let inside = self.status != b'I';
+        if !inside && status == b'T' {
+            self.name_before.clone_from(&self.name);
+        }
         self.status = status;
         if status == b'I' {
+            if std::mem::take(&mut self.undone) && inside {
+                self.name.clone_from(&self.name_before);
+            }
             self.here = None;
             self.trouble = false;
         }

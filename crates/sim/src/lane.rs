@@ -145,6 +145,9 @@ impl World {
         let Some(process) = self.postgres.processes.get_mut(&pid) else { return };
         let (bytes, gone) = self.wires.outside_has(link);
         let most = if self.random.once_in(3) { 1 + self.random.place(bytes.max(1)) } else { bytes };
+        if process.backend.is_full() {
+            return; // `works` looks again
+        }
         let taken = self.wires.outside_take(link, most);
         process.backend.inbox.extend_from_slice(&taken);
         if taken.len() < bytes {
@@ -175,6 +178,9 @@ impl World {
             if sent == 0 {
                 break;
             }
+        }
+        if !process.backend.is_full() && self.wires.outside_has(process.link).0 > 0 {
+            self.wires.outside.push(process.link);
         }
         self.breaches.append(&mut process.backend.complaints);
         if process.backend.ended && process.backend.outbox.is_empty() && !process.lingers {

@@ -132,7 +132,8 @@ fn millis(random: &mut Random, low: u64, high: u64) -> Duration {
 
 fn host(random: &mut Random, budget: u32, ghost: u64, databases: &[Database]) -> HostSettings {
     let mut settings = HostSettings {
-        max_connections: Some(budget),
+        max_connections: if random.once_in(4) { None } else { Some(budget) },
+        unknown_budget: 1,
         connects_start: u32::try_from(random.between(1, 4)).unwrap_or(1),
         connects_max: u32::try_from(random.between(4, 16)).unwrap_or(4),
         connect_timeout: millis(random, 400, 3000),

@@ -41,6 +41,9 @@ pub(crate) struct Round {
     pub(crate) want: VecDeque<Want>,
     pub(crate) fate: Fate,
     pub(crate) errored: bool,
+    /// It begins a transaction, or was sent at once with what begins it.
+    pub(crate) begins: bool,
+    pub(crate) inside: bool,
     /// It changes application_name to this.
     pub(crate) name: Option<String>,
     /// Where its statements ran: process and transaction.
@@ -51,7 +54,16 @@ pub(crate) struct Round {
 
 impl Round {
     pub(crate) fn new(numbers: (u32, u32), want: impl IntoIterator<Item = Want>) -> Self {
-        Self { want: want.into_iter().collect(), fate: Fate::Good, errored: false, name: None, ran: None, numbers }
+        Self {
+            want: want.into_iter().collect(),
+            fate: Fate::Good,
+            errored: false,
+            begins: false,
+            inside: false,
+            name: None,
+            ran: None,
+            numbers,
+        }
     }
 
     pub(crate) fn with(mut self, fate: Fate) -> Self {

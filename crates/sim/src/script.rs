@@ -32,6 +32,7 @@ impl Client {
         match self.status {
             b'E' => self.end(&mut exchange),
             b'T' if self.random.once_in(3) => self.end(&mut exchange),
+            b'T' if self.random.once_in(8) => self.rename(&mut exchange),
             b'T' => self.statement(&mut exchange),
             _ => self.outside(&mut exchange),
         }
@@ -41,8 +42,8 @@ impl Client {
     /// Something outside of any transaction.
     fn outside(&mut self, exchange: &mut Exchange) {
         let blocks = self.keep != Keep::Statement;
-        match self.random.below(12) {
-            0..3 if blocks => self.begin(exchange),
+        match self.random.below(14) {
+            0..3 if blocks || self.random.once_in(20) => self.begin(exchange),
             3 if blocks => self.whole_transaction(exchange),
             4 => {
                 for _ in 0..self.random.between(2, 6) {
@@ -52,6 +53,7 @@ impl Client {
             5 => self.rename(exchange),
             6 => self.copy_in(exchange),
             7 => self.copy_out(exchange),
+            8 => self.forget(exchange),
             _ => self.statement(exchange),
         }
     }
@@ -102,16 +104,35 @@ impl Client {
     }
 
     fn begin(&mut self, exchange: &mut Exchange) {
-        let token = self.token();
-        let round = self.one(token, [Want::Complete("BEGIN".into())]);
-        exchange.simple(&format!("begin -- {token}"), round);
+        self.word("begin", exchange);
     }
 
     fn end(&mut self, exchange: &mut Exchange) {
-        let token = self.token();
         let word = if self.random.once_in(3) { "rollback" } else { "commit" };
-        let round = self.one(token, [Want::Complete(word.to_ascii_uppercase())]);
-        exchange.simple(&format!("{word} -- {token}"), round);
+        self.word(word, exchange);
+    }
+
+    /// One word about the transaction, in either protocol.
+    fn word(&mut self, word: &str, exchange: &mut Exchange) {
+        let token = self.token();
+        let sql = format!("{word} -- {token}");
+        let told = Want::Complete(word.to_ascii_uppercase());
+        if self.random.once_in(2) {
+            let round = self.one(token, [told]);
+            return exchange.simple(&sql, round);
+        }
+        make::parse(&mut exchange.bytes, "", sql, &[]);
+        exchange.bytes.extend_from_slice(&[b'B', 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0]);
+        execute(&mut exchange.bytes, 0);
+        make::sync(&mut exchange.bytes);
+        let round = self.one(token, [Want::Parsed(String::new()), Want::Is(b'2'), told]);
+        exchange.rounds.push(round);
+    }
+
+    fn forget(&mut self, exchange: &mut Exchange) {
+        let token = self.token();
+        let round = self.one(token, [Want::Complete("DEALLOCATE ALL".into())]);
+        exchange.simple(&format!("deallocate all -- {token}"), round);
     }
 
     /// All of a transaction at once.
@@ -121,6 +142,8 @@ impl Client {
             self.statement(exchange);
         }
         self.end(exchange);
+        exchange.rounds[0].begins = true;
+        exchange.rounds[1..].iter_mut().for_each(|round| round.inside = true);
     }
 
     fn rename(&mut self, exchange: &mut Exchange) {
@@ -187,7 +210,17 @@ impl Client {
             make::describe(&mut exchange.bytes, b'P', "");
             want.push(Want::Is(b'T'));
         }
-        execute(&mut exchange.bytes);
+        let first =
+            if rows > 1 && self.random.once_in(3) { self.random.between(1, u64::from(rows) - 1) as u32 } else { 0 };
+        if first > 0 {
+            execute(&mut exchange.bytes, first);
+            want.extend([Want::Rows { token, left: first }, Want::Is(b's')]);
+        }
+        if self.random.once_in(4) {
+            make::flush(&mut exchange.bytes);
+        }
+        execute(&mut exchange.bytes, 0);
+        let rows = rows - first;
         want.extend([Want::Rows { token, left: rows }, Want::Complete(format!("SELECT {rows}"))]);
         make::sync(&mut exchange.bytes);
         exchange.rounds.push(self.one(token, want));
@@ -211,7 +244,7 @@ impl Client {
         for _ in 0..self.random.between(1, 3) {
             let token = self.token();
             bind(&mut exchange.bytes, &name, token);
-            execute(&mut exchange.bytes);
+            execute(&mut exchange.bytes, 0);
             want.extend([Want::Is(b'2'), Want::Rows { token, left: rows }, Want::Complete(format!("SELECT {rows}"))]);
         }
         if self.random.once_in(6) {
@@ -260,7 +293,8 @@ fn bind(out: &mut Vec<u8>, statement: &str, token: Token) {
     out.extend_from_slice(&body);
 }
 
-/// An Execute of the unnamed portal, all rows.
-fn execute(out: &mut Vec<u8>) {
-    out.extend_from_slice(&[b'E', 0, 0, 0, 9, 0, 0, 0, 0, 0]);
+/// An Execute of the unnamed portal, so many rows; 0: all.
+fn execute(out: &mut Vec<u8>, limit: u32) {
+    out.extend_from_slice(&[b'E', 0, 0, 0, 9, 0]);
+    out.extend_from_slice(&limit.to_be_bytes());
 }

@@ -35,6 +35,8 @@ pub(crate) enum Command {
         rows: u32,
         size: usize,
     },
+    /// `DEALLOCATE ALL`.
+    Forget(Token),
     Begin(Token),
     Commit(Token),
     /// `None`: the pooler's own.
@@ -75,6 +77,7 @@ impl Command {
             "select" => {
                 Some(Self::Select { token: token(1)?, hold: hold(2)?, rows: number(3)?, size: number(4)? as usize })
             }
+            "deallocate" => Some(Self::Forget(token(3)?)),
             "begin" => Some(Self::Begin(token(2)?)),
             "commit" => Some(Self::Commit(token(2)?)),
             "rollback" => Some(Self::Rollback(Some(token(2)?))),
@@ -94,6 +97,7 @@ impl Command {
     pub(crate) fn token(&self) -> Option<Token> {
         match self {
             Self::Select { token, .. }
+            | Self::Forget(token)
             | Self::Begin(token)
             | Self::Commit(token)
             | Self::Fail { token, .. }
@@ -112,7 +116,7 @@ impl Command {
             Self::Begin(_) | Self::Commit(_) | Self::Rollback(_) | Self::Name { .. } | Self::CopyIn(_) => {
                 Duration::ZERO
             }
-            Self::CopyOut { .. } | Self::Provoke => Duration::ZERO,
+            Self::Forget(_) | Self::CopyOut { .. } | Self::Provoke => Duration::ZERO,
             Self::Restore(_) | Self::Discard => Duration::from_micros(300), // long enough for a cancel request to meet it
         }
     }

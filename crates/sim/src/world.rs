@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{ConnId, HostId, HostSettings, LoopId, ServerFacts, Time};
-use poolwarden_switch::{Desk, Mail, Shared, Switch, Target};
+use poolwarden_switch::{ClientState, Desk, Mail, Shared, Switch, Target};
 
 use crate::agenda::Agenda;
 use crate::client::{Client, Excuses, Tally};
@@ -23,12 +23,14 @@ pub(crate) const HOST: HostId = HostId(0);
 const LOGGED: usize = 1 << 20;
 /// How long nothing may happen to somebody who waits.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How much later than its deadline a request may be refused.
+const LATE: Duration = Duration::from_secs(3);
 /// How long the world goes on after the last client, so that every ghost is given up.
 const AFTERMATH: Duration = Duration::from_secs(100);
 /// No run is longer.
 const MOST: Duration = Duration::from_secs(900);
-/// Most bytes kept for a peer that does not read: one read of its partner with what was pending, twice over.
-const MOST_UNSENT: usize = 128 << 10;
+/// Most bytes kept for a peer that does not read, beside two reads of its partner: a message that was seen whole, and last words.
+const MOST_UNSENT: usize = 8 << 10;
 
 /// What can happen.
 #[derive(Debug)]
@@ -239,7 +241,7 @@ impl World {
         self.happen(happening);
         self.follow();
         self.shared.inspect(HOST, |host| host.check_invariants());
-        if self.wires.most_unsent > MOST_UNSENT {
+        if self.wires.most_unsent > self.plan.rules.read * 2 + MOST_UNSENT {
             self.breaches.push(format!("{} bytes were kept for one peer", self.wires.most_unsent));
         }
         true
@@ -456,6 +458,21 @@ impl World {
                 client.rounds.front()
             ));
         }
+        if let Some(snapshot) = self.shared.snapshot(now, HOST) {
+            let waiting: u32 = snapshot.pools.iter().map(|pool| pool.waiting).sum();
+            let clients = self.loops.iter().flat_map(|one| one.switch.report(now, true).clients);
+            let waiters = clients.filter(|row| row.state == ClientState::Waiting).count();
+            if waiting as usize > waiters {
+                self.breaches.push(format!("{waiting} requests wait in the core, {waiters} clients in the loops"));
+            }
+            for pool in snapshot.pools {
+                let most = self.plan.settings.databases.get(&pool.key.database);
+                let most = most.map_or(PATIENCE, |most| most.max_wait + most.pause_wait + most.down_wait + LATE);
+                if pool.oldest_wait > most {
+                    self.breaches.push(format!("{:?}: a request has waited {:?}", pool.key, pool.oldest_wait));
+                }
+            }
+        }
         let come = self.clients.len() == self.plan.clients as usize;
         if come && self.quiet_since.is_none() && self.clients.iter().all(Client::is_gone) {
             self.quiet_since = Some(now);
@@ -481,5 +498,6 @@ impl Tally {
         self.refused += other.refused;
         self.cancelled += other.cancelled;
         self.ended += other.ended;
+        self.torn += other.torn;
     }
 }
