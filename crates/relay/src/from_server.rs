@@ -9,7 +9,7 @@ use crate::expect::Expect;
 use crate::gather::{Gather, Out};
 use crate::server::{Fault, Gate, Keep, Server};
 use crate::settings::TRACKED;
-use crate::statement::{Texts, hash};
+use crate::statement::{Named, Texts, What, hash};
 use crate::tracked::{PROVOKED, RESULT_CHANGED};
 
 /// How a batch of the server's bytes left the lease.
@@ -167,6 +167,7 @@ impl Server {
                 return self.described(client, reply, shown, out);
             }
             tag::PARSE_COMPLETE | tag::BIND_COMPLETE | tag::CLOSE_COMPLETE => {
+                self.note_good(client, reply.tag);
                 if self.completed(reply)? {
                     show(shown, reply, &mut out.client);
                 }
@@ -175,6 +176,16 @@ impl Server {
         }
         self.answer_local(&mut out.client, reply.input);
         Ok(Turn::More)
+    }
+
+    /// A server has parsed a client's statement: its text is good for every client of the pool.
+    fn note_good(&self, client: &Option<(&mut Client, &mut Texts)>, reply: u8) {
+        if let (tag::PARSE_COMPLETE, Some(Expect::Parse { name, .. }), Some((client, _))) =
+            (reply, self.queue.front(), client)
+            && let Some(Named { what: What::Shared(statement), .. }) = client.named(name)
+        {
+            statement.prove();
+        }
     }
 
     /// ParseComplete, BindComplete, CloseComplete: whether the client is to see it.
