@@ -29,7 +29,7 @@ pub(crate) struct Connect {
 }
 
 /// How long a cancel request may hang before its connection is given up.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl World {
     pub(crate) fn run_errands(&mut self) {
@@ -102,13 +102,15 @@ impl World {
         self.post(connect.near, Mail::Opened(Box::new(newcomer)));
     }
 
-    /// A cancel request meets its backend some time before its socket ends; one that hangs may do so long after it was given up.
+    /// A cancel request meets its backend some time before its socket ends; one that hangs may do so long after it was given up, or never.
     fn send_cancel(&mut self, conn: ConnId, pid: u32, secret: Vec<u8>, from: LoopId) {
         self.tell(|| format!("lane: cancel request for backend {pid} ({conn:?})"));
         let meets = self.soon();
-        if self.random.once_in(25) {
-            let late = self.now + CANCEL_TIMEOUT + self.random.micros(2_000_000);
-            self.agenda.put(late, Happening::CancelMeets { pid, secret });
+        if self.random.once_in(10) {
+            if self.random.once_in(2) {
+                let late = self.now + CANCEL_TIMEOUT + self.random.micros(2_000_000);
+                self.agenda.put(late, Happening::CancelMeets { pid, secret });
+            }
             self.agenda.put(self.now + CANCEL_TIMEOUT, Happening::CancelEnds { from, conn, ended: false });
             return;
         }

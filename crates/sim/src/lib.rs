@@ -9,6 +9,7 @@ mod backend;
 mod client;
 mod edge;
 mod lane;
+mod loops;
 mod people;
 mod plan;
 mod postgres;
@@ -18,6 +19,7 @@ mod round;
 mod script;
 mod sql;
 mod trouble;
+mod verdict;
 mod wire;
 mod world;
 

@@ -88,6 +88,10 @@ impl World {
         if mischief > 0 && client.random.once_in(mischief) {
             let at = now + client.random.micros(usual);
             let deed = match client.random.below(4) {
+                0 if client.random.once_in(2) => {
+                    client.stares(self.plan.long);
+                    Happening::Vanishes(place)
+                }
                 0 => Happening::Vanishes(place),
                 1 => Happening::Cancels { client: place, right: false },
                 _ => Happening::Cancels { client: place, right: true },

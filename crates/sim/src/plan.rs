@@ -66,6 +66,8 @@ pub struct Plan {
     pub lag: u64,
     /// Usual time a statement runs, microseconds.
     pub holds: u64,
+    /// How long a statement runs that nobody waits for, microseconds.
+    pub long: u64,
     /// How long a connect takes at most, microseconds.
     pub connect: u64,
     /// Longest time a backend lingers after its client vanished, microseconds.
@@ -105,6 +107,7 @@ impl Plan {
             room: usize::try_from(random.between(100, 8192)).unwrap_or(100),
             lag,
             holds: [0, 200, 5000, 50_000][random.place(4)],
+            long: ghost * 400_000, // with the lingering that follows, less than a ghost is counted
             connect: [500, 20_000, 300_000][random.place(3)],
             lingers: random.below(ghost * 400_000),
             bad_connects: [0, 0, 3, 10][random.place(4)],

@@ -1,4 +1,4 @@
-//! What goes wrong, what operators say, and how it must have ended.
+//! What goes wrong, and what operators say.
 
 use std::time::Duration;
 
@@ -132,48 +132,6 @@ impl World {
             self.wires.outside_send(process.link, &word);
         }
         self.end_process(pid, EndCause::Eof);
-    }
-
-    /// All clients are gone, and every ghost had its time: nothing may be left over.
-    pub(crate) fn judge_end(&mut self) {
-        let Some(snapshot) = self.shared.snapshot(self.now, HOST) else { return };
-        let mut idle = 0;
-        let mut wrong = Vec::new();
-        for pool in &snapshot.pools {
-            let slots = pool.slots;
-            idle += slots.idle + slots.opening;
-            if slots.counted() != slots.idle + slots.opening || pool.waiting > 0 || pool.clients > 0 {
-                let (waiting, clients) = (pool.waiting, pool.clients);
-                wrong.push(format!("{:?} ends with {slots:?}, {waiting} waiting, {clients} clients", pool.key));
-            }
-        }
-        let mut servers = 0;
-        for (at, one) in self.loops.iter().enumerate() {
-            let report = one.switch.report(self.now, true);
-            servers += report.counts.1;
-            if report.counts.0 > 0 {
-                wrong.push(format!("loop {at} ends with {} clients, {} bytes of texts", report.counts.0, report.texts));
-            }
-            wrong.extend(
-                report
-                    .servers
-                    .iter()
-                    .filter(|row| row.fenced || row.link.is_some())
-                    .map(|row| format!("loop {at} ends with {row:?}")),
-            );
-            if one.places.len() != report.counts.1 {
-                wrong.push(format!(
-                    "loop {at} ends with {} connections for {} servers",
-                    one.places.len(),
-                    report.counts.1
-                ));
-            }
-        }
-        let moving = snapshot.pools.iter().map(|pool| pool.slots.opening).sum::<u32>();
-        if !(idle - moving..=idle).contains(&u32::try_from(servers).unwrap_or(u32::MAX)) {
-            wrong.push(format!("{servers} server connections in the loops, {idle} in the core"));
-        }
-        self.breaches.append(&mut wrong);
     }
 
     /// Adds a line to the timeline, where one is kept.

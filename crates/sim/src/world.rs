@@ -2,15 +2,16 @@
 //!
 //! It knows the time, and nothing else does. Everything that happens is an entry of the agenda; equal seeds give equal worlds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{ConnId, HostId, HostSettings, LoopId, ServerFacts, Time};
-use poolwarden_switch::{ClientState, Desk, Mail, Shared, Switch, Target};
+use poolwarden_switch::{Desk, Mail, Shared, Switch, Target};
 
 use crate::agenda::Agenda;
 use crate::client::{Client, Excuses, Tally};
-use crate::edge::{Edge, Places};
+use crate::edge::Places;
 use crate::lane::Connect;
 use crate::plan::{Plan, Trouble};
 use crate::postgres::Postgres;
@@ -21,14 +22,6 @@ use crate::wire::{LinkId, Outside, Wires};
 pub(crate) const HOST: HostId = HostId(0);
 /// Inputs a run may have before its log is full.
 const LOGGED: usize = 1 << 20;
-/// How long nothing may happen to somebody who waits.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How much later than its deadline a request may be refused.
-const LATE: Duration = Duration::from_secs(3);
-/// How long the world goes on after the last client, so that every ghost is given up.
-const AFTERMATH: Duration = Duration::from_secs(100);
-/// No run is longer.
-const MOST: Duration = Duration::from_secs(900);
 /// Most bytes kept for a peer that does not read, beside two reads of its partner: a message that was seen whole, and last words.
 const MOST_UNSENT: usize = 8 << 10;
 
@@ -74,9 +67,9 @@ pub(crate) struct Loop {
     pub(crate) switch: Switch<LinkId>,
     pub(crate) places: Places,
     pub(crate) now: Time,
-    mail_due: bool,
-    timer: Time,
-    stalled_until: Time,
+    pub(crate) mail_due: bool,
+    pub(crate) timer: Time,
+    pub(crate) stalled_until: Time,
 }
 
 /// How a run went.
@@ -116,11 +109,13 @@ pub struct World {
     pub(crate) excuses: Excuses,
     clock_at: Time,
     lane_due: bool,
-    stopped: bool,
-    quiet_since: Option<Time>,
+    pub(crate) stopped: bool,
+    pub(crate) quiet_since: Option<Time>,
     /// The timeline, where somebody wants to read it.
     pub(crate) timeline: Option<Vec<String>>,
     core_told: usize,
+    /// Server connections that are becoming clean, and since when that was seen.
+    pub(crate) cleaning: BTreeMap<u64, Time>,
     steps: u64,
 }
 
@@ -157,6 +152,7 @@ impl World {
             quiet_since: None,
             timeline: None,
             core_told: 0,
+            cleaning: BTreeMap::new(),
             steps: 0,
             shared,
             random,
@@ -341,153 +337,12 @@ impl World {
         self.shared.post(to, mail, &mut self.desk);
     }
 
-    /// Lets a loop's switch do something at this loop's own reading of the clock, which is a little behind.
-    pub(crate) fn turn<R>(&mut self, at: usize, act: impl FnOnce(&mut Switch<LinkId>, Time, &mut Edge<'_>) -> R) -> R {
-        let lag = self.random.micros(self.plan.lag / 10);
-        let knows_ends = self.random.once_in(2);
-        let one = &mut self.loops[at];
-        one.now = one.now.max(Time::from_nanos(self.now.as_nanos().saturating_sub(lag.as_nanos() as u64)));
-        let mut edge = Edge {
-            me: at,
-            places: &mut one.places,
-            wires: &mut self.wires,
-            wakes: &mut self.wakes,
-            breaches: &mut self.breaches,
-            knows_ends,
-        };
-        let done = act(&mut one.switch, one.now, &mut edge);
-        if let Some(next) = one.switch.poll_timeout().filter(|next| *next < one.timer) {
-            one.timer = next;
-            let late = self.random.micros(self.plan.lag);
-            self.agenda.put(next.max(self.now) + late, Happening::Timer(at));
-        }
-        done
-    }
-
-    /// Whether a loop turns now; if not, `again` happens when it does.
-    fn turns(&mut self, at: usize, again: Happening) -> bool {
-        let until = self.loops[at].stalled_until;
-        if until > self.now {
-            self.agenda.put(until, again);
-        }
-        until <= self.now
-    }
-
-    pub(crate) fn stall(&mut self, at: usize, until: Time) {
-        self.loops[at].stalled_until = until;
-    }
-
-    fn open_mail(&mut self, at: usize) {
-        if self.turns(at, Happening::Mail(at)) {
-            self.loops[at].mail_due = false;
-            self.turn(at, |switch, now, edge| switch.mail(now, edge));
-        }
-    }
-
-    fn ring(&mut self, at: usize) {
-        if self.turns(at, Happening::Timer(at)) {
-            self.loops[at].timer = Time::NEVER;
-            self.turn(at, |switch, now, edge| switch.timeout(now, edge));
-        }
-    }
-
-    /// A loop looks at a connection: what can be sent is sent, what may be read is read, in pieces of any size.
-    fn look_inside(&mut self, link: LinkId) {
-        let Some((at, peer)) = self.wires.at(link).place else {
-            self.wires.at(link).inside_due = false;
-            return;
-        };
-        if !self.turns(at, Happening::Inside(link)) {
-            return;
-        }
-        self.wires.at(link).inside_due = false;
-        if self.wires.is_blocked(link) && self.wires.flush(link) {
-            self.turn(at, |switch, now, edge| switch.drained(now, peer, edge));
-        }
-        if self.wires.at(link).place != Some((at, peer)) {
-            return;
-        }
-        let readable = self.wires.inside_has(link);
-        let appetite = self.loops[at].switch.appetite(peer);
-        if appetite == 0 {
-            if readable.end.is_some() {
-                self.turn(at, |switch, now, edge| switch.hung_up(now, peer, edge));
-            }
-            return;
-        }
-        if readable.bytes > 0 {
-            let most = appetite.min(readable.bytes);
-            let most = if self.random.once_in(3) { 1 + self.random.place(most) } else { most };
-            let bytes = self.wires.inside_take(link, most);
-            let outside = self.wires.at(link).outside;
-            self.tell(|| {
-                format!(
-                    "  loop {at}: {} of {} bytes from {outside:?}, {peer:?}: {}",
-                    bytes.len(),
-                    readable.bytes,
-                    bytes.escape_ascii()
-                )
-            });
-            self.turn(at, |switch, now, edge| switch.received(now, peer, &bytes, edge));
-            if readable.bytes > most || readable.end.is_some() {
-                self.wires.inside.push(link);
-            }
-        } else if let Some(cause) = readable.end {
-            let outside = self.wires.at(link).outside;
-            self.tell(|| format!("  loop {at}: end of {outside:?}, {peer:?}: {cause:?}"));
-            self.turn(at, |switch, now, edge| switch.closed(now, peer, cause, edge));
-        }
-    }
-
     fn look_outside(&mut self, link: LinkId) {
         self.wires.at(link).outside_due = false;
         match self.wires.at(link).outside {
             Outside::Client(client) => self.client_looks(client, link),
             Outside::Backend(pid) => self.backend_looks(pid, link),
         }
-    }
-
-    /// Looks whether everybody is getting on, and whether it is over.
-    fn patrol(&mut self) {
-        let now = self.now;
-        if let Some(client) = self.clients.iter().find(|client| client.awaits() && now.since(client.since) > PATIENCE) {
-            self.breaches.push(format!(
-                "c{} waits for ever ({:?}), for {:?}",
-                client.id,
-                client.phase,
-                client.rounds.front()
-            ));
-        }
-        if let Some(snapshot) = self.shared.snapshot(now, HOST) {
-            let waiting: u32 = snapshot.pools.iter().map(|pool| pool.waiting).sum();
-            let clients = self.loops.iter().flat_map(|one| one.switch.report(now, true).clients);
-            let waiters = clients.filter(|row| row.state == ClientState::Waiting).count();
-            if waiting as usize > waiters {
-                self.breaches.push(format!("{waiting} requests wait in the core, {waiters} clients in the loops"));
-            }
-            for pool in snapshot.pools {
-                let most = self.plan.settings.databases.get(&pool.key.database);
-                let most = most.map_or(PATIENCE, |most| most.max_wait + most.pause_wait + most.down_wait + LATE);
-                if pool.oldest_wait > most {
-                    self.breaches.push(format!("{:?}: a request has waited {:?}", pool.key, pool.oldest_wait));
-                }
-            }
-        }
-        let come = self.clients.len() == self.plan.clients as usize;
-        if come && self.quiet_since.is_none() && self.clients.iter().all(Client::is_gone) {
-            self.quiet_since = Some(now);
-            self.calm();
-        }
-        let over = self.quiet_since.is_some_and(|since| now.since(since) > AFTERMATH);
-        if over {
-            self.judge_end();
-        }
-        self.stopped = over;
-        if now.since(Time::ZERO) > MOST {
-            self.breaches.push("it takes no end".into());
-        }
-        let step = if self.quiet_since.is_some() { 10 } else { 1 };
-        self.agenda.put(now + Duration::from_secs(step), Happening::Patrol);
     }
 }
 
