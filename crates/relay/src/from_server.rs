@@ -449,8 +449,8 @@ impl Server {
 
     /// Answers what is answered here, as soon as it is at the front.
     pub(crate) fn answer_local(&mut self, client: &mut Gather, input: &[u8]) {
-        if self.is_amid_reply() {
-            return; // half a message of the server's has gone out: a notice, which nothing waits for
+        if self.is_amid_reply() || self.fatal {
+            return; // half a message of the server's has gone out (a notice, which nothing waits for), or its last one
         }
         loop {
             match self.queue.front() {
