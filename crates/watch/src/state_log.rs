@@ -79,6 +79,8 @@ struct Folded {
     since: Time,
     count: u64,
     last: Option<LogLine>,
+    /// Which event of all the last one was.
+    event: u64,
 }
 
 /// Turns one host's events into lines.
@@ -88,13 +90,15 @@ pub struct StateLog {
     pools: BTreeMap<PoolId, PoolKey>,
     failure: Option<ConnectFailure>,
     folds: BTreeMap<Kind, Folded>,
+    /// Events so far.
+    events: u64,
 }
 
 impl StateLog {
     /// For the host of this name.
     #[must_use]
     pub fn new(host: impl Into<String>) -> Self {
-        Self { host: host.into(), pools: BTreeMap::new(), failure: None, folds: BTreeMap::new() }
+        Self { host: host.into(), pools: BTreeMap::new(), failure: None, folds: BTreeMap::new(), events: 0 }
     }
 
     /// The line to write for an event; `None` when one like it was written within the last second.
@@ -126,7 +130,7 @@ impl StateLog {
         self.fold(now, (line.event, pool), line)
     }
 
-    /// The folded repeats whose second is over, each as one line with its count.
+    /// The folded repeats whose second is over, each as one line with its count; what happened last stands last.
     pub fn due(&mut self, now: Time) -> Vec<LogLine> {
         let mut lines = Vec::new();
         self.folds.retain(|_, fold| {
@@ -140,12 +144,13 @@ impl StateLog {
                 line.message = format!("{} (and {} more like it)", line.message, fold.count - 1);
             }
             line.fields.push(number("repeated", fold.count));
-            lines.push(line);
+            lines.push((fold.event, line));
             fold.since = now;
             fold.count = 0;
             true
         });
-        lines
+        lines.sort_by_key(|(event, _)| *event);
+        lines.into_iter().map(|(_, line)| line).collect()
     }
 
     /// When to ask [`StateLog::due`] next; `None` while nothing is folded.
@@ -155,14 +160,15 @@ impl StateLog {
     }
 
     fn fold(&mut self, now: Time, kind: Kind, line: LogLine) -> Option<LogLine> {
+        self.events += 1;
         if let Some(fold) = self.folds.get_mut(&kind)
             && (now.since(fold.since) < FOLD || fold.last.is_some())
         {
             fold.count += 1;
-            fold.last = Some(line);
+            (fold.last, fold.event) = (Some(line), self.events);
             return None;
         }
-        self.folds.insert(kind, Folded { since: now, count: 0, last: None });
+        self.folds.insert(kind, Folded { since: now, count: 0, last: None, event: self.events });
         Some(line)
     }
 
@@ -354,6 +360,22 @@ mod tests {
         assert!(log.due(ms(2_010)).is_empty());
         assert_eq!(log.next_due(), None);
         assert!(log.note(ms(2_011), &refused()).is_some());
+    }
+
+    #[test]
+    fn of_folded_lines_the_one_that_holds_now_stands_last() {
+        let waiting = Event::Waiting { pool: POOL, limit: Limit::User, size: 3, used: 3 };
+        let cleared = Event::Cleared { pool: POOL, lasted: Duration::from_millis(5), granted: 1, refused: 0 };
+        let mut log = log();
+        let order = |lines: Vec<LogLine>| lines.iter().map(|line| line.event).collect::<Vec<_>>();
+        for event in [&waiting, &cleared, &waiting, &cleared] {
+            log.note(ms(1), event);
+        }
+        assert_eq!(order(log.due(ms(1_001))), ["waiting", "cleared"]);
+        for event in [&waiting, &cleared, &waiting] {
+            log.note(ms(1_002), event);
+        }
+        assert_eq!(order(log.due(ms(2_001))), ["cleared", "waiting"]);
     }
 
     #[test]
