@@ -9,7 +9,7 @@ use crate::expect::Expect;
 use crate::gather::{Gather, Out};
 use crate::server::{Fault, Gate, Keep, Server};
 use crate::settings::TRACKED;
-use crate::statement::{Named, Texts, What, hash};
+use crate::statement::{Texts, hash};
 use crate::tracked::{PROVOKED, RESULT_CHANGED};
 
 /// How a batch of the server's bytes left the lease.
@@ -180,9 +180,9 @@ impl Server {
 
     /// A server has parsed a client's statement: its text is good for every client of the pool.
     fn note_good(&self, client: &Option<(&mut Client, &mut Texts)>, reply: u8) {
-        if let (tag::PARSE_COMPLETE, Some(Expect::Parse { name, .. }), Some((client, _))) =
+        if let (tag::PARSE_COMPLETE, Some(Expect::Parse { id, .. }), Some((client, _))) =
             (reply, self.queue.front(), client)
-            && let Some(Named { what: What::Shared(statement), .. }) = client.named(name)
+            && let Some(statement) = client.shared(*id)
         {
             statement.prove();
         }
