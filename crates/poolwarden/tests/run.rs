@@ -135,6 +135,16 @@ fn a_stop_is_announced_first_and_a_second_signal_hurries_it() {
 }
 
 #[test]
+fn a_server_that_is_not_there_keeps_nobody_from_starting_and_is_named_in_the_log() {
+    let mut running = Running::start("[servers.main.watch]\nuser = \"watch\"");
+    let blind = running.logged("event=watch_lost");
+    assert!(blind.contains("WARN") && blind.contains("servers.main.watch"), "{blind}");
+    assert_eq!(running.get("/readyz").0, 200);
+    running.signal(Signal::QUIT);
+    assert_eq!(running.end().code(), Some(0));
+}
+
+#[test]
 fn a_reload_changes_what_it_can_and_a_broken_file_nothing() {
     let mut running = Running::start("");
     file(running.dir.path(), "[limits]\nmax_cliens = 7\n[pools.app]\nsize = 3");

@@ -20,6 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const FOLD: Duration = Duration::from_secs(1);
 /// Different remarks in one look; who sends so many kinds of nonsense at once is known by these.
 const MAX_REMARKS: usize = 20;
+/// How often it is asked whether the watch connections are there: they are tried again every few seconds.
+const BLIND_EVERY: u32 = 5; // looks: once a second
 /// Averages change once a minute; a look this often keeps that minute within a few seconds.
 const AVERAGES_EVERY: u32 = 25; // looks: every 5 s
 
@@ -27,14 +29,15 @@ const AVERAGES_EVERY: u32 = 25; // looks: every 5 s
 struct Journal {
     hosts: Vec<StateLog>,
     remarks: Remarks,
+    /// Why each server's watch connection is not there, as last said.
+    blind: Vec<Option<String>>,
     stuck: Option<String>,
     gaps_ms: u64,
 }
 
 /// Looks until `stopping` says so, and then once more.
 pub(super) async fn keep(running: Arc<Running>, proxy: Proxy, mut stopping: watch::Receiver<bool>) {
-    let hosts = running.config().servers.iter().map(|server| StateLog::new(&server.name)).collect();
-    let mut journal = Journal { hosts, remarks: Remarks::default(), stuck: None, gaps_ms: 0 };
+    let mut journal = Journal::new(&running);
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut count: u32 = 0;
@@ -47,6 +50,9 @@ pub(super) async fn keep(running: Arc<Running>, proxy: Proxy, mut stopping: watc
         let (now, notes) = (if over { Time::NEVER } else { proxy.now() }, proxy.notes());
         journal.remarks.take(now, notes).into_iter().for_each(|line| running.log.write(line));
         journal.health(&running, &proxy);
+        if count.is_multiple_of(BLIND_EVERY) {
+            journal.blindness(&running, &proxy);
+        }
         if over {
             return;
         }
@@ -60,6 +66,25 @@ pub(super) async fn keep(running: Arc<Running>, proxy: Proxy, mut stopping: watc
 }
 
 impl Journal {
+    fn new(running: &Running) -> Self {
+        let config = running.config();
+        let hosts = config.servers.iter().map(|server| StateLog::new(&server.name)).collect();
+        let blind = config.servers.iter().map(|_| None).collect();
+        Self { hosts, remarks: Remarks::default(), blind, stuck: None, gaps_ms: 0 }
+    }
+
+    /// Without its watch connection a server's own limits are not seen: said when it changes.
+    fn blindness(&mut self, running: &Running, proxy: &Proxy) {
+        let config = running.config();
+        for (index, (server, said)) in config.servers.iter().zip(&mut self.blind).enumerate() {
+            let why = proxy.host(plan::host_id(index)).and_then(|(_, _, why)| why);
+            if server.watch.is_some() && why != *said {
+                running.log.write(sight(&server.name, why.as_deref()));
+                *said = why;
+            }
+        }
+    }
+
     fn states(&mut self, running: &Running, proxy: &Proxy) {
         let now = proxy.now();
         for (index, states) in self.hosts.iter_mut().enumerate() {
@@ -149,6 +174,20 @@ impl Remarks {
         });
         lines
     }
+}
+
+fn sight(server: &str, why: Option<&str>) -> LogLine {
+    let text = |name, value: &str| Field { name, value: FieldValue::Text(value.to_owned()) };
+    let mut fields = vec![text("server", server)];
+    fields.extend(why.map(|why| text("error", why)));
+    let (level, event, message) = match why {
+        Some(why) => {
+            let next = format!("PostgreSQL's own limits are not seen until it is back; see servers.{server}.watch");
+            (Level::Warn, "watch_lost", format!("server \"{server}\": no watch connection ({why}); {next}"))
+        }
+        None => (Level::Info, "watch_found", format!("server \"{server}\": the watch connection is there")),
+    };
+    LogLine { level, event, message, fields }
 }
 
 fn line(note: &Note) -> LogLine {
