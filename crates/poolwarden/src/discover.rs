@@ -1,8 +1,9 @@
 //! Where the configuration comes from: which file, its secrets, and the data directory where nothing says one.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{DirBuilder, File};
 use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -119,7 +120,8 @@ fn read_bounded(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
 /// /var/lib/poolwarden where it can be written (root may create it), else poolwarden below the XDG state directory.
 pub(crate) fn default_data_dir() -> anyhow::Result<PathBuf> {
     let system = PathBuf::from("/var/lib/poolwarden");
-    let usable = fs::create_dir_all(&system).is_ok() && rustix::fs::access(&system, Access::WRITE_OK).is_ok();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&system);
+    let usable = made.is_ok() && rustix::fs::access(&system, Access::WRITE_OK).is_ok();
     if usable {
         return Ok(system);
     }
@@ -132,6 +134,8 @@ pub(crate) fn default_data_dir() -> anyhow::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn directory() -> tempfile::TempDir {

@@ -1,6 +1,7 @@
 //! Who the private PostgreSQL runs as: PostgreSQL refuses root, so root gives it to `postgres`, else to `nobody`.
 
-use std::os::unix::fs::chown;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -60,6 +61,21 @@ impl Account {
         }
         command.env("LC_ALL", "C");
         command
+    }
+
+    /// Lets this account pass through a directory that stays ours. What is in there keeps its own, private mode.
+    pub(super) fn let_through(&self, directory: &Path) -> anyhow::Result<()> {
+        /// Enter, without reading what there is.
+        const ENTER: u32 = 0o011;
+        let opened = || -> std::io::Result<()> {
+            let mut permissions = fs::metadata(directory)?.permissions();
+            if self.other.is_some() && permissions.mode() & ENTER != ENTER {
+                permissions.set_mode(permissions.mode() | ENTER);
+                fs::set_permissions(directory, permissions)?;
+            }
+            Ok(())
+        };
+        opened().with_context(|| format!("cannot open {} to PostgreSQL's user", directory.display()))
     }
 
     /// Gives a path to this account.

@@ -33,7 +33,9 @@ pub(super) struct Passwords {
 impl Cluster {
     /// Makes `dir` and the socket's directory.
     pub(super) fn new(dir: &Path, account: Account) -> anyhow::Result<Self> {
-        fs::create_dir_all(dir).with_context(|| format!("cannot make the data directory {}", dir.display()))?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.with_context(|| format!("cannot make the data directory {}", dir.display()))?;
+        account.let_through(dir)?;
         let dir = dir.canonicalize().with_context(|| format!("cannot use the data directory {}", dir.display()))?;
         let cluster = Self { dir, account };
         let socket = cluster.socket();
