@@ -5,7 +5,7 @@ mod pool;
 mod process;
 mod server;
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 

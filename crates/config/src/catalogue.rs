@@ -401,7 +401,7 @@ pub const CATALOGUE: &[Setting] = &[
     live(
         "limits.max_logins",
         Kind::Integer(1, 1_000_000),
-        "1000",
+        "4000",
         "connections at once that have not logged in yet",
         "200",
     ),

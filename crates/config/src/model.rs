@@ -1,7 +1,7 @@
 //! The configuration, valid by construction: only [`Config::parse`] and its siblings make one.
 
+use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use poolwarden_pool::{DatabaseSettings, HostSettings, Mode, UserSettings};

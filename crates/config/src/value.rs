@@ -1,7 +1,7 @@
 //! The kinds of value a setting can have, and values that are read and within their bounds.
 
+use core::net::{IpAddr, SocketAddr};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 mod read;

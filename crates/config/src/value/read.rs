@@ -1,6 +1,6 @@
 //! The reading of one value from the file, and what is said when it is not what the setting accepts.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use toml::de::DeValue;
 
