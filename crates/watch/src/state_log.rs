@@ -232,7 +232,9 @@ impl StateLog {
         let (limit, size, used) = bound;
         let step = remedy::next_step(limit, &self.host, &self.key(pool));
         let what = format!("{what}: {} binds ({used} of {size} used); {step}", limit.name());
-        let mut line = self.plain(pool, Level::Warn, event, &what);
+        // Whoever waits for a connection being opened waits for nothing that anybody must change.
+        let level = if limit == Limit::Connects { Level::Info } else { Level::Warn };
+        let mut line = self.plain(pool, level, event, &what);
         line.fields.push(text("limit", limit.name()));
         line.fields.push(number("size", u64::from(size)));
         line.fields.push(number("used", u64::from(used)));
@@ -323,6 +325,12 @@ mod tests {
              or shorten the hold time"
         );
         assert!(line.fields.contains(&text("limit", "user")) && line.fields.contains(&number("used", 3)));
+    }
+
+    #[test]
+    fn waiting_for_a_connection_being_opened_is_no_warning() {
+        let line = log().note(ms(1), &Event::Waiting { pool: POOL, limit: Limit::Connects, size: 4, used: 1 }).unwrap();
+        assert_eq!(line.level, Level::Info);
     }
 
     #[test]
