@@ -280,18 +280,17 @@ impl<L> Switch<L> {
         self.dismiss(now, key, &told, io);
     }
 
-    /// Ends a client's session with a last word; without one where it is in the middle of another.
+    /// Ends a client's session with a last word, where one can be said.
     pub(crate) fn dismiss<I: Io<Link = L>>(&mut self, now: Time, key: u32, told: &Told<'_>, io: &mut I) {
-        if !self.is_amid_reply(key) {
-            self.send_client(key, &told.fatal(), io);
+        let server = match self.clients.at(key).map(|client| client.stage) {
+            Some(Stage::Leased { server }) => self.servers.at_mut(server),
+            Some(Stage::Idle | Stage::Waiting { .. }) | None => None,
+        };
+        let word = server.map_or_else(|| Some(told.fatal()), |server| refusal::last_word(&mut server.relay, told));
+        if let Some(word) = word {
+            self.send_client(key, &word, io);
         }
         self.client_gone(now, key, io);
-    }
-
-    /// Whether a client has been sent half a message by the server connection it holds.
-    fn is_amid_reply(&self, key: u32) -> bool {
-        let Some(Stage::Leased { server }) = self.clients.at(key).map(|client| client.stage) else { return false };
-        self.servers.at(server).is_some_and(|server| server.relay.is_amid_reply())
     }
 
     /// A client is gone, whoever ended it.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use poolwarden_pool::{Limit, Refusal};
-use poolwarden_relay::Fault;
 use poolwarden_relay::pgwire::{frame, make, read};
+use poolwarden_relay::{Fault, Server};
 
 /// A last or a next word to a client.
 #[derive(Clone, Debug)]
@@ -91,6 +91,18 @@ pub(crate) fn as_fatal(response: &[u8]) -> Vec<u8> {
     let fields = read::report(response.get(frame::HEADER..).unwrap_or_default());
     Told { sqlstate: fields.sqlstate, message: fields.message, detail: some(fields.detail), hint: some(fields.hint) }
         .fatal()
+}
+
+/// What the client of this server connection can be told as the end of its session: nothing in the middle of another message,
+/// the server's own last word where it has not seen that yet, nothing behind that, and `told` otherwise.
+pub(crate) fn last_word(server: &mut Server, told: &Told<'_>) -> Option<Vec<u8>> {
+    if server.is_amid_reply() {
+        return None;
+    }
+    if let Some(failure) = server.failure() {
+        return Some(as_fatal(&failure)); // a query of ours met it
+    }
+    (!server.said_fatal()).then(|| told.fatal())
 }
 
 fn some(text: Cow<'_, str>) -> Option<Cow<'_, str>> {

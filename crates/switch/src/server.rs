@@ -249,18 +249,15 @@ impl<L> Switch<L> {
     pub(crate) fn server_gone<I: Io<Link = L>>(&mut self, now: Time, key: u32, cause: EndCause, io: &mut I) {
         let Some(slot) = self.servers.at_mut(key) else { return };
         let (pool, conn, standing) = (slot.pool.clone(), slot.conn, slot.standing);
-        let failure = slot.relay.failure(); // met by a query of ours: the client has not seen it
-        let told = slot.relay.said_fatal() || slot.relay.is_amid_reply();
+        let word = refusal::last_word(&mut slot.relay, &refusal::SERVER_GONE);
         if let Standing::Leased { .. } = standing {
             self.close_books(now, key);
         }
         self.drop_server(key, io);
         self.drive(now, &pool, Input::Closed(conn, cause));
         if let Standing::Leased { client } = standing {
-            if let Some(failure) = failure {
-                self.send_client(client, &refusal::as_fatal(&failure), io);
-            } else if !told {
-                self.send_client(client, &refusal::SERVER_GONE.fatal(), io);
+            if let Some(word) = word {
+                self.send_client(client, &word, io);
             }
             if let Some(client) = self.clients.at_mut(client) {
                 client.stage = Stage::Idle;
@@ -293,17 +290,16 @@ impl<L> Switch<L> {
         slot.relay.pending = Vec::new();
         if let Standing::Leased { client } = standing {
             let told = if reason == CloseReason::Killed { refusal::KILLED } else { refusal::STOPPING };
-            let amid_reply = slot.relay.is_amid_reply();
+            let word = refusal::last_word(&mut slot.relay, &told);
             slot.amid = self.clients.at(client).is_some_and(|client| client.relay.is_amid_request());
             self.close_books(now, key);
             if let Some(slot) = self.clients.at_mut(client) {
                 slot.stage = Stage::Idle;
             }
-            if amid_reply {
-                self.client_gone(now, client, io);
-            } else {
-                self.dismiss(now, client, &told, io);
+            if let Some(word) = word {
+                self.send_client(client, &word, io);
             }
+            self.client_gone(now, client, io);
         }
         if busy {
             self.send_cancel_unfenced(key);
