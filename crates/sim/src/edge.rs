@@ -19,6 +19,9 @@ pub(crate) struct Edge<'a> {
     pub(crate) breaches: &'a mut Vec<String>,
     /// Whether a connection that has ended refuses to be detached, as it does once an engine has seen its end.
     pub(crate) knows_ends: bool,
+    /// Whether this loop sends at the end of its batch, and tells only then who does not take it.
+    pub(crate) sends_late: bool,
+    pub(crate) blocked: Vec<Peer>,
 }
 
 impl Edge<'_> {
@@ -63,8 +66,14 @@ impl Io for Edge<'_> {
 
     fn send(&mut self, peer: Peer, bytes: &[u8]) -> Sent {
         match self.link(peer, "send") {
-            Some(link) => self.wires.inside_send(link, bytes),
-            None => Sent::All,
+            Some(link) if self.wires.inside_send(link, bytes) == Sent::Blocked => {
+                if self.sends_late {
+                    self.blocked.push(peer);
+                    return Sent::All;
+                }
+                Sent::Blocked
+            }
+            Some(_) | None => Sent::All,
         }
     }
 

@@ -108,7 +108,7 @@ impl World {
         let meets = self.soon();
         if self.random.once_in(10) {
             if self.random.once_in(2) {
-                let late = self.now + CANCEL_TIMEOUT + self.random.micros(2_000_000);
+                let late = self.now + CANCEL_TIMEOUT + self.random.micros(self.plan.long / 2);
                 self.agenda.put(late, Happening::CancelMeets { pid, secret });
             }
             self.agenda.put(self.now + CANCEL_TIMEOUT, Happening::CancelEnds { from, conn, ended: false });

@@ -21,8 +21,15 @@ impl World {
             wakes: &mut self.wakes,
             breaches: &mut self.breaches,
             knows_ends,
+            sends_late: self.plan.sends_late,
+            blocked: Vec::new(),
         };
         let done = act(&mut one.switch, one.now, &mut edge);
+        for peer in edge.blocked {
+            if one.places.get(&peer).is_some_and(|link| self.wires.is_blocked(*link)) {
+                one.switch.blocked(peer);
+            }
+        }
         if let Some(next) = one.switch.poll_timeout().filter(|next| *next < one.timer) {
             one.timer = next;
             let late = self.random.micros(self.plan.lag);

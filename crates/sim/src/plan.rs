@@ -62,6 +62,8 @@ pub struct Plan {
     pub budget: u32,
     /// Bytes a pipe holds.
     pub room: usize,
+    /// Whether loops send at the end of a batch.
+    pub sends_late: bool,
     /// Largest usual delay of anything, microseconds.
     pub lag: u64,
     /// Usual time a statement runs, microseconds.
@@ -105,6 +107,7 @@ impl Plan {
             databases,
             budget,
             room: usize::try_from(random.between(100, 8192)).unwrap_or(100),
+            sends_late: random.once_in(2),
             lag,
             holds: [0, 200, 5000, 50_000][random.place(4)],
             long: ghost * 400_000, // with the lingering that follows, less than a ghost is counted
