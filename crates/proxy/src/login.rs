@@ -36,17 +36,27 @@ pub(crate) enum Arrival {
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The socket itself, taken off the runtime.
     fn into_fd(self) -> io::Result<OwnedFd>;
+    /// Waits until there is something to read, or the end.
+    fn readable_now(&self) -> impl Future<Output = io::Result<()>> + Send;
 }
 
 impl Stream for TcpStream {
     fn into_fd(self) -> io::Result<OwnedFd> {
         Ok(self.into_std()?.into())
     }
+
+    fn readable_now(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.readable()
+    }
 }
 
 impl Stream for UnixStream {
     fn into_fd(self) -> io::Result<OwnedFd> {
         Ok(self.into_std()?.into())
+    }
+
+    fn readable_now(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.readable()
     }
 }
 
@@ -159,6 +169,8 @@ async fn receive<S: Stream>(inner: &Arc<Inner>, mut stream: S, mut ends: Ends, v
             }
         }
     }
+    // who says nothing costs no buffer
+    stream.readable_now().await.ok()?;
     let mut greeting = Greeting::new(Rules::new(inner.seed), random());
     let mut buffer = vec![0; 2048];
     loop {

@@ -500,8 +500,7 @@ fn raise_descriptors(settings: &Settings) -> Result<u64, StartError> {
     /// Listeners, timers, log, HTTP, watch connections, cancel requests.
     const OTHERS: u64 = 200;
     let servers: u64 = settings.hosts.iter().map(|plan| u64::from(plan.core.max_connections.unwrap_or(100))).sum();
-    let limits = settings.limits;
-    let needed = u64::from(limits.max_clients) + servers + OTHERS;
+    let needed = u64::from(settings.limits.max_clients) + servers + OTHERS;
     let limit = getrlimit(Resource::Nofile);
     let hard = limit.maximum.unwrap_or(u64::MAX);
     if needed > hard {
