@@ -73,7 +73,12 @@ impl<L> Switch<L> {
         let (host, conn) = (newcomer.host, newcomer.conn);
         self.moved += 1;
         self.settle_in(newcomer, Standing::Idle, io);
-        self.granted(now, host, (ticket, conn, self.me), io);
+        if self.shared.leases(host, ticket) {
+            return self.granted(now, host, (ticket, conn, self.me), io);
+        }
+        // the core ended the lease while it was on its way, and the word to close it came before it did
+        self.close_server(now, host, conn, CloseReason::Killed, io);
+        self.lost(now, host, ticket, io);
     }
 
     fn settle_in<I: Io<Link = L>>(&mut self, newcomer: Newcomer<L>, standing: Standing, io: &mut I) -> u32 {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use poolwarden_pool::{
-    Action, Event, Handled, Host, HostId, HostSettings, HostSnapshot, Input, LoopId, PoolId, PoolKey, Time,
+    Action, Event, Handled, Host, HostId, HostSettings, HostSnapshot, Input, LoopId, PoolId, PoolKey, Ticket, Time,
 };
 use poolwarden_relay::{Defaults, Keep, Terms};
 
@@ -327,6 +327,11 @@ impl<L> Shared<L> {
                 *held(&pool.terms) = Arc::new(book.terms(&pool.key));
             }
         }
+    }
+
+    /// Whether this ticket still waits or has its lease.
+    pub(crate) fn leases(&self, host: HostId, ticket: Ticket) -> bool {
+        self.hosts.get(usize::from(host.0)).is_some_and(|cell| held(cell).host.class(ticket).is_some())
     }
 
     /// What a host knows now.
