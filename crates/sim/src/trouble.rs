@@ -36,6 +36,8 @@ impl World {
             }
             Trouble::Kill(span) => {
                 self.excuses.ended = true;
+                let (at, until) = (self.random.place(self.loops.len()), self.now + self.random.micros(300_000));
+                self.stall(at, until); // who says KILL says it when something hangs
                 self.admin(Verb::Kill);
                 self.agenda.put(self.now + span, Happening::Resume);
             }
