@@ -1,4 +1,4 @@
-//! Text in documents that has one source elsewhere: the table of arrows, and measured numbers.
+//! Text in documents that has one source elsewhere: reference pages, the table of arrows, and measured numbers.
 //!
 //! `<!-- generated:NAME -->` .. `<!-- /generated -->` holds a block printed from the code.
 //! `<!-- proof:NAME.path:DECIMALS -->value<!-- /proof -->` holds one number of `proof/NAME.json`;
@@ -8,10 +8,8 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::arrow::{self, ARCHITECTURE};
 use super::finding::{Finding, Tree};
-
-const ARROWS: &str = "<!-- generated:arrows -->";
+use super::reference;
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -29,18 +27,22 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
             Err(fault) => findings.push(Finding::new(&file.path, 0, format!("{fault:#}"))),
         }
     }
-    if !tree.file(ARCHITECTURE).is_some_and(|file| file.text.contains(ARROWS)) {
-        findings.push(Finding::new(ARCHITECTURE, 0, format!("does not print the table of arrows ({ARROWS})")));
+    for (name, path) in reference::BLOCKS {
+        let mark = mark(name);
+        if !tree.file(path).is_some_and(|file| file.text.contains(&mark)) {
+            findings.push(Finding::new(path, 0, format!("does not print what it is for ({mark})")));
+        }
     }
     findings
 }
 
+fn mark(name: &str) -> String {
+    format!("<!-- generated:{name} -->")
+}
+
 /// The document with every generated part as its source says now.
 pub(crate) fn filled(tree: &Tree, text: &str) -> Result<String> {
-    let text = replaced(text, "<!-- generated:", "<!-- /generated -->", |name| match name {
-        "arrows" => Ok(format!("\n{}", arrow::table())),
-        _ => bail!("nothing generates a block named \"{name}\""),
-    })?;
+    let text = replaced(text, "<!-- generated:", "<!-- /generated -->", |name| reference::block(tree, name))?;
     replaced(&text, "<!-- proof:", "<!-- /proof -->", |name| proven(tree, name))
 }
 
@@ -96,14 +98,32 @@ fn proven(tree: &Tree, name: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
+    use crate::tidy::arrow::ARCHITECTURE;
     use crate::tidy::plant::Plant;
 
     fn plant() -> Plant {
         let plant = Plant::new();
         plant.write("proof/bench.json", r#"{"cells": [{"ratio_to_peer": 0.8249, "tps": 31000}], "commit": "abc"}"#);
-        plant.write("ARCHITECTURE.md", &format!("# A\n{ARROWS}\n{}<!-- /generated -->\n", arrow::table()));
+        copy_drivers(&plant);
+        let tree = plant.tree();
+        for (name, path) in reference::BLOCKS {
+            let text = reference::block(&tree, name).unwrap();
+            plant.write(path, &format!("# A\n{}{text}<!-- /generated -->\n", mark(name)));
+        }
         plant
+    }
+
+    /// The page of drivers is made from the live tests.
+    fn copy_drivers(plant: &Plant) {
+        let tests = "crates/testbed/tests";
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(tests);
+        for file in ["drivers.rs", "psql.rs", "sqlx.rs", "tokio_postgres.rs"] {
+            plant.write(&format!("{tests}/{file}"), &fs::read_to_string(root.join(file)).unwrap());
+        }
     }
 
     #[test]
@@ -137,11 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn an_edited_table_of_arrows_fires() {
+    fn an_edited_table_fires_and_so_does_a_missing_one() {
         let plant = plant();
-        plant.write("ARCHITECTURE.md", &format!("{ARROWS}\n| pool | anything |\n<!-- /generated -->\n"));
+        plant.write(ARCHITECTURE, &format!("{}\n| pool | anything |\n<!-- /generated -->\n", mark("arrows")));
         assert_eq!(check(&plant.tree()).len(), 1);
-        plant.write("ARCHITECTURE.md", "# no table\n");
+        plant.write(ARCHITECTURE, "# no table\n");
         assert!(check(&plant.tree())[0].message.contains("does not print"));
     }
 }

@@ -5,10 +5,12 @@
 
 mod arrow;
 mod docs;
+mod driver;
 mod finding;
 #[cfg(test)]
 mod plant;
 mod purity;
+mod reference;
 mod size;
 mod words;
 

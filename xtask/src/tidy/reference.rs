@@ -1,0 +1,156 @@
+//! Reference pages, printed from the lists the product itself obeys: settings, metrics, console commands, limits.
+//!
+//! Knows how a table is written and nothing of what stands in it: a sentence that is wrong here is wrong in its list.
+
+use std::fmt::Write;
+
+use anyhow::{Result, bail};
+use poolwarden_config::Setting;
+use poolwarden_console::{metrics, sql};
+use poolwarden_watch::pool::{Limit, PoolKey};
+use poolwarden_watch::remedy;
+
+use super::finding::Tree;
+use super::{arrow, driver};
+
+/// Every generated block, and the document that must print it.
+pub(crate) const BLOCKS: [(&str, &str); 6] = [
+    ("arrows", arrow::ARCHITECTURE),
+    ("settings", "docs/configuration.md"),
+    ("metrics", "docs/metrics.md"),
+    ("commands", "docs/console.md"),
+    ("limits", "docs/troubleshooting.md"),
+    ("drivers", "docs/drivers.md"),
+];
+
+/// The block of that name, beginning and ending with a line break.
+pub(crate) fn block(tree: &Tree, name: &str) -> Result<String> {
+    let text = match name {
+        "arrows" => arrow::table(),
+        "settings" => settings(poolwarden_config::CATALOGUE),
+        "metrics" => metric_table(&metrics::CATALOGUE),
+        "commands" => commands(&sql::CATALOGUE),
+        "limits" => limits(),
+        "drivers" => driver::table(tree)?,
+        _ => bail!("nothing generates a block named \"{name}\""),
+    };
+    Ok(format!("\n{text}"))
+}
+
+/// One section per table of the file, in the order of the list.
+fn settings(catalogue: &[Setting]) -> String {
+    let mut text = String::new();
+    let mut section = "";
+    for setting in catalogue {
+        let (table, key) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
+        if table != section {
+            section = table;
+            let title = heading(table);
+            line(&mut text, format_args!("\n### `{title}`\n"));
+            line(&mut text, format_args!("| setting | accepts | default | a change applies | what it is for |"));
+            line(&mut text, format_args!("|---|---|---|---|---|"));
+        }
+        let default = if setting.default.is_empty() { String::new() } else { code(setting.default) };
+        let applies = match (setting.acts, setting.live) {
+            (false, _) => "read and checked only",
+            (true, true) => "at a reload",
+            (true, false) => "at a restart",
+        };
+        let (accepts, doc) = (cell(&setting.kind.describe()), cell(setting.doc));
+        let example = code(&format!("{key} = {}", setting.example));
+        line(&mut text, format_args!("| `{key}` | {accepts} | {default} | {applies} | {doc}<br>{example} |"));
+    }
+    text.push('\n');
+    text
+}
+
+/// `alerts.receiver[]` is written `[[alerts.receiver]]`.
+fn heading(table: &str) -> String {
+    table.strip_suffix("[]").map_or_else(|| format!("[{table}]"), |array| format!("[[{array}]]"))
+}
+
+fn metric_table(catalogue: &[metrics::Metric]) -> String {
+    let mut text = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
+    for metric in catalogue {
+        let labels = metric.labels.iter().map(|label| code(label)).collect::<Vec<_>>().join(", ");
+        let (name, kind, help) = (metric.name, metric.kind.name(), cell(metric.help));
+        line(&mut text, format_args!("| `{name}` | {kind} | {labels} | {help} |"));
+    }
+    text
+}
+
+fn commands(catalogue: &[sql::Entry]) -> String {
+    let mut text = "| command | who may | what it is for |\n|---|---|---|\n".to_owned();
+    for entry in catalogue {
+        let needs = match entry.needs {
+            sql::Rights::Reader => "readers",
+            sql::Rights::Admin => "admins",
+        };
+        line(&mut text, format_args!("| {} | {needs} | {} |", code(&entry.usage()), cell(entry.about)));
+    }
+    text
+}
+
+fn limits() -> String {
+    let mut text = "| limit | where it is set | what to do when it binds |\n|---|---|---|\n".to_owned();
+    let pool = PoolKey { database: "DATABASE".into(), user: "USER".into() };
+    for limit in Limit::ALL {
+        let setting = cell(&remedy::setting(limit, "SERVER", &pool));
+        let step = cell(&remedy::next_step(limit, "SERVER", &pool));
+        line(&mut text, format_args!("| `{}` | {setting} | {step} |", limit.name()));
+    }
+    text
+}
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = text.write_fmt(arguments);
+    text.push('\n');
+}
+
+/// A bar would end the cell, and an opening angle bracket would begin a tag.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;")
+}
+
+fn code(text: &str) -> String {
+    format!("`{}`", text.replace('|', "\\|"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::plant::Plant;
+
+    #[test]
+    fn every_setting_metric_command_and_limit_has_its_row() {
+        let plant = Plant::new();
+        let tree = plant.tree();
+        let rows = |name: &str| {
+            let text = block(&tree, name).unwrap();
+            text.lines().filter(|line| line.starts_with("| `")).count()
+        };
+        assert_eq!(rows("settings"), poolwarden_config::CATALOGUE.len());
+        assert_eq!(rows("metrics"), metrics::CATALOGUE.len());
+        assert_eq!(rows("commands"), sql::CATALOGUE.len());
+        assert_eq!(rows("limits"), Limit::ALL.len());
+        assert!(block(&tree, "rumours").is_err());
+    }
+
+    #[test]
+    fn a_cell_stays_one_cell() {
+        let setting = Setting {
+            key: "pools.NAME.mode",
+            kind: poolwarden_config::Kind::Choice(&["a", "b"]),
+            default: "a",
+            live: true,
+            acts: true,
+            doc: "x <y>",
+            example: "\"a\"",
+        };
+        let text = settings(&[setting]);
+        assert!(text.contains("### `[pools.NAME]`"), "{text}");
+        let row = "| `mode` | a \\| b | `a` | at a reload | x &lt;y><br>`mode = \"a\"` |";
+        assert!(text.contains(row), "{text}");
+    }
+}
