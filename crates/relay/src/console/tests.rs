@@ -38,7 +38,7 @@ fn send(step: &ConsoleStep) -> &[u8] {
 fn the_welcome_ends_ready() {
     let welcome = ConsoleSession::new().welcome("0.1.0", 7, &[1, 2, 3, 4]);
     assert_eq!(tags(&welcome), "SSSSSSSSKZ");
-    assert!(holds(&welcome, "server_version\00.1.0\0"));
+    assert!(holds(&welcome, "server_version\x000.1.0\0"));
     assert!(holds(&welcome, "K\0\0\0\x0c\0\0\0\x07\x01\x02\x03\x04Z\0\0\0\x05I"));
 }
 
