@@ -347,7 +347,8 @@ impl World {
 }
 
 impl Tally {
-    fn add(&mut self, other: &Self) {
+    /// Adds what others met.
+    pub fn add(&mut self, other: &Self) {
         self.answered += other.answered;
         self.failed += other.failed;
         self.refused += other.refused;
