@@ -151,16 +151,24 @@ impl Host {
 
     /// A client does not want any more.
     pub(crate) fn cancel(&mut self, ticket: Ticket) -> Handled {
-        let Some(index) = self.tickets.find(ticket) else { return Handled::Stale };
+        let (handled, gone) = self.withdraw(ticket);
+        if let Some((pool, waited)) = gone {
+            self.pools[pool].account.abandoned(waited);
+        }
+        handled
+    }
+
+    /// A waiting request has become needless; also tells from which pool's queue it went, and how long it had waited.
+    pub(crate) fn withdraw(&mut self, ticket: Ticket) -> (Handled, Option<(PoolId, Duration)>) {
+        let Some(index) = self.tickets.find(ticket) else { return (Handled::Stale, None) };
         match self.tickets.table[index as usize].stand {
-            Stand::Vacant => Handled::Stale,
-            Stand::Granted(slot) => Handled::AlreadyGranted(self.slots.id(slot)),
+            Stand::Vacant => (Handled::Stale, None),
+            Stand::Granted(slot) => (Handled::AlreadyGranted(self.slots.id(slot)), None),
             Stand::Waiting { .. } => {
                 let waited = self.unqueue(index);
                 let id = self.tickets.table[index as usize].pool;
-                self.pools[id].account.abandoned(waited);
                 self.tickets.discard(index);
-                Handled::Cancelled
+                (Handled::Cancelled, Some((id, waited)))
             }
         }
     }

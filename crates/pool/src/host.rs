@@ -113,6 +113,7 @@ impl Host {
             Input::Checkout(request) => self.checkout(&request),
             Input::Checkin(conn, checkin) => self.checkin(conn, &checkin),
             Input::Cancel(ticket) => self.cancel(ticket),
+            Input::Withdraw(ticket) => self.withdraw(ticket).0,
             Input::Opened(conn, Ok(opened)) => self.opened(conn, &opened),
             Input::Opened(conn, Err(failure)) => self.connect_failed(conn, failure),
             Input::Closed(conn, cause) => self.closed(conn, cause),

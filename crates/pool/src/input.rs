@@ -17,6 +17,8 @@ pub enum Input {
     Checkin(ConnId, Checkin),
     /// A waiting client does not want any more. Answers `Cancelled`, `AlreadyGranted` or `Stale`.
     Cancel(Ticket),
+    /// A waiting request has become needless (what it was for came another way): as `Cancel`, and nobody is counted as having given up.
+    Withdraw(Ticket),
     /// A connect that the core asked for has ended, well or not.
     Opened(ConnId, Result<Opened, ConnectFailure>),
     /// A connection's socket has reached its end or failed, whatever state it was in.

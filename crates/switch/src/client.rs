@@ -137,7 +137,7 @@ impl<L> Switch<L> {
             .collect();
         for (key, ticket) in strangers {
             self.tickets[usize::from(pool.host.0)].clear(ticket.index, ticket.generation);
-            self.drive(now, pool, Input::Cancel(ticket)); // a grant on its way finds nobody and goes back
+            self.drive(now, pool, Input::Withdraw(ticket)); // a grant on its way finds nobody and goes back
             self.welcome(key, &defaults, io);
         }
     }

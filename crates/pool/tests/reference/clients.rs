@@ -218,12 +218,12 @@ impl Model {
         p.queue.remove(at)
     }
 
-    pub(crate) fn cancel(&mut self, ticket: u64) -> Told {
+    pub(crate) fn cancel(&mut self, ticket: u64, gave_up: bool) -> Told {
         for pool in 0..self.pools.len() {
             if let Some(at) = self.pools[pool].queue.iter().position(|wait| wait.number == ticket) {
                 self.unqueue(pool, at);
-                self.pools[pool].books.abandoned += 1;
-                self.pools[pool].books.waits_failed += 1;
+                self.pools[pool].books.abandoned += u64::from(gave_up);
+                self.pools[pool].books.waits_failed += u64::from(gave_up);
                 return Told::Cancelled;
             }
         }

@@ -136,6 +136,7 @@ impl World {
         let known: Vec<u64> = self.ticket_names.keys().copied().collect();
         let number = if self.dice.chance(70) { self.dice.of(&waiting) } else { self.dice.of(&known) };
         match number.and_then(|number| self.ticket_names.get(&number)) {
+            Some(&ticket) if self.dice.chance(20) => Input::Withdraw(ticket),
             Some(&ticket) => Input::Cancel(ticket),
             None => Input::Timeout,
         }

@@ -261,7 +261,10 @@ impl World {
             Input::Leave(id) => model.leave(id.0 as usize),
             Input::Checkout(request) => model.checkout(request.pool.0 as usize, request),
             Input::Checkin(conn, checkin) => at(conn).map_or(Told::Stale, |at| model.checkin(at, checkin)),
-            Input::Cancel(ticket) => self.tickets.get(ticket).map_or(Told::Stale, |&number| model.cancel(number)),
+            Input::Cancel(ticket) => self.tickets.get(ticket).map_or(Told::Stale, |&number| model.cancel(number, true)),
+            Input::Withdraw(ticket) => {
+                self.tickets.get(ticket).map_or(Told::Stale, |&number| model.cancel(number, false))
+            }
             Input::Opened(conn, Ok(opened)) => at(conn).map_or(Told::Stale, |at| model.opened(at, opened)),
             Input::Opened(conn, Err(failure)) => {
                 at(conn).map_or(Told::Stale, |at| model.connect_failed(at, failure.kind))
