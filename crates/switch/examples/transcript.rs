@@ -159,15 +159,13 @@ fn main() {
     let mut prepare = Vec::new();
     make::parse(&mut prepare, "P1", "SELECT abalance FROM pgbench_accounts WHERE aid = $1", &[]);
     make::sync(&mut prepare);
-    for (key, reply) in [(0, true), (1, false)] {
-        scene.receive(Peer::Client(key), &prepare);
-        let mut answer = Vec::new();
-        if reply {
-            make::parse_complete(&mut answer);
-        }
-        make::ready(&mut answer, b'I');
-        scene.receive(Peer::Server(0), &answer);
-    }
+    scene.receive(Peer::Client(0), &prepare);
+    let mut answer = Vec::new();
+    make::parse_complete(&mut answer);
+    make::ready(&mut answer, b'I');
+    scene.receive(Peer::Server(0), &answer);
+    // Known to be good by now: answered without the server.
+    scene.receive(Peer::Client(1), &prepare);
     let script = script();
     for pair in 0..transactions.div_ceil(2) {
         let exchange = &script[pair % script.len()];
@@ -178,7 +176,7 @@ fn main() {
     }
     let report = scene.switch.report(Time::from_nanos(scene.clock), false);
     let done: u64 = report.totals.iter().map(|(_, totals)| totals.transactions).sum();
-    let expected = transactions.div_ceil(2) as u64 * 2 + 2;
+    let expected = transactions.div_ceil(2) as u64 * 2 + 1;
     assert_eq!(done, expected, "every transaction of the transcript ends");
     assert!(scene.sink.to_clients > 0 && scene.sink.to_servers > 0);
 }
