@@ -4,19 +4,15 @@
 
 use poolwarden_sim::{Verdict, World};
 
-/// Seeds that found something, and what.
-const KEPT_SEEDS: [(u64, &str); 11] = [
-    (16, "refusal of a ticket whose place was used again"),
-    (60, "last word in the middle of a row"),
-    (119, "granted a connection that had said FATAL"),
-    (224, "backend left waiting for half a request"),
-    (291, "Terminate in the middle of a request"),
-    (297, "last word in the middle of a row, at the server's end"),
-    (303, "FATAL met by the settings query"),
-    (469, "reply out of step with what is owed"),
-    (567, "FATAL while idle"),
-    (1202, "FATAL before the first request"),
-    (1351, "reply out of step with what is owed"),
+/// Seeds whose world shows what was once found, and what that was. A change of the plan changes every world:
+/// then each is looked for again, with its fix undone.
+const KEPT_SEEDS: [(u64, &str); 6] = [
+    (19, "Terminate in the middle of a request"),
+    (20, "refusal of a ticket whose place was used again"),
+    (26, "second last word"),
+    (42, "answer of ours in the middle of a notice"),
+    (50, "last word in the middle of a row"),
+    (161, "FATAL met by the settings query"),
 ];
 
 /// What a hundred worlds must have seen at least, or they prove nothing.
