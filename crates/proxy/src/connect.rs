@@ -79,7 +79,7 @@ async fn try_open(inner: &Inner, opening: Opening) -> Result<Newcomer<Link>, Con
     Ok(Newcomer {
         host: opening.host,
         conn: opening.conn,
-        server: Server::new(welcome.pid, welcome.secret, defaults),
+        server: Server::new(welcome.pid, welcome.secret, defaults).tracking(pool.terms().track.clone()),
         pool,
         opened_at,
         serial: inner.shared.serial(),

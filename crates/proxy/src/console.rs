@@ -6,12 +6,12 @@ use poolwarden_switch::relay::console::{ConsoleSession, ConsoleStep};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::login::{Stream, random};
-use crate::proxy::{Inner, Reply};
+use crate::proxy::{Inner, Reply, Who};
 
 /// What clients are told the console is; drivers want it to begin like a PostgreSQL version.
 const VERSION: &str = concat!("15.0 (poolwarden ", env!("CARGO_PKG_VERSION"), ")");
 
-pub(crate) async fn serve<S: Stream>(inner: Arc<Inner>, mut stream: S, leftover: Vec<u8>, admin: bool) {
+pub(crate) async fn serve<S: Stream>(inner: Arc<Inner>, mut stream: S, leftover: Vec<u8>, who: Who) {
     let mut session = ConsoleSession::new();
     let hello = session.welcome(VERSION, 0, &random::<4>());
     if stream.write_all(&hello).await.is_err() {
@@ -21,7 +21,7 @@ pub(crate) async fn serve<S: Stream>(inner: Arc<Inner>, mut stream: S, leftover:
     let mut input = leftover;
     let mut buffer = vec![0; 4096];
     loop {
-        if !work_off(&inner, &mut session, &mut stream, &input, admin).await {
+        if !work_off(&inner, &mut session, &mut stream, &input, &who).await {
             return;
         }
         let count = tokio::select! {
@@ -41,7 +41,7 @@ async fn work_off<S: Stream>(
     session: &mut ConsoleSession,
     stream: &mut S,
     input: &[u8],
-    admin: bool,
+    who: &Who,
 ) -> bool {
     let mut input = input;
     loop {
@@ -58,7 +58,7 @@ async fn work_off<S: Stream>(
             let bytes = match step {
                 ConsoleStep::Query(sql) => {
                     asked = true;
-                    encode(session, inner.operator.ask(sql, admin).await)
+                    encode(session, inner.operator.ask(sql, who.clone()).await)
                 }
                 ConsoleStep::Send(bytes) => bytes,
                 ConsoleStep::Close => return false,

@@ -28,5 +28,5 @@ pub use directory::{Directory, Method, Route, UserEntry};
 pub use figures::{Cancels, LoopFigures, ProcessFigures};
 pub use note::Note;
 pub use poolwarden_switch as switch;
-pub use proxy::{Listening, Operator, Proxy, Reply, StartError};
+pub use proxy::{Listening, Operator, Proxy, Reply, StartError, Who};
 pub use settings::{HostPlan, ProcessLimits, Reload, Settings, WatchLogin};

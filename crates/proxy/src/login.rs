@@ -24,7 +24,7 @@ use crate::directory::CONSOLE;
 use crate::figures::bump;
 use crate::haproxy;
 use crate::link::{Link, Place};
-use crate::proxy::{Inner, held};
+use crate::proxy::{self, Inner, held};
 
 /// An accepted connection.
 pub(crate) enum Arrival {
@@ -246,7 +246,8 @@ async fn join<S: Stream>(inner: &Arc<Inner>, mut stream: S, session: Session, en
             turn_away(&mut stream, "28000", &message, Some("name the user under [console] readers or admins")).await;
             return None;
         }
-        return Some(Box::pin(console::serve(inner.clone(), stream, session.leftover, admin)));
+        let who = proxy::Who { user: session.user, admin, remote: ends.remote };
+        return Some(Box::pin(console::serve(inner.clone(), stream, session.leftover, who)));
     }
     if session.replication {
         let hint = Some("connect to PostgreSQL itself for replication");

@@ -28,8 +28,19 @@ use crate::settings::{HostPlan, Reload, Settings};
 
 /// What the SQL console asks the application.
 pub trait Operator: Send + Sync + 'static {
-    /// Answers one text; `admin` says whether it may change things.
-    fn ask(&self, sql: String, admin: bool) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
+    /// Answers one text.
+    fn ask(&self, sql: String, who: Who) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
+}
+
+/// Who speaks on the SQL console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// The user it logged in as.
+    pub user: String,
+    /// Whether it may change things.
+    pub admin: bool,
+    /// Where it comes from; `None` is the unix socket.
+    pub remote: Option<SocketAddr>,
 }
 
 /// The application's answer to the SQL console.

@@ -6,7 +6,7 @@ use crate::client::{Body, Client};
 use crate::expect::Expect;
 use crate::from_server::Turn;
 use crate::gather::Out;
-use crate::server::{Fault, Gate, Keep, Server};
+use crate::server::{Fault, Gate, Server};
 use crate::statement::What;
 
 /// What a client's going leaves of its lease.
@@ -86,7 +86,7 @@ impl Server {
     /// Statements that live here alone have nobody any more: they are closed with the next Sync that passes.
     fn doom_pinned(&mut self, client: &Client) {
         self.pins = 0;
-        if self.terms.keep == Keep::Session {
+        if !self.terms.follows() {
             return;
         }
         if let Some(book) = client.book.as_ref() {

@@ -144,7 +144,7 @@ impl Server {
         if tag == tag::EXECUTE {
             return Ok(self.extended_as_is(client, Expect::Execute, message, out));
         }
-        if self.terms.keep != Keep::Session {
+        if self.terms.follows() {
             self.evict(message.input, out);
             return match tag {
                 tag::PARSE => self.parse(client, texts, message, out),

@@ -302,7 +302,8 @@ impl Server {
     ) {
         if let Some((name, value)) = read::parameter_status(reply.body) {
             let lower = name.to_ascii_lowercase();
-            if TRACKED.contains(&lower.as_str()) || self.settings.value(&lower).is_some() {
+            let followed = TRACKED.contains(&lower.as_str()) || self.track.contains(&lower);
+            if followed || self.settings.value(&lower).is_some() {
                 let difference = self.defaults.difference(name, value);
                 self.settings = self.settings.with(&lower, difference);
                 if let Some((client, _)) = client.as_mut().filter(|_| shown) {

@@ -41,12 +41,20 @@ pub enum Keep {
 pub struct Terms {
     /// How long the client keeps it.
     pub keep: Keep,
-    /// Most statements kept on the server connection (at least 1).
+    /// Most statements kept on the server connection; 0: statements are not followed, and live as long as the lease.
     pub statements: usize,
     /// A text above this many bytes is not shared but pins.
     pub large_text: usize,
     /// After so many rounds, or so many nanoseconds, a pipeline is cut at a Sync while others wait.
     pub cut: (u32, u64),
+}
+
+impl Terms {
+    /// Whether the client's prepared statements are its own on whichever connection it is lent.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.keep != Keep::Session && self.statements > 0
+    }
 }
 
 impl Default for Terms {
@@ -151,6 +159,8 @@ pub struct Server {
     /// Whether other clients wait for this pool; set by whoever calls, before it hands over input.
     pub others_wait: bool,
     pub(crate) defaults: Arc<Defaults>,
+    /// Reported parameters that are followed beside [`crate::TRACKED`], lower case.
+    pub(crate) track: Arc<[String]>,
     pub(crate) settings: Settings,
     pub(crate) book: ServerBook,
     pub(crate) terms: Terms,
@@ -204,6 +214,7 @@ impl Server {
             pending: Vec::new(),
             others_wait: false,
             defaults,
+            track: Arc::default(),
             settings: Settings::default(),
             book: ServerBook::default(),
             terms: Terms::default(),
@@ -224,6 +235,13 @@ impl Server {
             clock: Clock::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// The same, following these reported parameters (lower case) as well.
+    #[must_use]
+    pub fn tracking(mut self, track: Arc<[String]>) -> Self {
+        self.track = track;
+        self
     }
 
     /// The hash of the session settings it has.

@@ -100,6 +100,7 @@ impl Plan {
             rules: Rules {
                 texts: if random.once_in(8) { 100 } else { 1 << 20 },
                 farewell: Duration::from_millis(random.between(20, 2000)),
+                stall: Duration::from_millis(random.between(100, 60_000)),
                 idle_read: usize::try_from(random.between(16, 4096)).unwrap_or(16), // small numbers all
                 read: usize::try_from(random.between(32, 16384)).unwrap_or(32),
             },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use poolwarden_pool::{ClassId, Handled, Input, Ticket, Time};
 use poolwarden_relay::pgwire::make;
-use poolwarden_relay::{Client, Defaults, Farewell, Fault, Idle, Keep, MAX_SETTINGS, Settings};
+use poolwarden_relay::{Client, Defaults, Farewell, Fault, Idle, MAX_SETTINGS, Settings};
 
 use crate::io::{Io, Peer, Sent};
 use crate::lending::Asked;
@@ -26,6 +26,8 @@ pub(crate) struct ClientSlot {
     pub(crate) greeted: bool,
     /// It does not read what it is sent.
     pub(crate) blocked: bool,
+    /// When that began, the last time it did.
+    pub(crate) blocked_at: Time,
     pub(crate) secret: u32,
     pub(crate) serial: u64,
     pub(crate) connected_at: u64,
@@ -79,6 +81,7 @@ impl<L> Switch<L> {
             class: joining.class,
             greeted: false,
             blocked: false,
+            blocked_at: Time::ZERO,
             secret: joining.secret,
             serial: joining.serial,
             connected_at: joining.connected_at,
@@ -212,7 +215,7 @@ impl<L> Switch<L> {
         let mut at = 0;
         let outcome = loop {
             match client.relay.idle_input(&input[at..], &mut reply) {
-                Ok((taken, Idle::Wants)) if client.pool.terms().keep != Keep::Session => {
+                Ok((taken, Idle::Wants)) if client.pool.terms().lease().follows() => {
                     at += taken;
                     match client.relay.answer_alone(&mut self.texts, &input[at..], &mut reply) {
                         Ok(0) => break Ok(Idle::Wants),
@@ -341,10 +344,32 @@ impl<L> Switch<L> {
     }
 
     pub(crate) fn send_client<I: Io<Link = L>>(&mut self, key: u32, bytes: &[u8], io: &mut I) {
-        if io.send(Peer::Client(key), bytes) == Sent::Blocked
-            && let Some(client) = self.clients.at_mut(key)
-        {
-            client.blocked = true;
+        if io.send(Peer::Client(key), bytes) == Sent::Blocked {
+            self.client_blocked(key);
+        }
+    }
+
+    /// A client does not read. While it holds a connection for which others wait, it may do so for `Rules::stall` only.
+    pub(crate) fn client_blocked(&mut self, key: u32) {
+        let Some(client) = self.clients.at_mut(key).filter(|client| !client.blocked) else { return };
+        client.blocked = true;
+        client.blocked_at = self.last;
+        self.stalls.push_back((self.last + self.rules.stall, key, client.serial));
+    }
+
+    /// The time of a client that did not read is up: it goes, if it still does not, and others wait for what it holds.
+    pub(crate) fn end_stall<I: Io<Link = L>>(&mut self, now: Time, key: u32, serial: u64, io: &mut I) {
+        let Some(client) = self.clients.at(key).filter(|client| client.serial == serial && client.blocked) else {
+            return;
+        };
+        let since = now.since(client.blocked_at);
+        let holds = matches!(client.stage, Stage::Leased { .. }) && client.pool.others_wait();
+        if since >= self.rules.stall && holds {
+            self.stalled += 1;
+            self.client_gone(now, key, io);
+        } else {
+            // it has read something meanwhile, or is in nobody's way: looked at again
+            self.stalls.push_back((now + self.rules.stall, key, serial));
         }
     }
 

@@ -205,6 +205,7 @@ impl<L> Switch<L> {
         let end = self.close_books(now, server);
         let Some(slot) = self.servers.at_mut(server) else { return };
         slot.standing = Standing::Idle;
+        slot.used_at = now.as_nanos();
         let (pool, conn, flavor) = (slot.pool.clone(), slot.conn, slot.relay.flavor());
         let phases = Phases {
             on_server: Duration::from_nanos(end.on_server),

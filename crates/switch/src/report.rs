@@ -123,6 +123,8 @@ pub struct ServerRow {
     pub local: Option<SocketAddr>,
     /// Since when it is open, nanoseconds.
     pub opened_at: u64,
+    /// When it was last used, nanoseconds; of one that is lent: when its client last asked.
+    pub used_at: u64,
     /// PostgreSQL's process.
     pub pid: Option<u32>,
     /// The client that holds it.
@@ -148,6 +150,8 @@ pub struct LoopReport {
     pub counts: (usize, usize),
     /// Cancel requests with a right key, and with a wrong one.
     pub cancels: (u64, u64),
+    /// Clients ended because they did not read while others waited.
+    pub stalled: u64,
     /// Bytes of statement texts.
     pub texts: usize,
 }
@@ -172,6 +176,7 @@ impl<L> Switch<L> {
             totals: self.totals.iter().flatten().cloned().collect(),
             counts: (self.clients.len(), self.servers.len()),
             cancels: self.cancels,
+            stalled: self.stalled,
             texts: self.texts.bytes(),
             ..LoopReport::default()
         };
@@ -217,6 +222,7 @@ impl<L> Switch<L> {
             remote: server.remote,
             local: server.local,
             opened_at: server.opened_at,
+            used_at: client.map_or(server.used_at, |client| client.requested_at),
             pid: server.relay.pid,
             link: client.map(|client| client.serial),
             application_name: server.relay.settings().value("application_name").unwrap_or_default().into(),

@@ -34,6 +34,7 @@ pub(crate) struct ServerSlot {
     /// When its farewell or reset must be done.
     pub(crate) clean_by: Time,
     pub(crate) opened_at: u64,
+    pub(crate) used_at: u64,
     pub(crate) serial: u64,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
@@ -95,6 +96,7 @@ impl<L> Switch<L> {
             amid: false,
             clean_by: Time::NEVER,
             opened_at: newcomer.opened_at,
+            used_at: newcomer.opened_at,
             serial: newcomer.serial,
             remote: newcomer.remote,
             local: newcomer.local,

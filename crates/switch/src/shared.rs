@@ -22,8 +22,10 @@ const MAX_EVENTS: usize = 10_000;
 pub struct PoolTerms {
     /// How long a client keeps a connection.
     pub keep: Keep,
-    /// Most statements prepared on one server connection.
+    /// Most statements prepared on one server connection; 0: they are not followed.
     pub statements: usize,
+    /// Reported parameters followed beside the usual ones, lower case.
+    pub track: Arc<[String]>,
     /// Run in session mode before another client gets the connection; empty: none.
     pub reset_query: String,
     /// Settings every connection starts with, beside what clients ask for.
@@ -32,13 +34,19 @@ pub struct PoolTerms {
 
 impl Default for PoolTerms {
     fn default() -> Self {
-        Self { keep: Keep::Transaction, statements: 200, reset_query: "DISCARD ALL".into(), startup: Vec::new() }
+        Self {
+            keep: Keep::Transaction,
+            statements: 200,
+            track: Arc::default(),
+            reset_query: "DISCARD ALL".into(),
+            startup: Vec::new(),
+        }
     }
 }
 
 impl PoolTerms {
     pub(crate) fn lease(&self) -> Terms {
-        Terms { keep: self.keep, statements: self.statements.max(1), ..Terms::default() }
+        Terms { keep: self.keep, statements: self.statements, ..Terms::default() }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Rules {
     pub texts: usize,
     /// How long a connection whose client is gone may take to become clean, before it is given up.
     pub farewell: Duration,
+    /// How long a client that does not read may hold a connection for which others wait.
+    pub stall: Duration,
     /// How much of an idle client is read at once, and kept while it waits.
     pub idle_read: usize,
     /// How much is read at once of anybody whose peer takes it.
@@ -32,7 +34,13 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { texts: 64 << 20, farewell: Duration::from_secs(10), idle_read: 4096, read: 64 << 10 }
+        Self {
+            texts: 64 << 20,
+            farewell: Duration::from_secs(10),
+            stall: Duration::from_secs(60),
+            idle_read: 4096,
+            read: 64 << 10,
+        }
     }
 }
 
@@ -49,6 +57,12 @@ pub struct Switch<L> {
     pub(crate) texts: Texts,
     pub(crate) again: VecDeque<u32>,
     pub(crate) farewells: VecDeque<(Time, HostId, ConnId)>,
+    /// Clients that do not read: until when, which place, which serial.
+    pub(crate) stalls: VecDeque<(Time, u32, u64)>,
+    /// Clients that were ended for it.
+    pub(crate) stalled: u64,
+    /// The time of the last call.
+    pub(crate) last: Time,
     pub(crate) totals: Vec<Option<(Arc<PoolShare>, Totals)>>,
     pub(crate) draining: bool,
     pub(crate) cancels: (u64, u64),
@@ -74,6 +88,9 @@ impl<L> Switch<L> {
             texts: Texts::new(me.0, rules.texts),
             again: VecDeque::new(),
             farewells: VecDeque::new(),
+            stalls: VecDeque::new(),
+            stalled: 0,
+            last: Time::ZERO,
             totals: Vec::new(),
             draining: false,
             cancels: (0, 0),
@@ -147,9 +164,7 @@ impl<L> Switch<L> {
     pub fn blocked(&mut self, peer: Peer) {
         match peer {
             Peer::Client(key) => {
-                if let Some(client) = self.clients.at_mut(key) {
-                    client.blocked = true;
-                }
+                self.client_blocked(key);
             }
             Peer::Server(key) => {
                 if let Some(server) = self.servers.at_mut(key) {
@@ -216,7 +231,9 @@ impl<L> Switch<L> {
     /// When `timeout` must be called, if nothing happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.farewells.front().map(|(at, ..)| *at)
+        let farewell = self.farewells.front().map(|(at, ..)| *at);
+        let stall = self.stalls.front().map(|(at, ..)| *at);
+        farewell.into_iter().chain(stall).min()
     }
 
     /// The moment of `poll_timeout` has come.
@@ -225,11 +242,16 @@ impl<L> Switch<L> {
             self.farewells.pop_front();
             self.give_up_farewell(now, host, conn);
         }
+        while self.stalls.front().is_some_and(|(at, ..)| *at <= now) {
+            let Some((_, key, serial)) = self.stalls.pop_front() else { break };
+            self.end_stall(now, key, serial, io);
+        }
         self.settle(now, io);
     }
 
     /// Works off what the core wants, then clients with input left, until nothing is left; then wakes whom it must.
     pub(crate) fn settle<I: Io<Link = L>>(&mut self, now: Time, io: &mut I) {
+        self.last = now;
         loop {
             if let Some((host, action)) = self.desk.actions.pop_front() {
                 self.act(now, host, action, io);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use poolwarden_config::Config;
 use poolwarden_console::sql::{self, Answer, Command, Kind, Rights, Shutdown};
 use poolwarden_pool::{HostId, Verb};
-use poolwarden_proxy::{Operator, Proxy, Reply};
+use poolwarden_proxy::{Operator, Proxy, Reply, Who};
 use poolwarden_relay::console::ColumnKind;
 use poolwarden_watch::Level;
 
@@ -25,15 +25,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(super) struct Desk(pub(super) Arc<Running>);
 
 impl Operator for Desk {
-    fn ask(&self, sql: String, admin: bool) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+    fn ask(&self, sql: String, who: Who) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
         let running = Arc::clone(&self.0);
-        Box::pin(async move { answer(&running, &sql, admin).await })
+        Box::pin(async move { answer(&running, &sql, &who).await })
     }
 }
 
-async fn answer(running: &Arc<Running>, sql: &str, admin: bool) -> Reply {
+async fn answer(running: &Arc<Running>, sql: &str, who: &Who) -> Reply {
     let view = running.view(wants_rows(sql)).await;
-    let rights = if admin { Rights::Admin } else { Rights::Reader };
+    let rights = if who.admin { Rights::Admin } else { Rights::Reader };
     match sql::answer(sql, &view, rights) {
         Answer::Rows { rows, tag } => {
             let columns = rows.columns.iter().map(|(name, kind)| (*name, column(*kind))).collect();
@@ -41,7 +41,7 @@ async fn answer(running: &Arc<Running>, sql: &str, admin: bool) -> Reply {
         }
         Answer::Done { tag } => Reply::Done { tag, notices: Vec::new() },
         Answer::Error { sqlstate, message, hint } => Reply::Error { sqlstate: sqlstate.to_owned(), message, hint },
-        Answer::Do(command) => perform(running, command).await,
+        Answer::Do(command) => perform(running, command, who).await,
     }
 }
 
@@ -60,12 +60,21 @@ const fn column(kind: Kind) -> ColumnKind {
     }
 }
 
-async fn perform(running: &Arc<Running>, command: Command) -> Reply {
+async fn perform(running: &Arc<Running>, command: Command, who: &Who) -> Reply {
     let Some(proxy) = running.proxy() else {
         return Reply::Error { sqlstate: "57P03".to_owned(), message: "poolwarden is starting".to_owned(), hint: None };
     };
     let tag = command.tag().to_owned();
-    running.log.say(Level::Info, "operator", format!("console: {}", spoken(&command)));
+    running.log.say(
+        Level::Info,
+        "operator",
+        format!(
+            "console: {} by {}{}",
+            spoken(&command),
+            who.user,
+            who.remote.map_or_else(|| " over the unix socket".to_owned(), |remote| format!(" from {remote}"))
+        ),
+    );
     let notices = match command {
         Command::Reload => match reload::reload(running, "RELOAD").await {
             Ok(notices) => notices,

@@ -121,6 +121,7 @@ fn pool_terms(pool: &Pool) -> PoolTerms {
         keep: keep(pool.settings.mode),
         // A u32 fits into a usize wherever this runs.
         statements: usize::try_from(pool.max_prepared_statements).unwrap_or(usize::MAX),
+        track: pool.track.clone().into(),
         reset_query: pool.reset_query.clone().unwrap_or_default(),
         startup: pool.startup.clone(),
     }

@@ -72,6 +72,7 @@ fn the_terms_book_holds_each_pools_terms_and_each_users_mode() {
     let expected = PoolTerms {
         keep: Keep::Statement,
         statements: 7,
+        track: [].into(),
         reset_query: String::new(),
         startup: vec![("statement_timeout".into(), "30s".into())],
     };

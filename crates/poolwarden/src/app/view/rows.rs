@@ -46,14 +46,11 @@ fn client(seen: &Seen, row: &ClientRow) -> ClientView {
 }
 
 pub(super) fn servers(config: &Config, seen: &Seen) -> Vec<ServerView> {
-    let clients = seen.reports.iter().flat_map(|report| &report.clients);
-    let asked: BTreeMap<u64, u64> = clients.map(|row| (row.serial, row.requested_at)).collect();
     let rows = seen.reports.iter().flat_map(|report| &report.servers);
-    rows.map(|row| server(config, seen, &asked, row)).collect()
+    rows.map(|row| server(config, seen, row)).collect()
 }
 
-/// Used last when its client asked; a free one does not tell, so that its opening has to do.
-fn server(config: &Config, seen: &Seen, asked: &BTreeMap<u64, u64>, row: &ServerRow) -> ServerView {
+fn server(config: &Config, seen: &Seen, row: &ServerRow) -> ServerView {
     let state = match (row.fenced, row.state) {
         (true, _) => ServerState::BeingCanceled,
         (false, switch::ServerState::Idle) => ServerState::Idle,
@@ -61,7 +58,6 @@ fn server(config: &Config, seen: &Seen, asked: &BTreeMap<u64, u64>, row: &Server
         (false, switch::ServerState::Cleaning) => ServerState::Tested,
         (false, switch::ServerState::Ending) => ServerState::Ending,
     };
-    let used_at = row.link.and_then(|serial| asked.get(&serial).copied()).unwrap_or(row.opened_at);
     let server = config.servers.get(usize::from(row.pool.host.0));
     let socket = |server: &poolwarden_config::Server| match &server.host {
         Host::Socket(_) => Some(server.port),
@@ -82,7 +78,7 @@ fn server(config: &Config, seen: &Seen, asked: &BTreeMap<u64, u64>, row: &Server
         local_addr,
         local_port,
         connected_at_ms: seen.unix_ms(row.opened_at),
-        requested_at_ms: seen.unix_ms(used_at),
+        requested_at_ms: seen.unix_ms(row.used_at),
         close_needed: row.state == switch::ServerState::Ending,
         remote_pid: row.pid,
         link: row.link,

@@ -75,6 +75,7 @@ fn server(pool: &Arc<PoolShare>, fenced: bool) -> ServerRow {
         remote: None,
         local: None,
         opened_at: 0,
+        used_at: 2 * MINUTE - 1_500_000_000,
         pid: Some(8123),
         link: Some(17),
         application_name: "shop".to_owned(),
