@@ -11,6 +11,8 @@ SECONDS ?= 5
 # make soak: random steps of the core against its reference, and the seed (empty: chosen and printed)
 STEPS ?= 10000000
 SEED ?=
+# make prove: simulated worlds beyond the thousand of every test run
+WORLDS ?= 100000
 
 .PHONY: help run setup test test-code fmt lint prove bench soak
 
@@ -49,9 +51,11 @@ lint: ## clippy, walls (each proven to fire), licences and sources of dependenci
 	scripts/prove-walls.sh
 	cargo deny --all-features check licenses bans sources
 
-prove: ## measure again what the documents claim, and write it into them
+prove: ## measure again what the documents claim, search for faults, and write both into them (STEPS WORLDS)
 	@$(MAKE) --no-print-directory bench JSON=proof/bench.json
 	cargo xtask instructions --json proof/instructions.json
+	cargo xtask prove soak $(STEPS) --json proof/soak.json
+	cargo xtask prove worlds $(WORLDS) --json proof/worlds.json
 	cargo xtask tidy --write
 
 bench: ## beside PgBouncer, interleaved (JSON=FILE PAIRS=7 SECONDS=5)
@@ -60,4 +64,4 @@ bench: ## beside PgBouncer, interleaved (JSON=FILE PAIRS=7 SECONDS=5)
 	cargo run --release --locked --quiet --package xtask -- bench --pairs $(PAIRS) --seconds $(SECONDS) $(if $(JSON),--json $(JSON))
 
 soak: ## the core against its reference for STEPS random steps (SEED=N repeats a run)
-	cargo run --release --locked --quiet --package poolwarden-pool --example soak -- $(STEPS) $(SEED)
+	cargo run --profile search --locked --quiet --package poolwarden-pool --example soak -- $(STEPS) $(SEED)

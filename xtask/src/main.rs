@@ -1,10 +1,11 @@
 //! The house's own chores: `tidy` (walls, sizes, documents), `bench` (beside PgBouncer),
-//! `instructions` (what a transaction costs in user instructions).
+//! `instructions` (what a transaction costs in user instructions), `prove` (long searches for faults).
 //!
-//! Knows the repository's folders and other people's programs; no package of the product.
+//! Knows the repository's folders and other people's programs; of the product only the lists it prints pages from.
 
 mod bench;
 mod instructions;
+mod prove;
 mod source;
 mod tidy;
 
@@ -21,6 +22,10 @@ const USAGE: &str = "usage: cargo xtask COMMAND
                     poolwarden (or COMMAND, with {port}, {postgres}, {folder} filled in) beside PgBouncer
   instructions [--write] [--json FILE]
                     user instructions of one transaction, against the ratchet in bench/instructions.toml
+  prove soak STEPS --json FILE
+                    the core against its reference for so many random steps
+  prove worlds COUNT --json FILE
+                    so many simulated worlds beyond those of the tests
 ";
 
 fn main() -> ExitCode {
@@ -43,6 +48,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             _ => bail!("{USAGE}"),
         },
         "instructions" => instructions::run(rest, &root()),
+        "prove" => prove::run(rest, &root()),
         "bench" => bench::run(&bench::Options::read(rest, &root())?, &root()),
         _ => bail!("{USAGE}"),
     }
