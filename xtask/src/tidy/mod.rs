@@ -6,6 +6,7 @@
 mod arrow;
 mod docs;
 mod driver;
+mod example;
 mod finding;
 #[cfg(test)]
 mod plant;
@@ -44,6 +45,7 @@ fn findings(tree: &Tree) -> Result<Vec<Finding>> {
     findings.extend(size::check(tree)?);
     findings.extend(words::check(tree));
     findings.extend(docs::check(tree));
+    findings.extend(example::check(tree));
     findings.sort();
     findings.dedup();
     Ok(findings)
