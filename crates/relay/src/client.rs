@@ -116,6 +116,11 @@ impl Client {
         }
     }
 
+    /// There is known to be input behind what was handed over: it has sent a request before the answer to the one before.
+    pub fn has_sent_more(&mut self) {
+        self.pipelined = true;
+    }
+
     /// Gives buffers back; called when the client becomes idle.
     pub fn rest(&mut self) {
         if self.pending.is_empty() && self.pending.capacity() > KEEP_PENDING {

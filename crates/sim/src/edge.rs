@@ -77,6 +77,10 @@ impl Io for Edge<'_> {
         }
     }
 
+    fn has_unread(&mut self, peer: Peer) -> bool {
+        self.link(peer, "has_unread").is_some_and(|link| self.wires.inside_has(link).bytes > 0)
+    }
+
     fn resume(&mut self, peer: Peer) {
         if let Some(link) = self.link(peer, "resume") {
             self.wires.inside.push(link);

@@ -33,6 +33,9 @@ impl Io for Sink {
         }
         Sent::All
     }
+    fn has_unread(&mut self, _: Peer) -> bool {
+        false
+    }
     fn resume(&mut self, _: Peer) {}
     fn close(&mut self, _: Peer) {}
     fn wake(&mut self, _: Target) {}

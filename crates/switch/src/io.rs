@@ -44,6 +44,8 @@ pub trait Io {
     fn detach(&mut self, peer: Peer) -> Option<Self::Link>;
     /// Sends bytes. They may be a part of the input of the call in progress, or not.
     fn send(&mut self, peer: Peer, bytes: &[u8]) -> Sent;
+    /// Whether there is input of this connection that has not been read, as far as is known now.
+    fn has_unread(&mut self, peer: Peer) -> bool;
     /// [`crate::Switch::appetite`] of this connection may have become more than nothing.
     fn resume(&mut self, peer: Peer);
     /// It is over: what is unsent may be tried once more, nothing is read any more, the name is free.

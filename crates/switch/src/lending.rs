@@ -251,6 +251,9 @@ impl<L> Switch<L> {
         if !client.greeted {
             return self.dismiss(now, key, told, io);
         }
+        if io.has_unread(Peer::Client(key)) {
+            client.relay.has_sent_more(); // what is read later must not run outside the transaction that is refused now
+        }
         let mut reply = Vec::new();
         match client.relay.refuse(&told.error(), &mut reply) {
             Ok(Refused::Answered) => {

@@ -49,8 +49,16 @@ pub struct Plan {
     pub max_clients: u32,
     /// PostgreSQL's own limit.
     pub max_connections: u32,
-    /// How long each new connection to PostgreSQL takes, nothing by default.
+    /// How long each new connection to PostgreSQL takes; with anything but nothing (the default)
+    /// there is a relay between pooler and PostgreSQL.
     pub connect_time: Duration,
+    /// Replacements in poolwarden's file: what stands there, and what takes its place
+    /// (`{dir}` is the pooler's directory, `{sockets}` the one of PostgreSQL's unix socket).
+    pub edits: Vec<(&'static str, String)>,
+    /// Further settings of PostgreSQL.
+    pub postgres: Vec<(&'static str, String)>,
+    /// poolwarden's hard limit of open files, the machine's by default.
+    pub open_files: Option<u64>,
 }
 
 /// PostgreSQL and the target before it.
@@ -82,7 +90,26 @@ impl Default for Plan {
             max_clients: 5_000,
             max_connections: 150,
             connect_time: Duration::ZERO,
+            edits: Vec::new(),
+            postgres: Vec::new(),
+            open_files: None,
         }
+    }
+}
+
+impl Plan {
+    /// The plan with lines added to `[pools.app]`.
+    #[must_use]
+    pub fn pool(mut self, lines: &str) -> Plan {
+        self.edits.push(("[auth]\n", format!("{lines}\n\n[auth]\n")));
+        self
+    }
+
+    /// The plan with a piece of poolwarden's file replaced by another.
+    #[must_use]
+    pub fn edit(mut self, from: &'static str, to: &str) -> Plan {
+        self.edits.push((from, to.to_string()));
+        self
     }
 }
 
@@ -132,9 +159,11 @@ impl Bed {
     /// Starts both, with a target of the test's own choice.
     #[must_use]
     #[track_caller]
-    pub fn start_as(target: Target, plan: Plan) -> Bed {
-        let settings = Settings { max_connections: plan.max_connections, ..Settings::default() };
+    pub fn start_as(target: Target, mut plan: Plan) -> Bed {
+        let settings = Settings { max_connections: plan.max_connections, more: plan.postgres.clone() };
         let postgres = Postgres::start(settings);
+        let sockets = postgres.socket_dir().display().to_string();
+        plan.edits.iter_mut().for_each(|(_, to)| *to = to.replace("{sockets}", &sockets));
         let delay = (!plan.connect_time.is_zero()).then(|| Delay::start(postgres.address(), plan.connect_time));
         let server = delay.as_ref().map_or(postgres.address(), Delay::addr);
         let front = Front::start(target, &plan, server);
@@ -186,6 +215,59 @@ impl Bed {
             Front::Poolwarden(pooler) => Some(pooler),
             Front::Direct | Front::PgBouncer(_) => None,
         }
+    }
+
+    /// The running poolwarden, for tests that only it can pass.
+    #[must_use]
+    #[track_caller]
+    pub fn poolwarden(&mut self) -> &mut Pooler {
+        match &mut self.front {
+            Front::Poolwarden(pooler) => pooler,
+            Front::Direct | Front::PgBouncer(_) => panic!("the test is about poolwarden itself"),
+        }
+    }
+
+    /// The relay before PostgreSQL, where the plan has one.
+    #[must_use]
+    #[track_caller]
+    pub fn relay(&self) -> &Delay {
+        self.delay.as_ref().expect("the plan has a connect time")
+    }
+
+    /// The rows of a console's SHOW, as texts by column.
+    #[must_use]
+    #[track_caller]
+    pub fn show(&self, what: &str) -> Vec<std::collections::BTreeMap<String, String>> {
+        let answer = self.console().query(&format!("SHOW {what}")).unwrap_or_else(|e| panic!("SHOW {what}: {e}"));
+        let named = |row: &Vec<Option<String>>| {
+            let values = row.iter().map(|value| value.clone().unwrap_or_default());
+            answer.columns.iter().cloned().zip(values).collect()
+        };
+        answer.rows.iter().map(named).collect()
+    }
+
+    /// One number of SHOW POOLS for the user `app` of the database `app`.
+    #[must_use]
+    #[track_caller]
+    pub fn pool(&self, column: &str) -> u64 {
+        let rows = self.show("POOLS");
+        let row = rows.iter().find(|row| row["database"] == "app" && row["user"] == "app");
+        row.map_or(0, |row| row[column].parse().unwrap_or_else(|e| panic!("{column}: {e}")))
+    }
+
+    /// Waits until nothing of the pool is lent, nobody waits, and PostgreSQL's own count agrees with the pooler's.
+    #[track_caller]
+    pub fn at_rest(&self) {
+        crate::until("the pool to be at rest with an exact count", Duration::from_secs(15), || {
+            let rows = self.show("POOLS");
+            let row = rows.iter().find(|row| row["database"] == "app" && row["user"] == "app")?;
+            let busy = ["cl_active", "cl_waiting", "sv_active"].iter().any(|column| row[*column] != "0");
+            let backends = self.postgres.backends();
+            let dirty = backends.iter().any(|backend| backend.state != "idle");
+            let held: usize =
+                ["sv_idle", "sv_used"].iter().filter_map(|column| row[*column].parse::<usize>().ok()).sum();
+            (!busy && !dirty && held == backends.len()).then_some(())
+        });
     }
 
     /// The plan it was started with.

@@ -34,6 +34,19 @@ pub fn command(who: Who, signal: &str, program: &Path) -> Command {
     command
 }
 
+/// The same command where it may open no more than `limit` files; `prlimit` becomes it, so that the process id stays.
+#[must_use]
+pub fn with_open_files(limit: u64, command: &Command) -> Command {
+    let mut limited = Command::new("prlimit");
+    limited.arg(format!("--nofile={limit}")).arg(command.get_program()).args(command.get_args());
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(dir) = command.get_current_dir() {
+        limited.current_dir(dir);
+    }
+    limited.stdin(Stdio::null());
+    limited
+}
+
 /// User and group id of PostgreSQL's account, or of `nobody` where it has none.
 #[must_use]
 pub fn server_user() -> (String, String) {
@@ -126,10 +139,19 @@ pub fn children(parent: Pid) -> Vec<Pid> {
     found
 }
 
+/// The memory a process has in RAM now, in bytes; an error once it is gone.
+pub fn memory(pid: Pid) -> io::Result<u64> {
+    of_status(pid, "VmRSS:")
+}
+
 /// The most memory a process ever had in RAM, in bytes; an error once it is gone.
 pub fn peak_memory(pid: Pid) -> io::Result<u64> {
+    of_status(pid, "VmHWM:")
+}
+
+fn of_status(pid: Pid, name: &str) -> io::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().map_err(io::Error::other)?;
     Ok(kib * 1024)
 }

@@ -16,6 +16,7 @@ pub mod place;
 pub mod pooler;
 pub mod postgres;
 pub mod sampler;
+pub mod say;
 pub mod scram;
 pub mod serverlog;
 pub mod template;
@@ -25,6 +26,7 @@ pub use bed::{Bed, Mode, Plan, Target};
 pub use pooler::Pooler;
 pub use postgres::{Postgres, Settings};
 pub use sampler::Sampler;
+pub use say::Say;
 pub use wire::{Fault, Login, Wire};
 
 use std::time::{Duration, Instant};

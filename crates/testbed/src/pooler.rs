@@ -81,6 +81,10 @@ pub fn configuration(plan: &Plan, server: SocketAddr, dir: &Path) -> String {
     if let Some(limit) = plan.user_limit {
         writeln!(text, "max_connections = {limit}").expect("writing to a string");
     }
+    for (from, to) in &plan.edits {
+        assert!(text.contains(from), "the configuration has no {from:?}:\n{text}");
+        text = text.replacen(from, &to.replace("{dir}", &dir.to_string()), 1);
+    }
     text
 }
 
@@ -95,6 +99,9 @@ impl Pooler {
         let file = place.write("poolwarden.toml", &configuration(plan, server, place.path()));
         let mut command = child::command(Who::Myself, "KILL", &binary());
         command.args(["run", "-c"]).arg(&file).env("WATCH_PASSWORD", PASSWORD).current_dir(place.path());
+        if let Some(limit) = plan.open_files {
+            command = child::with_open_files(limit, &command);
+        }
         child::log_to(&mut command, &place.path().join("log"));
         let mut process = child::spawn(&mut command);
         let pid = child::pid(&process);

@@ -1,7 +1,7 @@
 //! A raw PostgreSQL client: blocking, small, and able to say anything, right or wrong.
 //!
-//! It speaks the simple protocol and SCRAM itself; what a test wants to say beyond that
-//! it sends as bytes. It is written for tests: a row is a list of texts.
+//! It speaks the simple protocol, MD5 and SCRAM itself; what a test wants to say beyond that
+//! it sends as bytes, which `say` makes. It is written for tests: a row is a list of texts.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -85,7 +85,7 @@ pub type Message = (u8, Vec<u8>);
 /// One connection.
 #[derive(Debug)]
 pub struct Wire {
-    stream: Stream,
+    pub(crate) stream: Stream,
     /// Parameters the server reported, latest last.
     pub parameters: Vec<(String, String)>,
     /// Process id and secret for a cancel.
@@ -93,7 +93,7 @@ pub struct Wire {
 }
 
 #[derive(Debug)]
-enum Stream {
+pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -116,18 +116,30 @@ impl Wire {
 
     /// Connects and logs in, up to the first `ReadyForQuery`.
     pub fn connect(address: &Address, login: &Login) -> Result<Wire, Fault> {
+        Wire::connect_with(address, login, &[])
+    }
+
+    /// The same, with further parameters in the start-up message; the last of a name counts.
+    pub fn connect_with(address: &Address, login: &Login, more: &[(&str, &str)]) -> Result<Wire, Fault> {
         let mut wire = Wire::dial(address)?;
-        wire.send(&startup(login))?;
+        wire.send(&startup_with(login, more))?;
+        wire.log_in(login)?;
+        Ok(wire)
+    }
+
+    /// What follows the start-up message, up to the first `ReadyForQuery`.
+    pub fn log_in(&mut self, login: &Login) -> Result<(), Fault> {
+        let wire = self;
         let mut scram = Scram::new(&login.password, &nonce());
         loop {
             let (tag, body) = wire.receive()?;
             match tag {
-                b'R' => wire.authenticate(&mut scram, &login.password, &body)?,
+                b'R' => wire.authenticate(&mut scram, login, &body)?,
                 b'S' => wire.parameters.push(parameter(&body)),
                 b'K' if body.len() >= 8 => wire.key = (number(&body[..4])?, body[4..].to_vec()),
                 b'N' | b'v' => {}
                 b'E' => return Err(Fault::Server(notice(&body))),
-                b'Z' => return Ok(wire),
+                b'Z' => return Ok(()),
                 other => return Err(Fault::Protocol(format!("{:?} during login", char::from(other)))),
             }
         }
@@ -236,12 +248,17 @@ impl Wire {
         filled.map_err(broken)
     }
 
-    fn authenticate(&mut self, scram: &mut Scram, password: &str, body: &[u8]) -> Result<(), Fault> {
+    fn authenticate(&mut self, scram: &mut Scram, login: &Login, body: &[u8]) -> Result<(), Fault> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let rest = body.get(4..).unwrap_or_default();
         match number(body.get(..4).unwrap_or_default())? {
             0 => Ok(()),
-            3 => self.send(&message(b'p', &[password.as_bytes(), b"\0"].concat())),
+            3 => self.send(&message(b'p', &[login.password.as_bytes(), b"\0"].concat())),
+            5 => {
+                let inner = md5(&[login.password.as_bytes(), login.user.as_bytes()]);
+                let answer = format!("md5{}\0", md5(&[inner.as_bytes(), rest]));
+                self.send(&message(b'p', answer.as_bytes()))
+            }
             10 => {
                 let first = scram.first();
                 let length = i32::try_from(first.len()).unwrap_or(i32::MAX).to_be_bytes();
@@ -272,12 +289,33 @@ pub fn cancel(address: &Address, key: &(i32, Vec<u8>)) -> Result<(), Fault> {
 /// The start-up message of protocol 3.0.
 #[must_use]
 pub fn startup(login: &Login) -> Vec<u8> {
+    startup_with(login, &[])
+}
+
+/// The same with further parameters.
+#[must_use]
+pub fn startup_with(login: &Login, more: &[(&str, &str)]) -> Vec<u8> {
     let mut body = 196_608_i32.to_be_bytes().to_vec();
-    for text in ["user", &login.user, "database", &login.database, "application_name", "testbed", ""] {
-        body.extend_from_slice(text.as_bytes());
-        body.push(0);
+    let usual = [("user", &*login.user), ("database", &login.database), ("application_name", "testbed")];
+    for (name, value) in usual.iter().chain(more) {
+        for text in [name, value] {
+            body.extend_from_slice(text.as_bytes());
+            body.push(0);
+        }
     }
+    body.push(0);
     with_length(&body)
+}
+
+/// As PostgreSQL writes it: in lower-case hexadecimal.
+fn md5(parts: &[&[u8]]) -> String {
+    use md5::{Digest, Md5};
+    use std::fmt::Write;
+    let digest = Md5::digest(parts.concat());
+    digest.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string");
+        text
+    })
 }
 
 /// A tagged message around `body`.
@@ -297,12 +335,12 @@ fn nonce() -> String {
     format!("testbed-{}-{count:016x}", std::process::id())
 }
 
-fn broken(e: io::Error) -> Fault {
+pub(crate) fn broken(e: io::Error) -> Fault {
     let closed = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
     if closed.contains(&e.kind()) { Fault::Closed } else { Fault::Io(e) }
 }
 
-fn number(bytes: &[u8]) -> Result<i32, Fault> {
+pub(crate) fn number(bytes: &[u8]) -> Result<i32, Fault> {
     let four = bytes.try_into().map_err(|_| Fault::Protocol("a number is cut short".to_string()))?;
     Ok(i32::from_be_bytes(four))
 }
@@ -311,12 +349,12 @@ fn texts(body: &[u8]) -> impl Iterator<Item = String> {
     body.split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned())
 }
 
-fn parameter(body: &[u8]) -> (String, String) {
+pub(crate) fn parameter(body: &[u8]) -> (String, String) {
     let mut parts = texts(body);
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
-fn notice(body: &[u8]) -> Notice {
+pub(crate) fn notice(body: &[u8]) -> Notice {
     let mut notice = Notice::default();
     for field in texts(body).filter(|field| !field.is_empty()) {
         // `V` is the untranslated severity; servers before 9.6 and some poolers send `S` alone.
@@ -339,7 +377,7 @@ fn notice(body: &[u8]) -> Notice {
     notice
 }
 
-fn columns(body: &[u8]) -> Vec<String> {
+pub(crate) fn columns(body: &[u8]) -> Vec<String> {
     let mut names = Vec::new();
     let mut rest = body.get(2..).unwrap_or_default();
     // After each name and its zero byte stand 18 bytes of type description.
@@ -350,7 +388,7 @@ fn columns(body: &[u8]) -> Vec<String> {
     names
 }
 
-fn row(body: &[u8]) -> Result<Vec<Option<String>>, Fault> {
+pub(crate) fn row(body: &[u8]) -> Result<Vec<Option<String>>, Fault> {
     let mut values = Vec::new();
     let mut rest = body.get(2..).unwrap_or_default();
     while !rest.is_empty() {

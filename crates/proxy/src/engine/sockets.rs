@@ -328,6 +328,10 @@ impl Io for Sockets {
         Sent::All
     }
 
+    fn has_unread(&mut self, peer: Peer) -> bool {
+        self.at(peer).is_some_and(|socket| socket.readable && !socket.hung_up)
+    }
+
     fn resume(&mut self, peer: Peer) {
         if self.at(peer).is_some_and(|socket| socket.readable) {
             self.list(peer);
