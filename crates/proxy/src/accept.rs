@@ -11,13 +11,23 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::fault::StartError;
 use crate::figures::bump;
+use crate::inner::Inner;
 use crate::login::{self, Arrival};
-use crate::proxy::{Inner, Listening, StartError};
 use crate::settings::Settings;
 
 /// Without descriptors, the next try to accept comes after this.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where it listens.
+#[derive(Clone, Debug, Default)]
+pub struct Listening {
+    /// TCP.
+    pub postgres: Vec<SocketAddr>,
+    /// Unix.
+    pub unix: Option<PathBuf>,
+}
 
 pub(crate) struct Listeners {
     tcp: Vec<TcpListener>,

@@ -16,10 +16,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::address::Address;
+use crate::inner::{Inner, held};
 use crate::link::Link;
-use crate::login::{Stream, random};
-use crate::proxy::{Inner, held};
+use crate::random;
 use crate::settings::HostPlan;
+use crate::stream::Stream;
 
 /// A connection to be opened.
 #[derive(Clone, Copy)]
@@ -153,7 +154,7 @@ pub(crate) async fn log_in<S: Stream>(
     credentials: Credentials,
     configured: bool,
 ) -> Result<Welcome, ConnectFailure> {
-    let mut login = ServerLogin::new(credentials, random());
+    let mut login = ServerLogin::new(credentials, random::bytes());
     let lost = |why: io::Error| failure(Failure::Down, "08006", &format!("lost during login: {why}"));
     stream.write_all(&login.start()).await.map_err(lost)?;
     let mut buffer = vec![0; 4096];

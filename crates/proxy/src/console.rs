@@ -5,15 +5,17 @@ use std::sync::Arc;
 use poolwarden_switch::relay::console::{ConsoleSession, ConsoleStep};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::login::{Stream, random};
-use crate::proxy::{Inner, Reply, Who};
+use crate::inner::Inner;
+use crate::operator::{Reply, Who};
+use crate::random;
+use crate::stream::Stream;
 
 /// What clients are told the console is; drivers want it to begin like a PostgreSQL version.
 const VERSION: &str = concat!("15.0 (poolwarden ", env!("CARGO_PKG_VERSION"), ")");
 
 pub(crate) async fn serve<S: Stream>(inner: Arc<Inner>, mut stream: S, leftover: Vec<u8>, who: Who) {
     let mut session = ConsoleSession::new();
-    let hello = session.welcome(VERSION, 0, &random::<4>());
+    let hello = session.welcome(VERSION, 0, &random::bytes::<4>());
     if stream.write_all(&hello).await.is_err() {
         return;
     }

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::connect;
 use crate::figures::bump;
-use crate::proxy::Inner;
+use crate::inner::Inner;
 
 /// Cancel requests on their way at once; each has one connection to PostgreSQL for a moment.
 const CANCELS_AT_ONCE: usize = 32;

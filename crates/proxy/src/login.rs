@@ -3,104 +3,34 @@
 //! Everything here is bounded: how many are logging in, how long it takes, how many bytes are kept.
 //! When too many are there, the oldest that has said nothing makes room.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{LoopId, PoolKey};
 use poolwarden_switch::relay::greet::{Greeting, Rules, Session, Step, Who};
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::{Joining, Mail, Switch};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::Notify;
 
 use crate::console;
 use crate::directory::CONSOLE;
 use crate::figures::bump;
 use crate::haproxy;
+use crate::inner::{Inner, held};
 use crate::link::{Link, Place};
-use crate::proxy::{self, Inner, held};
+use crate::operator;
+use crate::random;
+use crate::stream::Stream;
+use crate::visitors::Visitor;
 
 /// An accepted connection.
 pub(crate) enum Arrival {
     Tcp(TcpStream),
     Unix(UnixStream),
-}
-
-/// A stream that a login can be held on.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// The socket itself, taken off the runtime.
-    fn into_fd(self) -> io::Result<OwnedFd>;
-    /// Waits until there is something to read, or the end.
-    fn readable_now(&self) -> impl Future<Output = io::Result<()>> + Send;
-}
-
-impl Stream for TcpStream {
-    fn into_fd(self) -> io::Result<OwnedFd> {
-        Ok(self.into_std()?.into())
-    }
-
-    fn readable_now(&self) -> impl Future<Output = io::Result<()>> + Send {
-        self.readable()
-    }
-}
-
-impl Stream for UnixStream {
-    fn into_fd(self) -> io::Result<OwnedFd> {
-        Ok(self.into_std()?.into())
-    }
-
-    fn readable_now(&self) -> impl Future<Output = io::Result<()>> + Send {
-        self.readable()
-    }
-}
-
-/// Somebody who is logging in.
-struct Visitor {
-    spoke: AtomicBool,
-    leave: Notify,
-}
-
-/// Those who are logging in, oldest first.
-#[derive(Default)]
-pub(crate) struct Visitors(Mutex<VecDeque<Arc<Visitor>>>);
-
-impl Visitors {
-    fn enter(&self) -> Arc<Visitor> {
-        let visitor = Arc::new(Visitor { spoke: AtomicBool::new(false), leave: Notify::new() });
-        held(&self.0).push_back(visitor.clone());
-        visitor
-    }
-
-    fn exit(&self, visitor: &Arc<Visitor>) {
-        held(&self.0).retain(|other| !Arc::ptr_eq(other, visitor));
-    }
-
-    /// Sends away the oldest that has said nothing; false if all are talking.
-    fn make_room(&self) -> bool {
-        let mut visitors = held(&self.0);
-        let silent = visitors.iter().position(|visitor| !visitor.spoke.load(Ordering::Relaxed));
-        match silent.and_then(|at| visitors.remove(at)) {
-            Some(visitor) => {
-                visitor.leave.notify_one();
-                true
-            }
-            None => false,
-        }
-    }
-}
-
-/// Random bytes from the operating system.
-pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    #[allow(clippy::expect_used, reason = "without randomness no login can be answered safely; Linux always has it")]
-    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
-    bytes
 }
 
 /// Where a connection comes from and arrived.
@@ -171,7 +101,7 @@ async fn receive<S: Stream>(inner: &Arc<Inner>, mut stream: S, mut ends: Ends, v
     }
     // who says nothing costs no buffer
     stream.readable_now().await.ok()?;
-    let mut greeting = Greeting::new(Rules::new(inner.seed), random());
+    let mut greeting = Greeting::new(Rules::new(inner.seed), random::bytes());
     let mut buffer = vec![0; 2048];
     loop {
         while let Some(step) = greeting.poll() {
@@ -246,7 +176,7 @@ async fn join<S: Stream>(inner: &Arc<Inner>, mut stream: S, session: Session, en
             turn_away(&mut stream, "28000", &message, Some("name the user under [console] readers or admins")).await;
             return None;
         }
-        let who = proxy::Who { user: session.user, admin, remote: ends.remote };
+        let who = operator::Who { user: session.user, admin, remote: ends.remote };
         return Some(Box::pin(console::serve(inner.clone(), stream, session.leftover, who)));
     }
     if session.replication {
@@ -272,7 +202,7 @@ async fn join<S: Stream>(inner: &Arc<Inner>, mut stream: S, session: Session, en
         key: PoolKey { database: session.database, user: session.user },
         settings: session.settings,
         leftover: session.leftover,
-        secret: u32::from_be_bytes(random()),
+        secret: u32::from_be_bytes(random::bytes()),
         serial: inner.shared.serial(),
         connected_at: inner.clock.now().as_nanos(),
         remote: ends.remote,

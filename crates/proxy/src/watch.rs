@@ -10,9 +10,9 @@ use poolwarden_switch::relay::pgwire::{frame, make, read, tag::server as tag};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::connect::{self, Line};
-use crate::login::Stream;
-use crate::proxy::{Inner, held};
+use crate::inner::{Inner, held};
 use crate::settings::WatchLogin;
+use crate::stream::Stream;
 
 /// PostgreSQL is asked this often.
 const EVERY: Duration = Duration::from_secs(5);
