@@ -15,19 +15,10 @@ use crate::fault::StartError;
 use crate::figures::bump;
 use crate::inner::Inner;
 use crate::login::{self, Arrival};
-use crate::settings::Settings;
+use crate::settings::{Listening, Settings};
 
 /// Without descriptors, the next try to accept comes after this.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Where it listens.
-#[derive(Clone, Debug, Default)]
-pub struct Listening {
-    /// TCP.
-    pub postgres: Vec<SocketAddr>,
-    /// Unix.
-    pub unix: Option<PathBuf>,
-}
 
 pub(crate) struct Listeners {
     tcp: Vec<TcpListener>,

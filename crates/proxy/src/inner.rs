@@ -12,7 +12,6 @@ use poolwarden_switch::relay::pgwire::scram::Derived;
 use poolwarden_switch::{Desk, LoopReport, Mail, Shared};
 use tokio::sync::{oneshot, watch};
 
-use crate::accept::Listening;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::engine::{Ask, Door, ring_all};
@@ -21,7 +20,7 @@ use crate::figures::{Cancels, Counters, ProcessFigures};
 use crate::link::Link;
 use crate::note::Notes;
 use crate::operator::Operator;
-use crate::settings::{HostPlan, ProcessLimits, Settings};
+use crate::settings::{HostPlan, Listening, ProcessLimits, Settings};
 use crate::visitors::Visitors;
 use crate::wakers::Wakers;
 

@@ -31,7 +31,6 @@ mod visitors;
 mod wakers;
 mod watch;
 
-pub use accept::Listening;
 pub use address::Address;
 pub use directory::{Directory, Method, Route, UserEntry};
 pub use fault::StartError;
@@ -40,4 +39,4 @@ pub use note::Note;
 pub use operator::{Operator, Reply, Who};
 pub use poolwarden_switch as switch;
 pub use proxy::Proxy;
-pub use settings::{HostPlan, ProcessLimits, Reload, Settings, WatchLogin};
+pub use settings::{HostPlan, Listening, ProcessLimits, Reload, Settings, WatchLogin};

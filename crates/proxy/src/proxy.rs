@@ -8,14 +8,14 @@ use std::time::Duration;
 use poolwarden_switch::pool::{Event, HostId, HostSnapshot, Input, ServerFacts, Time, Verb};
 use poolwarden_switch::{LoopReport, Mail, Target};
 
-use crate::accept::{self, Listeners, Listening};
+use crate::accept::{self, Listeners};
 use crate::engine::Wake;
 use crate::fault::StartError;
 use crate::figures::{LoopFigures, ProcessFigures};
 use crate::inner::{Inner, held};
 use crate::note::Note;
 use crate::operator::Operator;
-use crate::settings::{Reload, Settings};
+use crate::settings::{Listening, Reload, Settings};
 use crate::{lane, start, watch};
 
 /// A running proxy.

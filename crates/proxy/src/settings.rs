@@ -100,3 +100,12 @@ pub struct Reload {
     /// Networks whose PROXY protocol v2 headers are believed.
     pub proxy_protocol: Vec<(IpAddr, u8)>,
 }
+
+/// Where it listens.
+#[derive(Clone, Debug, Default)]
+pub struct Listening {
+    /// TCP.
+    pub postgres: Vec<SocketAddr>,
+    /// Unix.
+    pub unix: Option<PathBuf>,
+}
