@@ -47,7 +47,11 @@ pub(crate) fn run(arguments: &[String], root: &Path) -> Result<()> {
         known.map_or("none".to_owned(), |known| known.to_string())
     );
     if let Some(path) = json {
-        let proof = json!({ "schema": 1, "commit": commit(root)?, KEY: counted });
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let command = "cargo xtask instructions";
+        let proof = json!({ "schema": 1, "commit": commit(root)?, "command": command, KEY: counted });
         fs::write(&path, format!("{proof:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
     }
     if write && known.is_none_or(|known| counted < known) {
