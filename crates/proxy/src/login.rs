@@ -13,6 +13,7 @@ use poolwarden_switch::pool::{LoopId, PoolKey};
 use poolwarden_switch::relay::greet::{Greeting, Rules, Session, Step, Who};
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::{Joining, Mail, Switch};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -58,7 +59,7 @@ pub(crate) fn welcome(inner: &Arc<Inner>, arrival: Arrival, remote: Option<Socke
         let life = async {
             match arrival {
                 Arrival::Tcp(stream) => {
-                    let _ = stream.set_nodelay(true); // the socket may be gone already: reading will tell
+                    let _ = tune(&stream); // the socket may be gone already: reading will tell
                     receive(&inner, stream, ends, &visitor).await
                 }
                 Arrival::Unix(stream) => receive(&inner, stream, ends, &visitor).await,
@@ -76,6 +77,15 @@ pub(crate) fn welcome(inner: &Arc<Inner>, arrival: Arrival, remote: Option<Socke
             Err(_) => inner.notes.add("login", format!("login took longer than {:?}", limits.login_timeout), remote),
         }
     });
+}
+
+/// A client that is gone without a word is noticed within two minutes, also while nothing is sent to it.
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive.with_retries(4))?;
+    socket.set_tcp_user_timeout(Some(Duration::from_secs(120)))
 }
 
 fn is_own_user(arrival: &Arrival) -> bool {
