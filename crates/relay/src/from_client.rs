@@ -106,6 +106,9 @@ impl Server {
         if self.skipping && tag != tag::SYNC && tag != tag::TERMINATE {
             return Ok(Self::drop_message(client, message));
         }
+        if self.held_sync && !matches!(tag, tag::SYNC | tag::FLUSH | tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL) {
+            self.send_held_sync(message.input, out); // no message of a COPY: the client takes it for failed, and this for the Sync behind it
+        }
         match tag {
             tag::QUERY => {
                 if self.is_unnamed_in_doubt(client) {
@@ -119,6 +122,8 @@ impl Server {
                 Ok(step)
             }
             tag::FUNCTION_CALL => Ok(self.round(now, client, Expect::Function, message, out)),
+            // whether a COPY whose rows went out ahead of its beginning has swallowed this Sync depends on whether those rows were well
+            tag::SYNC if self.has_rows_last() && !self.reads_rows() => Ok(self.settle_first(message.input, out)),
             tag::SYNC => Ok(self.sync(now, client, message, out)),
             tag::FLUSH if self.copy_in => Ok(Self::drop_message(client, message)),
             tag::FLUSH => Ok(Self::pass(client, message, out)),
@@ -219,16 +224,32 @@ impl Server {
         step
     }
 
+    /// Sends the Sync that was held back.
+    pub(crate) fn send_held_sync(&mut self, input: &[u8], out: &mut Out) {
+        self.held_sync = false;
+        make::sync(out.server.own(input));
+        self.expect(Expect::Sync);
+        self.skipping = false;
+        self.unsynced = false;
+    }
+
     /// COPY's rows and its end. Outside a request they mean nothing and go nowhere.
     fn copy_message(&mut self, client: &mut Client, message: Message<'_>, out: &mut Out) -> Step {
         if self.queue.is_empty() {
             return Self::drop_message(client, message);
         }
         self.held_sync = false; // what goes on behind a Sync has made it one that COPY swallows
-        if message.header.tag != tag::COPY_DATA {
+        if message.header.tag == tag::COPY_DATA {
+            self.rows_at = self.queue.next_place();
+        } else {
             self.expect(Expect::CopyEnd);
         }
         Self::pass(client, message, out)
+    }
+
+    /// Whether rows of a COPY went out behind everything that is outstanding, and not its end.
+    fn has_rows_last(&self) -> bool {
+        !self.queue.is_empty() && self.rows_at == self.queue.next_place()
     }
 
     /// Whether it depends on what is outstanding which unnamed statement `save_unnamed` would have to keep.

@@ -344,12 +344,8 @@ impl Server {
                 self.skip_to_sync(client);
             }
         }
-        if was_copy && std::mem::replace(&mut self.held_sync, false) {
-            // nothing of the COPY came behind this Sync: it is the client's answer to the error
-            make::sync(out.server.own(&[]));
-            self.expect(Expect::Sync);
-            self.skipping = false;
-            self.unsynced = false;
+        if was_copy && self.held_sync {
+            self.send_held_sync(&[], out); // nothing of the COPY came behind this Sync: it is the client's answer to the error
         }
         if self.gate == Gate::Describe {
             self.gate = Gate::Open;

@@ -172,6 +172,8 @@ pub struct Server {
     pub(crate) body: (usize, bool),
     /// The server reads COPY data.
     pub(crate) copy_in: bool,
+    /// The place in the queue behind which COPY's rows went out last.
+    pub(crate) rows_at: u64,
     /// A Sync was held back because the server would have swallowed it in COPY.
     pub(crate) held_sync: bool,
     /// Messages of the extended protocol went out since the last Sync.
@@ -223,6 +225,7 @@ impl Server {
             status: b'I',
             body: (0, false),
             copy_in: false,
+            rows_at: 0,
             held_sync: false,
             unsynced: false,
             skipping: false,

@@ -204,6 +204,12 @@ fn rows_go_in_by_copy_in_every_order_of_messages() {
     let wrong = s().query("copy in").data("bad").data("late").done().query("select 1");
     let wrong_extended = s().once("copy in").data("bad").data("late").done().sync().once("select 1").sync();
     let wrong_early = s().once("copy in").wait().data("bad").sync().wait().data("late").done().query("select 1");
+    let ahead = s().query("copy in").data("bad").sync().query("select 1");
+    let ahead_extended = s().once("copy in").data("bad").sync().once("select 1").sync();
+    let no_copy = s().query("select 1").data("late").sync().query("select 2");
+    for script in [ahead, ahead_extended, no_copy] {
+        same(&[script.clone(), script]);
+    }
     let multi = s().query("copy in; select 2").data("a").done().query("select 1");
     for script in [simple, piped, extended, early, flushed, failed, wrong, wrong_extended, wrong_early, multi] {
         same(&[script.clone(), script]);
