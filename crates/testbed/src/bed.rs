@@ -261,7 +261,7 @@ impl Bed {
         crate::until("the pool to be at rest with an exact count", Duration::from_secs(15), || {
             let rows = self.show("POOLS");
             let row = rows.iter().find(|row| row["database"] == "app" && row["user"] == "app")?;
-            let busy = ["cl_active", "cl_waiting", "sv_active"].iter().any(|column| row[*column] != "0");
+            let busy = ["cl_waiting", "sv_active"].iter().any(|column| row[*column] != "0");
             let backends = self.postgres.backends();
             let dirty = backends.iter().any(|backend| backend.state != "idle");
             let held: usize =
