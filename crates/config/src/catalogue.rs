@@ -90,7 +90,7 @@ pub const CATALOGUE: &[Setting] = &[
         "listen.unix_socket_dir",
         Kind::Text,
         "",
-        "directory of the unix socket, .s.PGSQL.PORT with the first address's port; none unless set",
+        "directory of the unix socket, .s.PGSQL.PORT with the first address's port; empty: the data directory",
         "\"/run/poolwarden\"",
     ),
     restart(

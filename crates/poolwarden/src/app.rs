@@ -122,7 +122,9 @@ impl Served {
         let doors = Doors::open(&config.listen)?;
         let (http, metrics) = [&doors.http, &doors.metrics].map(|door| door.as_ref().map(|door| door.address)).into();
         let operator = Arc::new(operator::Desk(Arc::clone(running)));
-        let proxy = Proxy::start(plan::settings(&config, running.seed), operator, runtime)?;
+        let mut settings = plan::settings(&config, running.seed);
+        settings.unix = settings.unix.or_else(|| place.socket_dir());
+        let proxy = Proxy::start(settings, operator, runtime)?;
         let listening = proxy.listening();
         let addresses = Addresses { postgres: listening.postgres, unix: listening.unix, http, metrics };
         running.serve(&proxy);

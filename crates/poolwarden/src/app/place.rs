@@ -51,6 +51,13 @@ impl Place {
         Ok(place)
     }
 
+    /// Where the unix socket is unless the configuration says: here. `None` where its path would be too long.
+    pub(super) fn socket_dir(&self) -> Option<PathBuf> {
+        const LONGEST: usize = 107; // a unix socket's path on Linux, without its NUL
+        let length = self.dir.join(".s.PGSQL.65535").as_os_str().len();
+        (length <= LONGEST).then(|| self.dir.clone())
+    }
+
     /// A secret that stays over restarts. From it unknown users get salts that look like those of known ones.
     pub(super) fn seed(&self) -> anyhow::Result<[u8; SECRET_BYTES]> {
         let path = self.dir.join("seed");
