@@ -51,6 +51,9 @@ impl Server {
             make::copy_fail(out.server.own(&[]), "the client is gone");
             self.expect(Expect::CopyEnd);
         }
+        if self.unsynced && !self.skipping {
+            self.fail_abandoned(&mut out.server); // a Sync alone would commit what the client never did
+        }
         if self.unsynced || self.skipping {
             make::sync(out.server.own(&[]));
             self.expect(Expect::Sync);

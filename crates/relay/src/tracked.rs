@@ -424,6 +424,13 @@ impl Server {
         self.expect(Expect::Poison);
     }
 
+    /// Lets a batch fail whose client has left. The statement has a name that is never given, so that the unnamed one is what it
+    /// was, whether this is skipped or not.
+    pub(crate) fn fail_abandoned(&mut self, server: &mut Gather) {
+        make::parse(server.own(&[]), name_of(0), "SELECT \"poolwarden: the client left before its Sync\"", &[]);
+        self.expect(Expect::Poison);
+    }
+
     /// Forgets statement `id` as the server has it, if it was prepared before the tables changed.
     fn forget_older(&mut self, id: u64, generation: u32) {
         if self.book.named.get(&id).is_some_and(|held| held.generation != generation) {

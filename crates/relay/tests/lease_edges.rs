@@ -181,6 +181,24 @@ fn a_client_that_goes_leaves_a_clean_connection() {
 }
 
 #[test]
+fn a_batch_whose_client_left_before_its_sync_is_not_committed() {
+    for early in [false, true] {
+        let mut wire = wire(1, Terms::default());
+        let set = s().once("set timezone Mars").flush();
+        let at = wire.join(&set);
+        if !early {
+            wire.settle();
+            assert_eq!(wire.seats[0].backend.setting("timezone"), "Mars");
+        }
+        wire.leave(at);
+        wire.settle();
+        assert_ne!(wire.seats[0].backend.setting("timezone"), "Mars");
+        let next = join(&mut wire, &s().query("show timezone"));
+        assert_eq!(wire.peers[next].replies, wire.peers[next].direct.replies);
+    }
+}
+
+#[test]
 fn a_client_that_goes_with_everything_in_flight_leaves_a_clean_connection() {
     let scripts = [
         s().query("begin").query("rows 3 3").query("error").query("rollback"),
