@@ -154,7 +154,7 @@ pub(crate) fn told(refusal: &Refusal, database: &str, user: &str, starting: bool
         sqlstate: sqlstate.into(),
         message: message(refusal, database).into(),
         detail: Some(detail(refusal, database, user).into()),
-        hint: Some(hint(refusal).into()),
+        hint: Some(hint(refusal, database, user).into()),
     }
 }
 
@@ -221,12 +221,22 @@ fn detail(refusal: &Refusal, database: &str, user: &str) -> String {
     detail
 }
 
-fn hint(refusal: &Refusal) -> String {
+fn hint(refusal: &Refusal, database: &str, user: &str) -> String {
+    let named;
     let step = match refusal.binding {
-        Limit::PoolSize | Limit::Reserve => "find who holds the connections (SHOW SERVERS), then raise pools.NAME.size",
+        Limit::PoolSize | Limit::Reserve => {
+            named = format!("find who holds the connections (SHOW SERVERS), then raise pools.{database}.size");
+            &named
+        }
         Limit::ClassShare => "the place is reserved for another class",
-        Limit::User => "users.NAME.max_connections binds; raising the pool has no effect",
-        Limit::Database => "pools.NAME.max_connections binds; raising size has no effect",
+        Limit::User => {
+            named = format!("users.{user}.max_connections binds; raising the pool has no effect");
+            &named
+        }
+        Limit::Database => {
+            named = format!("pools.{database}.max_connections binds; raising size has no effect");
+            &named
+        }
         Limit::HostBudget => "servers.NAME.max_connections binds; raising a pool has no effect",
         Limit::Connects => "connections are being opened as fast as is good for the server; try again",
         Limit::Breaker => "the server cannot be reached or refuses logins; raising a limit has no effect",
