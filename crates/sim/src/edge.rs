@@ -87,6 +87,12 @@ impl Io for Edge<'_> {
         }
     }
 
+    fn finish(&mut self, peer: Peer) {
+        if let Some(link) = self.link(peer, "finish") {
+            self.wires.inside_finish(link);
+        }
+    }
+
     fn close(&mut self, peer: Peer) {
         if let Some(link) = self.link(peer, "close") {
             self.places.remove(&peer);

@@ -184,14 +184,19 @@ impl Wires {
         bytes
     }
 
-    /// The pooler closes. What is unsent is tried once more.
-    pub(crate) fn inside_close(&mut self, link: LinkId) {
+    /// The pooler sends no more. What is unsent is tried once more.
+    pub(crate) fn inside_finish(&mut self, link: LinkId) {
         self.flush(link);
         let wire = &mut self.list[link];
         wire.lost |= !wire.unsent.is_empty();
         wire.unsent.clear();
         wire.down.end = Some(EndCause::Eof);
-        wire.place = None;
         self.outside.push(link);
+    }
+
+    /// The pooler closes. What is unsent is tried once more.
+    pub(crate) fn inside_close(&mut self, link: LinkId) {
+        self.inside_finish(link);
+        self.list[link].place = None;
     }
 }

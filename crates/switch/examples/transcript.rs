@@ -37,6 +37,7 @@ impl Io for Sink {
         false
     }
     fn resume(&mut self, _: Peer) {}
+    fn finish(&mut self, _peer: Peer) {}
     fn close(&mut self, _: Peer) {}
     fn wake(&mut self, _: Target) {}
 }

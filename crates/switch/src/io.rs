@@ -48,6 +48,8 @@ pub trait Io {
     fn has_unread(&mut self, peer: Peer) -> bool;
     /// [`crate::Switch::appetite`] of this connection may have become more than nothing.
     fn resume(&mut self, peer: Peer);
+    /// Nothing more will be sent: the peer meets the end of the stream behind what it has got; reading goes on.
+    fn finish(&mut self, peer: Peer);
     /// It is over: what is unsent may be tried once more, nothing is read any more, the name is free.
     fn close(&mut self, peer: Peer);
     /// Something was put into a mailbox of another.

@@ -313,11 +313,10 @@ impl<L> Switch<L> {
         }
         let Some(slot) = self.servers.at(key) else { return };
         if slot.amid {
-            // a Terminate would be taken for the rest of the request
-            let pool = slot.pool.clone();
-            self.drop_server(key, io);
-            self.drive(now, &pool, Input::Closed(conn, EndCause::Failed));
-            return;
+            // a Terminate would be taken for the rest of the request; the end of the stream is the end of the request, and of the
+            // session, which is counted until PostgreSQL has ended it
+            io.finish(Peer::Server(key));
+            return io.resume(Peer::Server(key));
         }
         let mut goodbye = Vec::new();
         make::terminate(&mut goodbye);

@@ -220,9 +220,11 @@ impl Sockets {
     pub(super) fn post(&mut self) {
         let arena = std::mem::take(&mut self.arena);
         let outbox = std::mem::take(&mut self.outbox);
-        for (peer, range) in &outbox {
-            if self.send_now(*peer, &arena[range.clone()]) == Sent::Blocked {
-                self.blocked.push(*peer);
+        for servers in [false, true] {
+            for (peer, range) in outbox.iter().filter(|(peer, _)| matches!(peer, Peer::Server(_)) == servers) {
+                if self.send_now(*peer, &arena[range.clone()]) == Sent::Blocked {
+                    self.blocked.push(*peer);
+                }
             }
         }
         (self.arena, self.outbox) = (arena, outbox);
@@ -336,6 +338,18 @@ impl Io for Sockets {
         if self.at(peer).is_some_and(|socket| socket.readable) {
             self.list(peer);
         }
+    }
+
+    fn finish(&mut self, peer: Peer) {
+        self.post();
+        let Some(socket) = self.at(peer) else { return };
+        let backlog = std::mem::take(&mut socket.backlog);
+        if !backlog.is_empty() {
+            let _ = rustix::net::send(&socket.link.fd, &backlog, SendFlags::NOSIGNAL); // one last try
+        }
+        // where the peer is gone already, reading will tell
+        let _ = rustix::net::shutdown(&socket.link.fd, rustix::net::Shutdown::Write);
+        self.counters.memory.fetch_sub(backlog.len() as u64, Ordering::Relaxed);
     }
 
     fn close(&mut self, peer: Peer) {
