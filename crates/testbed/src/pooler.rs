@@ -98,7 +98,12 @@ impl Pooler {
         place.write("app.password", PASSWORD);
         let file = place.write("poolwarden.toml", &configuration(plan, server, place.path()));
         let mut command = child::command(Who::Myself, "KILL", &binary());
-        command.args(["run", "-c"]).arg(&file).env("WATCH_PASSWORD", PASSWORD).current_dir(place.path());
+        command
+            .args(["run", "-c"])
+            .arg(&file)
+            .env("WATCH_PASSWORD", PASSWORD)
+            .env("WRONG_PASSWORD", "not-the-one")
+            .current_dir(place.path());
         if let Some(limit) = plan.open_files {
             command = child::with_open_files(limit, &command);
         }
