@@ -26,6 +26,12 @@ fn the_core_does_what_the_obvious_pool_does_seed_4() {
     obvious::compare(STEPS, 4);
 }
 
+/// An empty pool of `*` begins a connect in one step, which fails in the next: it is empty from then on, not from before.
+#[test]
+fn a_failed_connect_begins_the_time_of_an_empty_pool_anew() {
+    obvious::replay(20_000, 7_229_058_645_790_391_319);
+}
+
 #[test]
 fn the_recorded_inputs_give_the_same_actions_and_events_again() {
     for seed in 1..=5 {

@@ -517,6 +517,24 @@ fn pools_of_any_database_are_bounded_and_retired() {
 }
 
 #[test]
+fn a_pool_of_any_database_is_kept_from_the_end_of_its_last_connect() {
+    let mut rules = settings("app", |_| {});
+    rules.any = settings("one", |db| db.min_size = 1).databases.remove("one");
+    rules.any_idle = Duration::from_secs(10);
+    let mut play = Play::new(rules);
+    play.enter("one", "alice");
+    play.leave();
+    play.failed(0, Failure::Database);
+    play.admin(Verb::Disable, Some("one"));
+    // A connect under way is a connection: what it was kept before counts no more, though nothing comes of it.
+    play.at(8000).admin(Verb::Enable, Some("one"));
+    play.at(9000).failed(1, Failure::Database);
+    play.admin(Verb::Disable, Some("one"));
+    play.at(20_000);
+    play.expect("any_kept");
+}
+
+#[test]
 fn the_auto_budget_follows_the_facts() {
     let mut rules = settings("app", |db| db.size = 100);
     rules.max_connections = None;

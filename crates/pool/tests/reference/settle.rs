@@ -15,15 +15,18 @@ impl Model {
         }
         self.trim();
         for pool in 0..self.pools.len() {
-            let empty = self.empty(pool);
-            let p = &mut self.pools[pool];
-            p.empty_since = if empty { p.empty_since.min(self.now) } else { NEVER };
-            if empty && p.dropped && !p.retired {
+            if self.empty(pool) && self.pools[pool].dropped && !self.pools[pool].retired {
                 self.retire(pool);
             }
         }
         self.serve();
         self.evict();
+        // After the connects: a pool that just began one has a connection, though the next step may see it fail.
+        for pool in 0..self.pools.len() {
+            let empty = self.empty(pool);
+            let p = &mut self.pools[pool];
+            p.empty_since = if empty { p.empty_since.min(self.now) } else { NEVER };
+        }
         self.bind();
     }
 
