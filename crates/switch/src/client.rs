@@ -13,7 +13,7 @@ use crate::mail::Joining;
 use crate::refusal::{self, Told};
 use crate::server::Standing;
 use crate::shared::PoolShare;
-use crate::switch::Switch;
+use crate::switch::{Look, Switch};
 
 /// One client of this loop.
 #[derive(Debug)]
@@ -331,7 +331,7 @@ impl<L> Switch<L> {
             Farewell::Broken => self.give_back_broken(now, server),
             Farewell::Draining { cancel } => {
                 let clean_by = now + self.rules.farewell;
-                self.farewells.push_back((clean_by, host, conn));
+                self.farewells.push_back(Look { at: now + self.rules.farewell_step(), clean_by, host, conn });
                 if let Some(slot) = self.servers.at_mut(server) {
                     slot.clean_by = clean_by;
                 }

@@ -12,7 +12,7 @@ use crate::io::{Io, Peer};
 use crate::mail::{Errand, Newcomer};
 use crate::refusal;
 use crate::shared::PoolShare;
-use crate::switch::Switch;
+use crate::switch::{Look, Switch};
 
 /// One server connection of this loop.
 #[derive(Debug)]
@@ -336,22 +336,27 @@ impl<L> Switch<L> {
         let mut out = self.take_out();
         let Some(slot) = self.servers.at_mut(key) else { return self.give_out(out) };
         slot.standing = Standing::Resetting;
-        slot.clean_by = now + self.rules.farewell;
+        let clean_by = now + self.rules.farewell;
+        slot.clean_by = clean_by;
         let terms = slot.pool.terms();
         slot.relay.reset(now.as_nanos(), &terms.reset_query, &mut out);
         self.send_server(key, out.server.bytes(&[]), io);
         self.give_out(out);
-        self.farewells.push_back((now + self.rules.farewell, host, conn));
+        self.farewells.push_back(Look { at: now + self.rules.farewell_step(), clean_by, host, conn });
     }
 
-    /// A connection that should have become clean by now.
-    pub(crate) fn give_up_farewell(&mut self, now: Time, host: HostId, conn: ConnId) {
-        let Some(key) = self.conn_key(host, conn) else { return };
-        let Some(slot) = self.servers.at(key).filter(|slot| slot.clean_by <= now) else { return };
+    /// A connection that is not clean yet: when its time is over it is given up. Until then what runs is cancelled again, because
+    /// a cancel that comes before its query does nothing.
+    pub(crate) fn look_at_farewell(&mut self, now: Time, look: Look) {
+        let Some(key) = self.conn_key(look.host, look.conn) else { return };
+        let Some(slot) = self.servers.at(key).filter(|slot| slot.clean_by == look.clean_by) else { return };
         match slot.standing {
-            Standing::Farewell | Standing::Resetting => self.give_back_broken(now, key),
-            Standing::Idle | Standing::Leased { .. } | Standing::Ending => {}
+            Standing::Farewell | Standing::Resetting if look.clean_by <= now => return self.give_back_broken(now, key),
+            Standing::Farewell => self.send_cancel(now, key),
+            Standing::Resetting => {}
+            Standing::Idle | Standing::Leased { .. } | Standing::Ending => return,
         }
+        self.farewells.push_back(Look { at: now + self.rules.farewell_step(), ..look });
     }
 
     /// Asks for a cancel request of whatever runs on a connection that is ending.

@@ -44,6 +44,23 @@ impl Default for Rules {
     }
 }
 
+impl Rules {
+    /// Until then it is looked at so often, and what runs is cancelled again.
+    pub(crate) fn farewell_step(&self) -> Duration {
+        self.farewell / 10
+    }
+}
+
+/// When a connection that is to become clean is looked at next. All come after the same time, so they stand in order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) at: Time,
+    /// Tells this farewell from a later one of the same connection.
+    pub(crate) clean_by: Time,
+    pub(crate) host: HostId,
+    pub(crate) conn: ConnId,
+}
+
 /// The switch of one loop. `L` is a connection as a value.
 pub struct Switch<L> {
     pub(crate) me: LoopId,
@@ -56,7 +73,7 @@ pub struct Switch<L> {
     pub(crate) tickets: Vec<Directory>,
     pub(crate) texts: Texts,
     pub(crate) again: VecDeque<u32>,
-    pub(crate) farewells: VecDeque<(Time, HostId, ConnId)>,
+    pub(crate) farewells: VecDeque<Look>,
     /// Clients that do not read: until when, which place, which serial.
     pub(crate) stalls: VecDeque<(Time, u32, u64)>,
     /// Clients that were ended for it.
@@ -231,16 +248,16 @@ impl<L> Switch<L> {
     /// When `timeout` must be called, if nothing happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        let farewell = self.farewells.front().map(|(at, ..)| *at);
+        let farewell = self.farewells.front().map(|look| look.at);
         let stall = self.stalls.front().map(|(at, ..)| *at);
         farewell.into_iter().chain(stall).min()
     }
 
     /// The moment of `poll_timeout` has come.
     pub fn timeout<I: Io<Link = L>>(&mut self, now: Time, io: &mut I) {
-        while let Some((_, host, conn)) = self.farewells.front().filter(|(at, ..)| *at <= now).copied() {
+        while let Some(look) = self.farewells.front().filter(|look| look.at <= now).copied() {
             self.farewells.pop_front();
-            self.give_up_farewell(now, host, conn);
+            self.look_at_farewell(now, look);
         }
         while self.stalls.front().is_some_and(|(at, ..)| *at <= now) {
             let Some((_, key, serial)) = self.stalls.pop_front() else { break };
