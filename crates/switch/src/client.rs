@@ -366,7 +366,7 @@ impl<L> Switch<L> {
         let holds = matches!(client.stage, Stage::Leased { .. }) && client.pool.others_wait();
         if since >= self.rules.stall && holds {
             self.stalled += 1;
-            self.client_gone(now, key, io);
+            self.dismiss(now, key, &refusal::STALLED, io);
         } else {
             // it has read something meanwhile, or is in nobody's way: looked at again
             self.stalls.push_back((now + self.rules.stall, key, serial));

@@ -30,6 +30,12 @@ pub(crate) const STOPPING: Told<'static> =
 /// An operator ended the session.
 pub(crate) const KILLED: Told<'static> =
     fixed("57P01", "terminating connection due to administrator command", Some("connect again"));
+/// It does not read what it asked for, and others wait for what it holds.
+pub(crate) const STALLED: Told<'static> = fixed(
+    "57P01",
+    "terminating connection: its replies are not being read while others wait for its server connection",
+    Some("read results as they come, or fetch large ones in parts with a cursor"),
+);
 /// A waiting request was cancelled by its client.
 pub(crate) const CANCELLED: Told<'static> =
     fixed("57014", "canceling statement due to user request: it was waiting for a server connection", None);
