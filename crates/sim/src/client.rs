@@ -30,6 +30,8 @@ pub(crate) struct Excuses {
     pub(crate) died: bool,
     /// Operators have ended sessions, or the process was stopped.
     pub(crate) ended: bool,
+    /// The pooler has ended sessions that did not read.
+    pub(crate) stalled: bool,
 }
 
 /// What clients met, in numbers.
@@ -158,7 +160,7 @@ impl Client {
             return Err(format!("c{}: a last word in the middle of a message", self.id));
         }
         // in the middle of a message no last word can be said
-        let cut = !self.inbox.is_empty() && (excuses.died || excuses.ended);
+        let cut = !self.inbox.is_empty() && (excuses.died || excuses.ended || excuses.stalled);
         if self.fatal.is_none() && !lost && !cut {
             return Err(format!("c{}: closed without a word, awaiting {:?}", self.id, self.rounds.front()));
         }
@@ -312,7 +314,7 @@ impl Client {
     fn last_word(&mut self, sqlstate: &str, message: &str, excuses: Excuses) -> Result<(), String> {
         let refusal = message.starts_with("pool \"") || message.starts_with("database \"");
         let fair = match sqlstate {
-            "57P01" => excuses.ended,
+            "57P01" => excuses.ended || (excuses.stalled && message.contains("not being read")),
             "08006" => excuses.died,
             "57014" => self.cancels,
             "0A000" => self.keep == Keep::Statement && self.status == b'T',

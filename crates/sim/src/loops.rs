@@ -62,6 +62,7 @@ impl World {
         if self.turns(at, Happening::Timer(at)) {
             self.loops[at].timer = Time::NEVER;
             self.turn(at, |switch, now, edge| switch.timeout(now, edge));
+            self.excuses.stalled |= self.loops[at].switch.report(self.now, false).stalled > 0;
         }
     }
 

@@ -6,13 +6,15 @@ use poolwarden_sim::{Verdict, World};
 
 /// Seeds whose world shows what was once found, and what that was. A change of the plan changes every world:
 /// then each is looked for again, with its fix undone.
-const KEPT_SEEDS: [(u64, &str); 6] = [
+const KEPT_SEEDS: [(u64, &str); 8] = [
     (19, "Terminate in the middle of a request"),
     (20, "refusal of a ticket whose place was used again"),
     (26, "second last word"),
     (42, "answer of ours in the middle of a notice"),
     (50, "last word in the middle of a row"),
     (161, "FATAL met by the settings query"),
+    (70_553, "Terminate behind half a request of a client that broke the rules of its mode"),
+    (92_512, "client that did not read, cut off in the middle of a row"),
 ];
 
 /// What a hundred worlds must have seen at least, or they prove nothing.
