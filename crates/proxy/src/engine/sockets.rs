@@ -216,13 +216,14 @@ impl Sockets {
         Some(Peer::Client(u32::try_from(key).unwrap_or(u32::MAX)))
     }
 
-    /// Sends what this turn has collected. Who does not take all of it is told by `blocked`.
+    /// Sends what this turn has collected: answers first, then what servers will have to work on. Who does not take all of it is told by `blocked`.
     pub(super) fn post(&mut self) {
         let arena = std::mem::take(&mut self.arena);
         let outbox = std::mem::take(&mut self.outbox);
-        for servers in [false, true] {
-            for (peer, range) in outbox.iter().filter(|(peer, _)| matches!(peer, Peer::Server(_)) == servers) {
-                if self.send_now(*peer, &arena[range.clone()]) == Sent::Blocked {
+        for to_servers in [false, true] {
+            for (peer, range) in &outbox {
+                let is_server = matches!(peer, Peer::Server(_));
+                if is_server == to_servers && self.send_now(*peer, &arena[range.clone()]) == Sent::Blocked {
                     self.blocked.push(*peer);
                 }
             }
