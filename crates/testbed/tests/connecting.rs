@@ -115,7 +115,8 @@ fn a_wrong_server_password_is_told_and_not_tried_over_and_over() {
     assert!(failed() <= 20, "{} failed logins", failed());
     let now = failed();
     thread::sleep(Duration::from_secs(1)); // nobody asks: nothing may be tried
-    assert!(failed() <= now + 1, "tried on without being asked");
+    // Four connects may be under way at once: when the first is answered, three may still be.
+    assert!(failed() <= now + 3, "tried on without being asked");
 }
 
 #[test]
