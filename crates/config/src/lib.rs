@@ -23,7 +23,7 @@ pub use catalogue::{CATALOGUE, Setting};
 pub use diff::{Change, diff};
 pub use finding::{Finding, Severity, has_errors, render};
 pub use model::{
-    Auth, AuthMethod, Class, Config, Console, Guard, Host, Keepalive, Limits, Listen, Log, LogFormat, LogLevel, Pool,
+    Auth, AuthMethod, Class, Config, Console, Guard, Host, Keepalive, Limits, Listen, Log, LogFormat, LogLevel, Patience, Pool,
     Process, Route, Server, User, WatchLogin,
 };
 pub use parse::MAX_FINDINGS;

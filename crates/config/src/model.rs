@@ -240,8 +240,50 @@ pub struct Pool {
     pub reset_query: Option<String>,
     /// Prepared statements kept per server connection; 0: none.
     pub max_prepared_statements: u32,
+    /// Time limits of its clients.
+    pub patience: Patience,
     /// Class of every request; `None`: the user's.
     pub class: Option<String>,
+}
+
+/// Longest a client may take for what it does, after which it is disconnected; `None` in a pool: no limit; in a user: the pool's.
+/// A user's zero is no limit for that user, whatever the pool says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Patience {
+    /// For one request.
+    pub query: Option<Duration>,
+    /// For one transaction.
+    pub transaction: Option<Duration>,
+    /// For silence inside a transaction.
+    pub idle_in_transaction: Option<Duration>,
+    /// For silence outside a transaction.
+    pub client_idle: Option<Duration>,
+}
+
+impl Patience {
+    /// The same, with zeros as what they mean: no limit.
+    #[must_use]
+    pub fn limits(self) -> Self {
+        let limit = |time: Option<Duration>| time.filter(|time| !time.is_zero());
+        Self {
+            query: limit(self.query),
+            transaction: limit(self.transaction),
+            idle_in_transaction: limit(self.idle_in_transaction),
+            client_idle: limit(self.client_idle),
+        }
+    }
+
+    /// A user's limits over those of the pool.
+    #[must_use]
+    pub fn or(self, pool: Self) -> Self {
+        let over = Self {
+            query: self.query.or(pool.query),
+            transaction: self.transaction.or(pool.transaction),
+            idle_in_transaction: self.idle_in_transaction.or(pool.idle_in_transaction),
+            client_idle: self.client_idle.or(pool.client_idle),
+        };
+        over.limits()
+    }
 }
 
 /// `[users.NAME]`.
@@ -251,6 +293,8 @@ pub struct User {
     pub secret: Option<Secret>,
     /// What the core obeys.
     pub settings: UserSettings,
+    /// Time limits of its clients, where they are not the pool's.
+    pub patience: Patience,
     /// Name of a class that exists.
     pub class: String,
     /// Whether its labels may raise its class.

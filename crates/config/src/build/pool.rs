@@ -7,7 +7,7 @@ use poolwarden_pool::{DatabaseSettings, Mode, UserSettings};
 
 use super::{Build, Scope};
 use crate::finding::Severity;
-use crate::model::{Class, Config, Pool, Server, User};
+use crate::model::{Class, Config, Patience, Pool, Server, User};
 use crate::nearest::nearest;
 use crate::walk::{Named, join};
 
@@ -56,6 +56,7 @@ impl Build<'_> {
             track: self.list(&scope, "track").iter().map(|name| name.to_ascii_lowercase()).collect(),
             reset_query,
             max_prepared_statements: self.number(&scope, "max_prepared_statements").unwrap_or_default(),
+            patience: self.patience(&scope).limits(),
             class,
         }
     }
@@ -117,6 +118,15 @@ impl Build<'_> {
         }
     }
 
+    fn patience(&self, scope: &Scope) -> Patience {
+        Patience {
+            query: self.duration(scope, "query_timeout"),
+            transaction: self.duration(scope, "transaction_timeout"),
+            idle_in_transaction: self.duration(scope, "idle_in_transaction_timeout"),
+            client_idle: self.duration(scope, "client_idle_timeout"),
+        }
+    }
+
     fn mode(&self, scope: &Scope) -> Option<Mode> {
         let word = self.text(scope, "mode")?;
         [Mode::Session, Mode::Transaction, Mode::Statement].into_iter().find(|mode| mode.name() == word)
@@ -160,6 +170,7 @@ impl Build<'_> {
                 size: self.number(&scope, "pool_size"),
                 mode: self.mode(&scope),
             },
+            patience: self.patience(&scope),
             class,
             trust_labels: self.truth(&scope, "trust_labels"),
         }
