@@ -9,6 +9,9 @@ mod build;
 mod catalogue;
 mod diff;
 mod finding;
+pub mod hba;
+pub mod ident;
+mod line;
 mod model;
 mod nearest;
 mod parse;
@@ -16,15 +19,17 @@ mod secret;
 mod show;
 mod unit;
 mod url;
+pub mod userlist;
 mod value;
 mod walk;
 
 pub use catalogue::{CATALOGUE, Setting};
 pub use diff::{Change, diff};
 pub use finding::{Finding, Severity, has_errors, render};
+pub use line::LineFinding;
 pub use model::{
-    Auth, AuthMethod, Class, Config, Console, Guard, Host, Keepalive, Limits, Listen, Log, LogFormat, LogLevel, Patience, Pool,
-    Process, Route, Server, User, WatchLogin,
+    Auth, AuthMethod, Class, Config, Console, Guard, Host, Keepalive, Limits, Listen, Log, LogFormat, LogLevel,
+    Patience, Pool, Process, Route, Server, User, WatchLogin,
 };
 pub use parse::MAX_FINDINGS;
 pub use secret::{Secret, SecretRef};
