@@ -68,6 +68,7 @@ pub(crate) fn build<'a>(walked: Walked, end: usize, resolve: &'a mut Resolve<'a>
         users,
         classes,
         limits: b.limits(),
+        pgbouncer: None,
         shown: Vec::new(),
     };
     // Remarks about a file that is refused would only hide why.

@@ -15,6 +15,7 @@ mod line;
 mod model;
 mod nearest;
 mod parse;
+pub mod pgbouncer;
 mod secret;
 mod show;
 mod unit;

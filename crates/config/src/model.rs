@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use poolwarden_pool::{DatabaseSettings, HostSettings, Mode, UserSettings};
 
+use crate::pgbouncer;
 use crate::secret::Secret;
 use crate::show::Shown;
 use crate::value::Network;
@@ -33,6 +34,8 @@ pub struct Config {
     pub classes: BTreeMap<String, Class>,
     /// `[limits]`.
     pub limits: Limits,
+    /// What a `pgbouncer.ini` says about the process; `None`: the configuration is not PgBouncer's.
+    pub pgbouncer: Option<Box<pgbouncer::Process>>,
     pub(crate) shown: Vec<Shown>,
 }
 
@@ -271,18 +274,6 @@ impl Patience {
             idle_in_transaction: limit(self.idle_in_transaction),
             client_idle: limit(self.client_idle),
         }
-    }
-
-    /// A user's limits over those of the pool.
-    #[must_use]
-    pub fn or(self, pool: Self) -> Self {
-        let over = Self {
-            query: self.query.or(pool.query),
-            transaction: self.transaction.or(pool.transaction),
-            idle_in_transaction: self.idle_in_transaction.or(pool.idle_in_transaction),
-            client_idle: self.client_idle.or(pool.client_idle),
-        };
-        over.limits()
     }
 }
 
