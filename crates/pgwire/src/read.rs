@@ -140,6 +140,21 @@ pub fn backend_key(body: &[u8]) -> Option<(u32, &[u8])> {
     allowed.then_some((u32::from_be_bytes(pid), secret))
 }
 
+/// Reads a NegotiateProtocolVersion: the version word, and the `_pq_.` options that are not known, with nothing behind them.
+#[must_use]
+pub fn negotiate_version(body: &[u8]) -> Option<(u32, Vec<&[u8]>)> {
+    let (&version, rest) = body.split_first_chunk::<4>()?;
+    let (&announced, mut left) = rest.split_first_chunk::<4>()?;
+    let mut unknown = Vec::new();
+    while !left.is_empty() {
+        let (option, tail) = cstr(left)?;
+        unknown.push(option);
+        left = tail;
+    }
+    let complete = usize::try_from(u32::from_be_bytes(announced)).is_ok_and(|count| count == unknown.len());
+    complete.then_some((u32::from_be_bytes(version), unknown))
+}
+
 /// Reads a ReadyForQuery: `I`, `T` or `E`.
 #[inline]
 #[must_use]

@@ -2,7 +2,8 @@
 //! and gives the next one, or says why there is none.
 //!
 //! It draws no randomness (nonces and seeds come in), and compares secrets in constant time.
-//! Channel binding is not spoken: a client that supports it (`y,,`) is taken, one that insists is not.
+//! SCRAM-SHA-256-PLUS binds the exchange to its TLS connection by `tls-server-end-point` (RFC 5929), so that nobody in
+//! between can hand it on; whoever hid from the client that it was offered is found out by the client's `y`.
 //!
 //! ```text
 //! client ──client-first──► server     start            ServerExchange::start
@@ -14,8 +15,8 @@
 mod client;
 mod server;
 
-pub use client::{ClientExchange, ClientFinal, Derived, Proof, Response};
-pub use server::{ServerExchange, Verified};
+pub use client::{ClientExchange, ClientFinal, Derived, Flag, Proof, Response};
+pub use server::{Offer, ServerExchange, Verified};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use core::fmt;
@@ -24,8 +25,34 @@ use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The one mechanism spoken.
-pub const MECHANISM: &str = "SCRAM-SHA-256";
+/// What a SASL mechanism is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    /// SCRAM-SHA-256.
+    Plain,
+    /// SCRAM-SHA-256-PLUS: the same, bound to the TLS connection.
+    Plus,
+}
+
+impl Mechanism {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "SCRAM-SHA-256",
+            Self::Plus => "SCRAM-SHA-256-PLUS",
+        }
+    }
+
+    /// Reads the name on the wire.
+    #[must_use]
+    pub fn parse(name: &[u8]) -> Option<Self> {
+        [Self::Plain, Self::Plus].into_iter().find(|mechanism| mechanism.name().as_bytes() == name)
+    }
+}
+
+/// The one channel binding spoken, as the first message names it (its gs2 header).
+const BOUND: &str = "p=tls-server-end-point,,";
 
 /// PostgreSQL's default `scram_iterations`, for secrets derived here and for mock ones.
 pub const ITERATIONS: u32 = 4096;
@@ -42,8 +69,17 @@ const MAX_SALT: usize = 1024;
 pub enum ScramError {
     /// The peer's message breaks the grammar, and where.
     Malformed(&'static str),
-    /// The client insists on channel binding, which was not offered.
-    ChannelBinding,
+    /// The client's first message and the mechanism that it chose disagree on channel binding, and how.
+    Flag(&'static str),
+    /// The client wants a channel binding that is not spoken.
+    BindingType,
+    /// The client could bind the channel and believes that the server cannot, which offered it: somebody in between took
+    /// the offer away.
+    Downgrade,
+    /// The client is bound to another TLS connection than this: somebody stands in between.
+    EndPoint,
+    /// The client wants to act as somebody else than the start-up packet named.
+    Authorization,
     /// The peer's nonce is not ours continued.
     Nonce,
     /// The client's proof does not fit the stored key: a wrong password.
@@ -60,7 +96,11 @@ impl fmt::Display for ScramError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(what) => write!(f, "malformed SCRAM message ({what})"),
-            Self::ChannelBinding => f.write_str("channel binding was not offered"),
+            Self::Flag(what) => write!(f, "malformed SCRAM message ({what})"),
+            Self::BindingType => f.write_str("unsupported SCRAM channel-binding type"),
+            Self::Downgrade => f.write_str("client supports channel binding and was not told that it is offered"),
+            Self::EndPoint => f.write_str("SCRAM channel binding is to another TLS connection"),
+            Self::Authorization => f.write_str("SCRAM authorization identity is not supported"),
             Self::Nonce => f.write_str("SCRAM nonce does not match"),
             Self::WrongProof => f.write_str("SCRAM proof does not match"),
             Self::Iterations => write!(f, "SCRAM iterations above {MAX_ITERATIONS}"),
@@ -142,7 +182,7 @@ impl Secret {
         let salt = STANDARD.encode(&self.salt);
         let stored = STANDARD.encode(self.stored_key);
         let server = STANDARD.encode(self.server_key);
-        format!("{MECHANISM}${}:{salt}${stored}:{server}", self.iterations)
+        format!("SCRAM-SHA-256${}:{salt}${stored}:{server}", self.iterations)
     }
 
     /// Derives it from a password (PBKDF2: milliseconds of CPU).
@@ -215,6 +255,11 @@ fn xor(mut a: [u8; 32], b: &[u8; 32]) -> [u8; 32] {
         *a ^= b;
     }
     a
+}
+
+/// What the `c=` attribute repeats, in base64: the gs2 header, and behind it the data it is bound to.
+fn binding(gs2: &str, end_point: &[u8]) -> String {
+    STANDARD.encode([gs2.as_bytes(), end_point].concat())
 }
 
 /// Decodes a base64 key of exactly 32 bytes.

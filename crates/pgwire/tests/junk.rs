@@ -4,9 +4,11 @@
 use poolwarden_pgwire::frame::{HEADER, MAX_BODY, header};
 use poolwarden_pgwire::make::{self, Column, Report};
 use poolwarden_pgwire::password::{Plain, Secret};
-use poolwarden_pgwire::scram::{self, ClientExchange, Proof, ServerExchange};
+use poolwarden_pgwire::scram::{self, ClientExchange, Flag, Mechanism, Offer, Proof, ServerExchange};
 use poolwarden_pgwire::{md5, read};
 use proptest::prelude::*;
+
+const OFFER: Offer<'_> = Offer { chosen: Mechanism::Plain, end_point: None };
 
 /// Every reader there is, over the same bytes.
 fn read_everything(bytes: &[u8]) {
@@ -18,14 +20,15 @@ fn read_everything(bytes: &[u8]) {
     let _ = read::report(bytes);
     let _ = read::parameter_status(bytes);
     let _ = read::backend_key(bytes);
+    let _ = read::negotiate_version(bytes);
     let _ = read::ready(bytes);
     let _ = read::startup_length(bytes, read::MAX_STARTUP);
     let _ = read::startup(bytes);
     let secret = scram::Secret::mock(&[1; 32], "alice");
-    if let Ok((server, _)) = ServerExchange::start(secret.clone(), bytes, "abc") {
+    if let Ok((server, _)) = ServerExchange::start(secret.clone(), OFFER, bytes, "abc") {
         assert!(server.finish(bytes).is_err());
     }
-    let (server, _) = ServerExchange::start(secret, b"n,,n=,r=abc", "def").unwrap();
+    let (server, _) = ServerExchange::start(secret, OFFER, b"n,,n=,r=abc", "def").unwrap();
     assert!(server.finish(bytes).is_err(), "junk proves nothing");
     let text = String::from_utf8_lossy(bytes);
     let _ = (scram::Secret::parse(&text), md5::Hash::parse(&text), Secret::parse(&text));
@@ -33,9 +36,9 @@ fn read_everything(bytes: &[u8]) {
 
 fn client_reads(bytes: &[u8]) {
     let keys = scram::Keys::derive("pencil", b"salt", 1);
-    let (client, _) = ClientExchange::start("abc".to_owned());
+    let (client, _) = ClientExchange::start("abc".to_owned(), &Flag::Unbound);
     let _ = client.respond(bytes, Proof::Keys(&keys));
-    let (client, _) = ClientExchange::start("abc".to_owned());
+    let (client, _) = ClientExchange::start("abc".to_owned(), &Flag::Unbound);
     let response = client.respond(b"r=abcd,s=c2FsdA==,i=1", Proof::Password(&Plain::new("pencil"), None)).unwrap();
     assert!(response.exchange.verify(bytes).is_err(), "junk signs nothing");
 }

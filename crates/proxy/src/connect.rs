@@ -1,13 +1,11 @@
 //! Connects: from an errand to a server connection that has logged in; and cancel requests, each on a connection of its own.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{ConnId, ConnectFailure, Failure, HostId, Input, Limit, LoopId, PoolId};
-use poolwarden_switch::relay::login::{Capacity, Credentials, LoginFailure, LoginStep, Password, ServerLogin, Welcome};
+use poolwarden_switch::relay::login::{Capacity, Channel, Credentials, LoginFailure, LoginStep, Password, ServerLogin, Welcome};
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::relay::{Defaults, Server};
 use poolwarden_switch::{Mail, Newcomer};
@@ -20,7 +18,7 @@ use crate::inner::{Inner, held};
 use crate::link::Link;
 use crate::random;
 use crate::settings::HostPlan;
-use crate::stream::Stream;
+use crate::stream::{Socket, Stream};
 
 /// A connection to be opened.
 #[derive(Clone, Copy)]
@@ -29,12 +27,6 @@ pub(crate) struct Opening {
     pub(crate) conn: ConnId,
     pub(crate) pool: PoolId,
     pub(crate) near: LoopId,
-}
-
-/// A connected socket, not logged in yet.
-pub(crate) enum Line {
-    Tcp(TcpStream),
-    Unix(UnixStream),
 }
 
 /// Opens one server connection and brings it to its loop, or tells the core why not.
@@ -57,16 +49,13 @@ async fn try_open(inner: &Inner, opening: Opening) -> Result<Newcomer<Link>, Con
     let credentials = Credentials { user, database, password, settings: pool.terms().startup.clone() };
     let opened_at = inner.clock.now().as_nanos();
     let work = async {
-        let line = dial(&plan).await.map_err(|why| unreachable(&plan, &why))?;
-        let (local, remote) = line.ends();
-        let (fd, welcome) = match line {
-            Line::Tcp(stream) => logged_in(stream, credentials, configured).await?,
-            Line::Unix(stream) => logged_in(stream, credentials, configured).await?,
-        };
-        let fd = fd.map_err(|why| unreachable(&plan, &why))?;
-        Ok((fd, welcome, local, remote))
+        let mut stream = dial(&plan).await.map_err(|why| unreachable(&plan, &why))?;
+        let (local, remote) = stream.ends();
+        let welcome = log_in(&mut stream, credentials, configured).await?;
+        let link = stream.into_link(None).map_err(|why| unreachable(&plan, &why))?;
+        Ok((link, welcome, local, remote))
     };
-    let (fd, mut welcome, local, remote) = match tokio::time::timeout(plan.connect_timeout, work).await {
+    let (link, mut welcome, local, remote) = match tokio::time::timeout(plan.connect_timeout, work).await {
         Ok(done) => done?,
         Err(_) => {
             let message = format!("no answer from {} within {:?}", plan.address, plan.connect_timeout);
@@ -86,7 +75,7 @@ async fn try_open(inner: &Inner, opening: Opening) -> Result<Newcomer<Link>, Con
         serial: inner.shared.serial(),
         remote,
         local,
-        link: Link::new(fd, None),
+        link,
     })
 }
 
@@ -100,26 +89,17 @@ impl Inner {
     }
 }
 
-async fn logged_in<S: Stream>(
-    mut stream: S,
-    credentials: Credentials,
-    configured: bool,
-) -> Result<(io::Result<OwnedFd>, Welcome), ConnectFailure> {
-    let welcome = log_in(&mut stream, credentials, configured).await?;
-    Ok((stream.into_fd(), welcome))
-}
-
 /// Connects: the name is resolved now, and every address it has is tried.
-pub(crate) async fn dial(plan: &HostPlan) -> io::Result<Line> {
+pub(crate) async fn dial(plan: &HostPlan) -> io::Result<Stream> {
     match &plan.address {
-        Address::Unix(path) => Ok(Line::Unix(UnixStream::connect(path).await?)),
+        Address::Unix(path) => Ok(Stream::new(Socket::Unix(UnixStream::connect(path).await?))),
         Address::Tcp { host, port } => {
             let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
             for address in tokio::net::lookup_host((host.as_str(), *port)).await? {
                 match TcpStream::connect(address).await {
                     Ok(stream) => {
                         tune(&stream, plan)?;
-                        return Ok(Line::Tcp(stream));
+                        return Ok(Stream::new(Socket::Tcp(stream)));
                     }
                     Err(why) => last = io::Error::new(why.kind(), format!("{address}: {why}")),
                 }
@@ -139,22 +119,13 @@ fn tune(stream: &TcpStream, plan: &HostPlan) -> io::Result<()> {
     socket.set_tcp_user_timeout(plan.tcp_user_timeout)
 }
 
-impl Line {
-    fn ends(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
-        match self {
-            Self::Tcp(stream) => (stream.local_addr().ok(), stream.peer_addr().ok()),
-            Self::Unix(_) => (None, None),
-        }
-    }
-}
-
 /// Logs in on a connected stream.
-pub(crate) async fn log_in<S: Stream>(
-    stream: &mut S,
+pub(crate) async fn log_in(
+    stream: &mut Stream,
     credentials: Credentials,
     configured: bool,
 ) -> Result<Welcome, ConnectFailure> {
-    let mut login = ServerLogin::new(credentials, random::bytes());
+    let mut login = ServerLogin::new(credentials, random::bytes(), Channel::default());
     let lost = |why: io::Error| failure(Failure::Down, "08006", &format!("lost during login: {why}"));
     stream.write_all(&login.start()).await.map_err(lost)?;
     let mut buffer = vec![0; 4096];
@@ -195,7 +166,11 @@ fn classify(why: &LoginFailure, configured: bool) -> ConnectFailure {
             failure(kind, sqlstate, &message)
         }
         LoginFailure::NoPassword => failure(Failure::Password { configured }, "28000", &message),
-        LoginFailure::Protocol(_) | LoginFailure::Unsupported(_) | LoginFailure::ServerSignature => {
+        LoginFailure::Protocol(_)
+        | LoginFailure::Version(_)
+        | LoginFailure::ChannelBinding(_)
+        | LoginFailure::Unsupported(_)
+        | LoginFailure::ServerSignature => {
             failure(Failure::Down, "08001", &message)
         }
     }
@@ -224,16 +199,11 @@ pub(crate) async fn cancel(inner: &Inner, host: HostId, pid: u32, secret: &[u8])
     let Some(plan) = inner.plan(host) else { return false };
     let mut request = Vec::new();
     make::cancel_request(&mut request, pid, secret);
-    let work = async {
-        match dial(&plan).await? {
-            Line::Tcp(mut stream) => deliver(&mut stream, &request).await,
-            Line::Unix(mut stream) => deliver(&mut stream, &request).await,
-        }
-    };
+    let work = async { deliver(&mut dial(&plan).await?, &request).await };
     matches!(tokio::time::timeout(CANCEL_PATIENCE, work).await, Ok(Ok(())))
 }
 
-async fn deliver<S: Stream>(stream: &mut S, request: &[u8]) -> io::Result<()> {
+async fn deliver(stream: &mut Stream, request: &[u8]) -> io::Result<()> {
     stream.write_all(request).await?;
     let mut end = [0; 64];
     while stream.read(&mut end).await? > 0 {}

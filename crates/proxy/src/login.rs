@@ -15,7 +15,7 @@ use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::{Joining, Mail, Switch};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use crate::console;
 use crate::directory::CONSOLE;
@@ -25,14 +25,8 @@ use crate::inner::{Inner, held};
 use crate::link::{Link, Place};
 use crate::operator;
 use crate::random;
-use crate::stream::Stream;
+use crate::stream::{Socket, Stream};
 use crate::visitors::Visitor;
-
-/// An accepted connection.
-pub(crate) enum Arrival {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
 
 /// Where a connection comes from and arrived.
 #[derive(Clone, Copy)]
@@ -44,7 +38,7 @@ struct Ends {
 }
 
 /// Takes in an accepted connection.
-pub(crate) fn welcome(inner: &Arc<Inner>, arrival: Arrival, remote: Option<SocketAddr>, local: Option<SocketAddr>) {
+pub(crate) fn welcome(inner: &Arc<Inner>, arrival: Socket, remote: Option<SocketAddr>, local: Option<SocketAddr>) {
     let limits = held(&inner.state).limits;
     let place = Place::take(&inner.counters.logins, limits.max_logins);
     if place.is_none() && !inner.visitors.make_room() {
@@ -57,13 +51,10 @@ pub(crate) fn welcome(inner: &Arc<Inner>, arrival: Arrival, remote: Option<Socke
     tokio::spawn(async move {
         let ends = Ends { remote, local, own_user: is_own_user(&arrival) };
         let life = async {
-            match arrival {
-                Arrival::Tcp(stream) => {
-                    let _ = tune(&stream); // the socket may be gone already: reading will tell
-                    receive(&inner, stream, ends, &visitor).await
-                }
-                Arrival::Unix(stream) => receive(&inner, stream, ends, &visitor).await,
+            if let Socket::Tcp(stream) = &arrival {
+                let _ = tune(stream); // the socket may be gone already: reading will tell
             }
+            receive(&inner, Stream::new(arrival), ends, &visitor).await
         };
         let outcome = tokio::select! {
             outcome = tokio::time::timeout(limits.login_timeout, life) => outcome,
@@ -88,17 +79,17 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(Duration::from_secs(120)))
 }
 
-fn is_own_user(arrival: &Arrival) -> bool {
+fn is_own_user(arrival: &Socket) -> bool {
     match arrival {
-        Arrival::Tcp(_) => false,
-        Arrival::Unix(stream) => stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw()),
+        Socket::Tcp(_) => false,
+        Socket::Unix(stream) => stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw()),
     }
 }
 
 /// What goes on after the login, outside its time limit: a session on the SQL console.
 type After = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-async fn receive<S: Stream>(inner: &Arc<Inner>, mut stream: S, mut ends: Ends, visitor: &Visitor) -> Option<After> {
+async fn receive(inner: &Arc<Inner>, mut stream: Stream, mut ends: Ends, visitor: &Visitor) -> Option<After> {
     let trusted = held(&inner.state).trusted.clone();
     if ends.remote.is_some_and(|remote| haproxy::is_trusted(&trusted, remote.ip())) {
         match read_proxy_header(&mut stream).await {
@@ -117,6 +108,7 @@ async fn receive<S: Stream>(inner: &Arc<Inner>, mut stream: S, mut ends: Ends, v
         while let Some(step) = greeting.poll() {
             match step {
                 Step::Send(bytes) => stream.write_all(&bytes).await.ok()?,
+                Step::StartTls { .. } => return None, // TLS is not offered here
                 Step::Lookup(who) => look_up(inner, &mut greeting, &who, ends),
                 Step::Cancel { pid, secret } => cancel(inner, pid, &secret),
                 Step::Authenticated(session) => return join(inner, stream, *session, ends).await,
@@ -144,7 +136,7 @@ async fn receive<S: Stream>(inner: &Arc<Inner>, mut stream: S, mut ends: Ends, v
     }
 }
 
-async fn read_proxy_header<S: Stream>(stream: &mut S) -> Result<Option<SocketAddr>, String> {
+async fn read_proxy_header(stream: &mut Stream) -> Result<Option<SocketAddr>, String> {
     let mut header = [0; haproxy::HEADER];
     let cut = |why: io::Error| format!("PROXY protocol header: {why}");
     stream.read_exact(&mut header).await.map_err(cut)?;
@@ -177,7 +169,7 @@ fn cancel(inner: &Inner, pid: u32, secret: &[u8]) {
 }
 
 /// The client has proven who it is: it goes to the console, to a loop, or away.
-async fn join<S: Stream>(inner: &Arc<Inner>, mut stream: S, session: Session, ends: Ends) -> Option<After> {
+async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: Ends) -> Option<After> {
     let directory = inner.directory();
     if CONSOLE.contains(&session.database.as_str()) {
         let admin = ends.own_user || directory.is_console_admin(&session.user);
@@ -218,12 +210,12 @@ async fn join<S: Stream>(inner: &Arc<Inner>, mut stream: S, session: Session, en
         remote: ends.remote,
         local: ends.local,
     };
-    let fd = stream.into_fd().ok()?;
-    inner.post(inner.least_busy(), Mail::Join(Box::new(joining), Link::new(fd, Some(place))));
+    let link = stream.into_link(Some(place)).ok()?;
+    inner.post(inner.least_busy(), Mail::Join(Box::new(joining), link));
     None
 }
 
-async fn turn_away<S: Stream>(stream: &mut S, sqlstate: &str, message: &str, hint: Option<&str>) {
+async fn turn_away(stream: &mut Stream, sqlstate: &str, message: &str, hint: Option<&str>) {
     let mut bytes = Vec::new();
     make::error(&mut bytes, &make::Report { severity: "FATAL", sqlstate, message, detail: None, hint });
     if stream.write_all(&bytes).await.is_ok() {
@@ -232,7 +224,7 @@ async fn turn_away<S: Stream>(stream: &mut S, sqlstate: &str, message: &str, hin
 }
 
 /// Closes our side and reads the other's for a moment, so that the last words are not lost to a reset.
-async fn linger<S: Stream>(stream: &mut S, buffer: &mut [u8]) {
+async fn linger(stream: &mut Stream, buffer: &mut [u8]) {
     const PATIENCE: Duration = Duration::from_millis(500);
     const MOST_READS: usize = 16;
     if stream.shutdown().await.is_err() {

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! First ──SSLRequest, GSSENCRequest: 'N'──► First         (each once)
+//!   │ SSLRequest: 'S', or a TLS record ──► Securing ──secured──► First
 //!   │ CancelRequest ──► Over
 //!   ▼ StartupMessage
 //! Looking ──answer: reject──► Over        Proving ──wrong, malformed, Terminate──► Over
@@ -36,13 +37,18 @@ use request::Request;
 pub const MAX_BEHIND: usize = 16 * 1024;
 
 /// The newest minor version of protocol 3 that is spoken to clients.
-pub const NEWEST_MINOR: u16 = 0;
+pub const NEWEST_MINOR: u16 = 2;
+
+/// A TLS handshake's first byte, where a start-up packet has the highest byte of a length that is at most 10,004.
+const TLS_RECORD: u8 = 0x16;
 
 /// What is answered to a client that asks for TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsOffer {
     /// `N`: none.
     Off,
+    /// `S`, and [`Step::StartTls`] follows; a client may also begin with TLS at once.
+    On,
 }
 
 /// What holds for every client of a listener.
@@ -73,6 +79,14 @@ impl Rules {
 pub enum Step {
     /// Send these bytes.
     Send(Vec<u8>),
+    /// Shake hands as a TLS server, and [`Greeting::secured`]; from then on what is received is decrypted first, and what is
+    /// sent is encrypted. If the handshake fails, close: nothing more comes.
+    StartTls {
+        /// The handshake's first bytes, where they have come already; none of them may be read from the socket again.
+        received: Vec<u8>,
+        /// It began without an SSLRequest: ALPN must name `postgresql`.
+        direct: bool,
+    },
     /// Find out how this client is to prove itself, and [`Greeting::answer`].
     Lookup(Who),
     /// Cancel what the connection with this pid and secret is doing; [`Step::Close`] follows.
@@ -119,6 +133,11 @@ pub struct Found {
 
 enum State {
     First,
+    /// The rim shakes hands; `handed` once it was told to.
+    Securing {
+        direct: bool,
+        handed: bool,
+    },
     Looking(Request),
     Proving(Request, Proving),
     Over(End),
@@ -140,6 +159,7 @@ pub struct Greeting {
     held: Vec<u8>,
     asked_tls: bool,
     asked_gss: bool,
+    tls: bool,
     steps: VecDeque<Step>,
 }
 
@@ -151,9 +171,9 @@ impl Greeting {
         nonce.copy_from_slice(&randomness[..18]);
         let mut salt = [0; 4];
         salt.copy_from_slice(&randomness[18..22]);
-        let material = Material { seed: rules.seed, nonce: scram::nonce(nonce), salt };
+        let material = Material { seed: rules.seed, nonce: scram::nonce(nonce), salt, end_point: None };
         let (state, steps) = (State::First, VecDeque::new());
-        Self { rules, material, state, held: Vec::new(), asked_tls: false, asked_gss: false, steps }
+        Self { rules, material, state, held: Vec::new(), asked_tls: false, asked_gss: false, tls: false, steps }
     }
 
     /// Takes what was received. After an error, and after the end, input is dropped.
@@ -187,7 +207,7 @@ impl Greeting {
     pub fn answer(&mut self, found: Found) -> Result<(), GreetError> {
         let request = match std::mem::replace(&mut self.state, State::Over(End::Refused)) {
             State::Looking(request) => request,
-            other @ (State::First | State::Proving(..) | State::Over(_)) => {
+            other @ (State::First | State::Securing { .. } | State::Proving(..) | State::Over(_)) => {
                 self.state = other;
                 return Ok(());
             }
@@ -203,11 +223,30 @@ impl Greeting {
         self.advance().map_err(|error| self.refuse(error))
     }
 
+    /// The handshake of [`Step::StartTls`] is done. `end_point` is the hash of our certificate as `tls-server-end-point`
+    /// defines it (RFC 5929); without it no channel binding is offered. Nothing happens if the connection ended meanwhile.
+    pub fn secured(&mut self, end_point: Option<Vec<u8>>) {
+        let State::Securing { direct, handed: true } = self.state else {
+            return;
+        };
+        self.tls = true;
+        self.material.end_point = end_point;
+        // Who shook hands at once may still ask, and hears no, as from PostgreSQL; who asked before must not again.
+        self.asked_tls = !direct;
+        self.asked_gss = !direct;
+        self.state = State::First;
+    }
+
     /// What to do next; `None` until there is more input or an answer.
     pub fn poll(&mut self) -> Option<Step> {
         let mut step = self.steps.pop_front()?;
-        if let Step::Authenticated(session) = &mut step {
-            session.leftover = std::mem::take(&mut self.held);
+        match &mut step {
+            Step::Authenticated(session) => session.leftover = std::mem::take(&mut self.held),
+            Step::StartTls { received, direct } => {
+                *received = std::mem::take(&mut self.held);
+                self.state = State::Securing { direct: *direct, handed: true };
+            }
+            Step::Send(_) | Step::Lookup(_) | Step::Cancel { .. } | Step::Close => {}
         }
         Some(step)
     }
@@ -217,7 +256,7 @@ impl Greeting {
     #[must_use]
     pub fn silent(&self) -> bool {
         match self.state {
-            State::First | State::Proving(..) => self.held.is_empty(),
+            State::First | State::Securing { .. } | State::Proving(..) => self.held.is_empty(),
             State::Looking(_) => false,
             State::Over(End::Left) => true,
             State::Over(End::Refused | End::Authenticated) => false,
@@ -235,6 +274,13 @@ impl Greeting {
         loop {
             let read_one = match &self.state {
                 State::First => self.read_first()?,
+                State::Securing { direct: true, handed: false } => false,
+                // What came before the handshake was not encrypted (CVE-2021-3935), what comes during it is not ours to read.
+                State::Securing { .. } if !self.held.is_empty() => {
+                    self.steps.retain(|step| !matches!(step, Step::StartTls { .. }));
+                    return Err(self.unencrypted("SSL"));
+                }
+                State::Securing { .. } => false,
                 State::Proving(..) => self.read_proof()?,
                 State::Looking(_) | State::Over(_) => false,
             };
@@ -246,6 +292,11 @@ impl Greeting {
 
     /// Reads one untagged packet; whether there was one.
     fn read_first(&mut self) -> Result<bool, GreetError> {
+        let fresh = !(self.tls || self.asked_tls || self.asked_gss);
+        if fresh && self.rules.tls == TlsOffer::On && self.held.first() == Some(&TLS_RECORD) {
+            self.secure(true);
+            return Ok(false);
+        }
         let length = read::startup_length(&self.held, self.rules.max_startup)?;
         let Some(total) = length.filter(|&total| total <= self.held.len()) else {
             return Ok(false);
@@ -258,7 +309,8 @@ impl Greeting {
             Startup::Ssl => {
                 self.asked_tls = true;
                 match self.rules.tls {
-                    TlsOffer::Off => self.decline("SSL")?,
+                    TlsOffer::On if !self.tls => self.accept_tls()?,
+                    TlsOffer::On | TlsOffer::Off => self.decline("SSL")?,
                 }
             }
             Startup::Gss => {
@@ -281,22 +333,41 @@ impl Greeting {
     /// in by somebody in between (CVE-2021-3935).
     fn decline(&mut self, what: &str) -> Result<(), GreetError> {
         if !self.held.is_empty() {
-            let message = format!("received unencrypted data after {what} request");
-            return Err(GreetError::violation(&message, format!("{} bytes behind a {what} request", self.held.len())));
+            return Err(self.unencrypted(what));
         }
         self.steps.push_back(Step::Send(b"N".to_vec()));
         Ok(())
     }
 
+    /// Answers an SSLRequest with yes.
+    fn accept_tls(&mut self) -> Result<(), GreetError> {
+        if !self.held.is_empty() {
+            return Err(self.unencrypted("SSL"));
+        }
+        self.steps.push_back(Step::Send(b"S".to_vec()));
+        self.secure(false);
+        Ok(())
+    }
+
+    fn secure(&mut self, direct: bool) {
+        self.steps.push_back(Step::StartTls { received: Vec::new(), direct });
+        self.state = State::Securing { direct, handed: false };
+    }
+
+    fn unencrypted(&self, what: &str) -> GreetError {
+        let message = format!("received unencrypted data after {what} request");
+        GreetError::violation(&message, format!("{} bytes behind a {what} request", self.held.len()))
+    }
+
     fn begin(&mut self, minor: u16, params: Vec<(String, String)>) -> Result<(), GreetError> {
-        let request = Request::read(params)?;
+        let request = Request::read(minor.min(NEWEST_MINOR), params)?;
         if minor > NEWEST_MINOR || !request.unknown.is_empty() {
             let unknown: Vec<&str> = request.unknown.iter().map(String::as_str).collect();
             let mut answer = Vec::new();
-            make::negotiate_version(&mut answer, NEWEST_MINOR, &unknown);
+            make::negotiate_version(&mut answer, request.minor, &unknown);
             self.steps.push_back(Step::Send(answer));
         }
-        self.steps.push_back(Step::Lookup(request.who()));
+        self.steps.push_back(Step::Lookup(request.who(self.tls)));
         self.state = State::Looking(request);
         Ok(())
     }
@@ -323,7 +394,7 @@ impl Greeting {
         }
         let (request, proving) = match std::mem::replace(&mut self.state, State::Over(End::Refused)) {
             State::Proving(request, proving) => (request, proving),
-            other @ (State::First | State::Looking(_) | State::Over(_)) => {
+            other @ (State::First | State::Securing { .. } | State::Looking(_) | State::Over(_)) => {
                 self.state = other;
                 return Ok(false);
             }
@@ -344,7 +415,7 @@ impl Greeting {
     fn authenticate(&mut self, request: Request, mut last: Vec<u8>, keys: Option<scram::Keys>) {
         make::authentication_ok(&mut last);
         self.steps.push_back(Step::Send(last));
-        self.steps.push_back(Step::Authenticated(Box::new(request.into_session(NEWEST_MINOR, keys))));
+        self.steps.push_back(Step::Authenticated(Box::new(request.into_session(keys))));
         self.state = State::Over(End::Authenticated);
     }
 

@@ -5,20 +5,22 @@
 //! shown a SCRAM proof must prove itself too before it is believed.
 //!
 //! ```text
+//! Opening ──NegotiateProtocolVersion, or nothing of the kind──► Asking
 //! Asking ──AuthenticationOk──► Settling ──ReadyForQuery──► Done
 //!   │  ▲                        (ParameterStatus, BackendKeyData)
 //!   ▼  │ cleartext, md5: answer and stay
-//! Challenged ──SASLContinue──► Signed ──SASLFinal──► Asking
+//! Challenged ──SASLContinue──► Signed ──SASLFinal──► Proven ──AuthenticationOk──► Settling
 //! ```
 
 mod failure;
 
 pub use failure::{Capacity, LoginFailure};
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 use poolwarden_pgwire::password::Plain;
-use poolwarden_pgwire::scram::{self, ClientExchange, ClientFinal, Derived, Keys};
+use poolwarden_pgwire::scram::{self, ClientExchange, ClientFinal, Derived, Flag, Keys, Mechanism};
 use poolwarden_pgwire::tag::server as tag;
 use poolwarden_pgwire::{frame, make, md5, read};
 
@@ -37,6 +39,30 @@ pub enum Password {
     Md5(md5::Hash),
     /// Keys that a client's SCRAM login revealed, which serve SCRAM alone.
     Keys(Keys),
+}
+
+/// Whether a SCRAM login is bound to its TLS connection, so that nobody in between can hand it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Binding {
+    /// Never.
+    Disable,
+    /// Where the server offers it.
+    #[default]
+    Prefer,
+    /// Always: a server that does not ask for it is left.
+    Require,
+}
+
+/// What is known of the connection itself.
+#[derive(Clone, Debug, Default)]
+pub struct Channel {
+    /// The hash of the server's certificate as `tls-server-end-point` defines it (RFC 5929); `None` without TLS, or where the
+    /// certificate's signature defines none.
+    pub end_point: Option<Vec<u8>>,
+    /// What is made of it.
+    pub binding: Binding,
+    /// The minor version of protocol 3 that is asked for: 0 or 2.
+    pub minor: u16,
 }
 
 /// Who we are.
@@ -70,6 +96,10 @@ pub struct Welcome {
     pub pid: Option<u32>,
     /// The secret a cancel must name, 4 to 256 bytes; empty without a pid.
     pub secret: Vec<u8>,
+    /// The minor version of protocol 3 that is spoken.
+    pub minor: u16,
+    /// Whether the login was bound to the TLS connection.
+    pub bound: bool,
     /// Keys that were derived (PBKDF2) on the way: given back with [`Password::Plain`], they spare the next login that.
     pub derived: Option<Derived>,
     /// What came behind ReadyForQuery: notices, notifications.
@@ -77,9 +107,12 @@ pub struct Welcome {
 }
 
 enum State {
+    /// Nothing was heard.
+    Opening,
     Asking,
     Challenged(ClientExchange),
     Signed(ClientFinal),
+    Proven,
     Settling,
     Done,
 }
@@ -87,10 +120,13 @@ enum State {
 /// A server connection that is not ready yet.
 pub struct ServerLogin {
     credentials: Credentials,
+    channel: Channel,
     nonce: String,
     state: State,
     /// Received and not yet read: part of one message.
     held: Vec<u8>,
+    /// The SCRAM exchange that is under way is bound to the TLS connection.
+    bound: bool,
     parameters: BTreeMap<String, String>,
     welcome: Welcome,
     steps: VecDeque<LoginStep>,
@@ -99,28 +135,31 @@ pub struct ServerLogin {
 impl ServerLogin {
     /// A connection just opened; `randomness` is fresh for it (the nonce comes of it).
     #[must_use]
-    pub fn new(credentials: Credentials, randomness: [u8; 32]) -> Self {
+    pub fn new(credentials: Credentials, randomness: [u8; 32], channel: Channel) -> Self {
         let mut nonce = [0; 18];
         nonce.copy_from_slice(&randomness[..18]);
+        let minor = channel.minor;
         Self {
             credentials,
+            channel,
             nonce: scram::nonce(nonce),
-            state: State::Asking,
+            state: State::Opening,
             held: Vec::new(),
+            bound: false,
             parameters: BTreeMap::new(),
-            welcome: Welcome::default(),
+            welcome: Welcome { minor, ..Welcome::default() },
             steps: VecDeque::new(),
         }
     }
 
-    /// The first packet to send: a StartupMessage of version 3.0.
+    /// The first packet to send: a StartupMessage of the version asked for.
     #[must_use]
     pub fn start(&self) -> Vec<u8> {
         let named = [("user", self.credentials.user.as_str()), ("database", self.credentials.database.as_str())];
         let others = self.credentials.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let params: Vec<(&str, &str)> = named.into_iter().chain(others).collect();
         let mut packet = Vec::new();
-        make::startup(&mut packet, 0, &params);
+        make::startup(&mut packet, self.channel.minor, &params);
         packet
     }
 
@@ -132,7 +171,16 @@ impl ServerLogin {
         self.held.extend_from_slice(input);
         let mut at = 0;
         while !matches!(self.state, State::Done) {
-            let Some(header) = frame::header(&self.held[at..])? else {
+            let header = frame::header(&self.held[at..]);
+            let believed = matches!(&header, Ok(header) if header.is_none_or(|header| header.body <= MAX_MESSAGE));
+            if !believed
+                && self.held[at] == tag::ERROR
+                && matches!(self.state, State::Opening)
+                && self.channel.minor > 0
+            {
+                return Err(LoginFailure::Version("an error in the form of protocol 2".to_owned()));
+            }
+            let Some(header) = header? else {
                 break;
             };
             if header.body > MAX_MESSAGE {
@@ -161,11 +209,14 @@ impl ServerLogin {
 
     fn read(&mut self, tag: u8, body: &[u8]) -> Result<(), LoginFailure> {
         let malformed = || LoginFailure::Protocol(format!("malformed message 0x{tag:02x} during login"));
+        let opening = matches!(self.state, State::Opening);
+        if opening && tag != tag::NOTICE {
+            self.state = State::Asking;
+        }
         match tag {
-            tag::ERROR => Err(LoginFailure::server(&read::report(body))),
+            tag::ERROR => Err(LoginFailure::refused(&read::report(body), opening && self.channel.minor > 0)),
             tag::NOTICE => Ok(()),
-            // We asked for 3.0 without options; whatever this offers, nothing of ours changes.
-            tag::NEGOTIATE => Ok(()),
+            tag::NEGOTIATE if opening => self.negotiate(body),
             tag::AUTHENTICATION => {
                 let (&kind, rest) = body.split_first_chunk::<4>().ok_or_else(malformed)?;
                 self.authenticate(u32::from_be_bytes(kind), rest)
@@ -193,6 +244,35 @@ impl ServerLogin {
         }
     }
 
+    /// Takes a NegotiateProtocolVersion. It must change something: a minor version below the one asked for, because options
+    /// were not asked for.
+    fn negotiate(&mut self, body: &[u8]) -> Result<(), LoginFailure> {
+        let (version, unknown) = read::negotiate_version(body)
+            .ok_or_else(|| LoginFailure::Protocol("malformed NegotiateProtocolVersion".to_owned()))?;
+        if let Some(option) = unknown.first() {
+            let said = format!("option {:?} is refused, which was not asked for", String::from_utf8_lossy(option));
+            return Err(LoginFailure::Protocol(said));
+        }
+        // 3.1 was never released; some poolers send the minor version alone.
+        let minor = match version {
+            0 | 0x3_0000 => 0,
+            2 | 0x3_0002 => 2,
+            other => {
+                let said =
+                    format!("protocol version {}.{} is offered, which there is not", other >> 16, other & 0xffff);
+                return Err(LoginFailure::Protocol(said));
+            }
+        };
+        if minor >= self.channel.minor {
+            let (asked, told) = (self.channel.minor, minor);
+            return Err(LoginFailure::Protocol(format!(
+                "protocol version 3.{told} is offered where 3.{asked} was asked for"
+            )));
+        }
+        self.welcome.minor = minor;
+        Ok(())
+    }
+
     fn settle(&mut self) {
         let mut welcome = std::mem::take(&mut self.welcome);
         welcome.parameters = std::mem::take(&mut self.parameters).into_iter().collect();
@@ -203,9 +283,15 @@ impl ServerLogin {
     /// Takes an Authentication message: `kind` is its number, `rest` what follows.
     fn authenticate(&mut self, kind: u32, rest: &[u8]) -> Result<(), LoginFailure> {
         match (std::mem::replace(&mut self.state, State::Done), kind) {
-            (State::Asking, 0) => {
+            (State::Asking, 0) if self.channel.binding == Binding::Require => {
+                Err(LoginFailure::ChannelBinding("the server let us in without it"))
+            }
+            (State::Asking | State::Proven, 0) => {
                 self.state = State::Settling;
                 Ok(())
+            }
+            (State::Asking, 3 | 5) if self.channel.binding == Binding::Require => {
+                Err(LoginFailure::ChannelBinding("the server asks for a password that cannot be bound"))
             }
             (State::Asking, 3 | 5) => {
                 self.state = State::Asking;
@@ -217,15 +303,22 @@ impl ServerLogin {
             (State::Challenged(exchange), 11) => self.respond(exchange, rest),
             (State::Signed(exchange), 12) => {
                 exchange.verify(rest)?;
-                self.state = State::Asking;
+                self.welcome.bound = self.bound;
+                self.state = State::Proven;
                 Ok(())
             }
             (State::Asking, other) => Err(LoginFailure::Unsupported(failure::method(other))),
             // AuthenticationOk in mid-exchange comes from a server that did not prove itself.
             (State::Challenged(_) | State::Signed(_), 0) => Err(LoginFailure::ServerSignature),
-            (State::Challenged(_) | State::Signed(_) | State::Settling | State::Done, other) => {
-                Err(LoginFailure::Protocol(format!("unexpected authentication request {other}")))
-            }
+            (
+                State::Challenged(_)
+                | State::Signed(_)
+                | State::Proven
+                | State::Opening
+                | State::Settling
+                | State::Done,
+                other,
+            ) => Err(LoginFailure::Protocol(format!("unexpected authentication request {other}"))),
         }
     }
 
@@ -259,20 +352,37 @@ impl ServerLogin {
             offered.push(String::from_utf8_lossy(mechanism));
             list = rest;
         }
-        if !offered.iter().any(|mechanism| mechanism == scram::MECHANISM) {
+        let flag = self.flag(&offered)?;
+        let mechanism = flag.mechanism().name();
+        if !offered.iter().any(|name| name == mechanism) {
             return Err(LoginFailure::Unsupported(format!("SASL {}", offered.join(", "))));
         }
         match &self.credentials.password {
             None => return Err(LoginFailure::NoPassword),
-            Some(Password::Md5(_)) => return Err(LoginFailure::Unsupported(scram::MECHANISM.to_owned())),
+            Some(Password::Md5(_)) => return Err(LoginFailure::Unsupported(mechanism.to_owned())),
             Some(Password::Plain(..) | Password::Keys(_)) => {}
         }
-        let (exchange, first) = ClientExchange::start(self.nonce.clone());
+        let (exchange, first) = ClientExchange::start(self.nonce.clone(), &flag);
         let mut message = Vec::new();
-        make::sasl_initial(&mut message, scram::MECHANISM, &first);
+        make::sasl_initial(&mut message, mechanism, &first);
         self.steps.push_back(LoginStep::Send(message));
+        self.bound = flag.mechanism() == Mechanism::Plus;
         self.state = State::Challenged(exchange);
         Ok(())
+    }
+
+    /// What is said of channel binding, given what the server offers.
+    fn flag(&self, offered: &[Cow<'_, str>]) -> Result<Flag, LoginFailure> {
+        let has_plus = offered.iter().any(|name| name == Mechanism::Plus.name());
+        match (self.channel.binding, &self.channel.end_point) {
+            (Binding::Disable, _) | (Binding::Prefer, None) => Ok(Flag::Unbound),
+            (Binding::Prefer | Binding::Require, Some(hash)) if has_plus => Ok(Flag::EndPoint(hash.clone())),
+            (Binding::Prefer, Some(_)) => Ok(Flag::Unoffered),
+            (Binding::Require, Some(_)) => Err(LoginFailure::ChannelBinding("the server does not offer it")),
+            (Binding::Require, None) => {
+                Err(LoginFailure::ChannelBinding("the connection has no TLS with a certificate to bind to"))
+            }
+        }
     }
 
     fn respond(&mut self, exchange: ClientExchange, challenge: &[u8]) -> Result<(), LoginFailure> {

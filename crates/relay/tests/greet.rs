@@ -9,7 +9,7 @@ use proptest::prelude::*;
 const SSL: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
 const GSS: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x30";
 const ALICE: &[u8] = b"\0\0\0\x14\0\x03\0\0user\0alice\0\0";
-const NEGOTIATED: &[u8] = b"v\0\0\0\x0c\0\x03\0\0\0\0\0\0";
+const NEGOTIATED: &[u8] = b"v\0\0\0\x0c\0\x03\0\x02\0\0\0\0";
 const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
 
 fn greeting() -> Greeting {
@@ -119,7 +119,7 @@ fn encryption_is_asked_for_once() {
         let error = greeting.handle(request).unwrap_err();
         let (sqlstate, message) = refused(&mut greeting, &error);
         assert_eq!(sqlstate, "0A000");
-        assert_eq!(message, format!("unsupported frontend protocol {text}: server supports 3.0 to 3.0"));
+        assert_eq!(message, format!("unsupported frontend protocol {text}: server supports 3.0 to 3.2"));
     }
 }
 
@@ -127,13 +127,13 @@ fn encryption_is_asked_for_once() {
 fn a_version_of_another_major_is_refused_in_postgresqls_words() {
     let (sqlstate, message) = refusal(b"\0\0\0\x09\0\x02\0\0\0");
     assert_eq!(sqlstate, "0A000");
-    assert_eq!(message, "unsupported frontend protocol 2.0: server supports 3.0 to 3.0");
+    assert_eq!(message, "unsupported frontend protocol 2.0: server supports 3.0 to 3.2");
 }
 
 #[test]
 fn a_newer_minor_or_an_unknown_option_is_negotiated_once() {
     let mut greeting = greeting();
-    greeting.handle(&start(2, &[("user", "alice")])).unwrap();
+    greeting.handle(&start(3, &[("user", "alice")])).unwrap();
     assert_eq!(sent(&mut greeting), NEGOTIATED);
     asked(&mut greeting);
     let params = [("user", "alice"), ("_pq_.a", "1"), ("_pq_.b", "2")];
@@ -388,7 +388,7 @@ proptest! {
                     Step::Lookup(_) => refusals += u32::from(greeting.answer(found.clone()).is_err()),
                     Step::Authenticated(_) => authenticated = true,
                     Step::Send(bytes) => prop_assert!(!bytes.is_empty()),
-                    Step::Cancel { .. } | Step::Close => {}
+                    Step::Cancel { .. } | Step::StartTls { .. } | Step::Close => {}
                 }
             }
         }

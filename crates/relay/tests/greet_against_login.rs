@@ -4,7 +4,7 @@
 use poolwarden_pgwire::password::{Plain, Secret};
 use poolwarden_pgwire::{make, md5, scram};
 use poolwarden_relay::greet::{Fault, Found, GreetError, Greeting, Method, Rules, Session, Step};
-use poolwarden_relay::login::{Credentials, LoginFailure, LoginStep, Password, ServerLogin, Welcome};
+use poolwarden_relay::login::{Channel, Credentials, LoginFailure, LoginStep, Password, ServerLogin, Welcome};
 
 const SALT: &[u8] = b"sixteen bytes :)";
 
@@ -22,7 +22,7 @@ struct Met {
 /// Lets the two talk; every flight of bytes is handed over in two parts, cut at `cut`.
 fn meet(found: &Found, password: Option<Password>, cut: usize) -> Met {
     let credentials = Credentials { user: "alice".into(), database: "app".into(), password, settings: vec![] };
-    let mut login = ServerLogin::new(credentials, [4; 32]);
+    let mut login = ServerLogin::new(credentials, [4; 32], Channel::default());
     let mut greeting = Greeting::new(Rules::new([5; 32]), [6; 32]);
     let mut met = Met::default();
     let mut to_server = login.start();
@@ -71,7 +71,7 @@ fn serve(greeting: &mut Greeting, found: &Found, met: &mut Met, out: &mut Vec<u8
                 make::backend_key(out, 7, b"key!");
                 make::ready(out, b'I');
             }
-            Step::Cancel { .. } => panic!("nobody cancels"),
+            Step::Cancel { .. } | Step::StartTls { .. } => panic!("nobody cancels or asks for TLS"),
             Step::Close => {}
         }
     }

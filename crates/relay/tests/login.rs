@@ -5,7 +5,7 @@ use poolwarden_pgwire::make::{self, Report};
 use poolwarden_pgwire::password::Plain;
 use poolwarden_pgwire::{md5, scram};
 use poolwarden_relay::login::{
-    Capacity, Credentials, LoginFailure, LoginStep, MAX_PARAMETERS, Password, ServerLogin, Welcome,
+    Capacity, Channel, Credentials, LoginFailure, LoginStep, MAX_PARAMETERS, Password, ServerLogin, Welcome,
 };
 use proptest::prelude::*;
 
@@ -21,7 +21,7 @@ const SETTLED: &[u8] = b"R\0\0\0\x08\0\0\0\0\
 fn login(password: Option<Password>) -> ServerLogin {
     let settings = vec![("application_name".to_owned(), "web".to_owned())];
     let credentials = Credentials { user: "alice".into(), database: "app".into(), password, settings };
-    ServerLogin::new(credentials, [3; 32])
+    ServerLogin::new(credentials, [3; 32], Channel::default())
 }
 
 fn plain() -> Option<Password> {
@@ -90,7 +90,6 @@ fn a_server_without_a_key_and_one_with_a_long_key_are_taken() {
     let welcome = ready(&mut short);
     assert_eq!((welcome.pid, welcome.secret.len()), (None, 0));
     let mut bytes = Vec::new();
-    make::negotiate_version(&mut bytes, 0, &["_pq_.x"]);
     make::authentication_ok(&mut bytes);
     make::backend_key(&mut bytes, 7, &[9; 256]);
     make::ready(&mut bytes, b'I');

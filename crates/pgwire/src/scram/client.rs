@@ -1,7 +1,10 @@
 //! The client's role: knows a password or the keys made of it, proves that, and makes the server
 //! prove the same.
 
-use super::{Keys, MAX_ITERATIONS, MAX_SALT, STANDARD, ScramError, attribute, key, mac, printable, xor};
+use super::{
+    BOUND, Keys, MAX_ITERATIONS, MAX_SALT, Mechanism, STANDARD, ScramError, attribute, binding, key, mac, printable,
+    xor,
+};
 use base64::Engine;
 use core::fmt;
 use sha2::{Digest, Sha256};
@@ -34,9 +37,42 @@ pub enum Proof<'a> {
     Keys(&'a Keys),
 }
 
+/// What the client says of channel binding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// `n`: it does not bind.
+    Unbound,
+    /// `y`: it would, but the server did not offer it.
+    Unoffered,
+    /// `p`: it is bound to this hash of the server's certificate (`tls-server-end-point`).
+    EndPoint(Vec<u8>),
+}
+
+impl Flag {
+    /// The mechanism that goes with it.
+    #[must_use]
+    pub fn mechanism(&self) -> Mechanism {
+        match self {
+            Self::Unbound | Self::Unoffered => Mechanism::Plain,
+            Self::EndPoint(_) => Mechanism::Plus,
+        }
+    }
+
+    /// The gs2 header, and the data it is bound to.
+    fn parts(&self) -> (&'static str, &[u8]) {
+        match self {
+            Self::Unbound => ("n,,", &[]),
+            Self::Unoffered => ("y,,", &[]),
+            Self::EndPoint(hash) => (BOUND, hash),
+        }
+    }
+}
+
 /// An exchange whose client-first is out.
 pub struct ClientExchange {
     nonce: String,
+    /// In base64.
+    binding: String,
 }
 
 /// An exchange whose proof is out: all that is left is to check the server.
@@ -55,12 +91,13 @@ pub struct Response {
 }
 
 impl ClientExchange {
-    /// Gives client-first. `nonce` is ours ([`super::nonce`]), fresh each time. The user name stays
-    /// empty, as libpq leaves it: the start-up packet names the user.
+    /// Gives client-first, for the mechanism that goes with `flag`. `nonce` is ours ([`super::nonce`]), fresh each time. The
+    /// user name stays empty, as libpq leaves it: the start-up packet names the user.
     #[must_use]
-    pub fn start(nonce: String) -> (Self, Vec<u8>) {
-        let first = format!("n,,n=,r={nonce}").into_bytes();
-        (Self { nonce }, first)
+    pub fn start(nonce: String, flag: &Flag) -> (Self, Vec<u8>) {
+        let (gs2, end_point) = flag.parts();
+        let first = format!("{gs2}n=,r={nonce}").into_bytes();
+        (Self { nonce, binding: binding(gs2, end_point) }, first)
     }
 
     /// Takes server-first, gives client-final.
@@ -85,7 +122,7 @@ impl ClientExchange {
             }
         };
         let first = challenge.text;
-        let unproven = format!("c=biws,r={}", challenge.nonce);
+        let unproven = format!("c={},r={}", self.binding, challenge.nonce);
         let transcript = format!("n=,r={},{first},{unproven}", self.nonce);
         let stored_key: [u8; 32] = Sha256::digest(keys.client_key).into();
         let proof = xor(mac(&stored_key, &[transcript.as_bytes()]), &keys.client_key);

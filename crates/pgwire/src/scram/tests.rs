@@ -11,14 +11,16 @@ const RFC_FINAL: &str = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNl
                          p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
 const RFC_SIGNED: &str = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
 
+const PLAIN: Offer<'_> = Offer { chosen: Mechanism::Plain, end_point: None };
+
 fn rfc_secret() -> Secret {
     Secret::derive("pencil", &STANDARD.decode(RFC_SALT).unwrap(), 4096)
 }
 
 /// Both roles, with the client's first message changed on the way where a test wants that.
 fn exchange(secret: Secret, proof: Proof<'_>) -> Result<(Verified, Option<Derived>), ScramError> {
-    let (client, first) = ClientExchange::start(nonce([7; 18]));
-    let (server, challenge) = ServerExchange::start(secret, &first, &nonce([9; 18]))?;
+    let (client, first) = ClientExchange::start(nonce([7; 18]), &Flag::Unbound);
+    let (server, challenge) = ServerExchange::start(secret, PLAIN, &first, &nonce([9; 18]))?;
     let response = client.respond(&challenge, proof)?;
     let verified = server.finish(&response.message)?;
     response.exchange.verify(&verified.message)?;
@@ -27,7 +29,7 @@ fn exchange(secret: Secret, proof: Proof<'_>) -> Result<(Verified, Option<Derive
 
 #[test]
 fn the_server_speaks_rfc_7677s_example() {
-    let (server, challenge) = ServerExchange::start(rfc_secret(), RFC_FIRST.as_bytes(), RFC_NONCE).unwrap();
+    let (server, challenge) = ServerExchange::start(rfc_secret(), PLAIN, RFC_FIRST.as_bytes(), RFC_NONCE).unwrap();
     assert_eq!(String::from_utf8(challenge).unwrap(), RFC_CHALLENGE);
     let verified = server.finish(RFC_FINAL.as_bytes()).unwrap();
     assert_eq!(String::from_utf8(verified.message).unwrap(), RFC_SIGNED);
@@ -70,36 +72,26 @@ fn a_server_that_knows_only_the_stored_key_is_found_out() {
 
 #[test]
 fn a_client_that_could_bind_channels_is_taken_and_one_that_must_is_not() {
-    let start = |first: &str| ServerExchange::start(rfc_secret(), first.as_bytes(), "nonce");
+    let start = |first: &str| ServerExchange::start(rfc_secret(), PLAIN, first.as_bytes(), "nonce");
     assert!(start("y,,n=,r=abc").is_ok());
     let insists = start("p=tls-server-end-point,,n=,r=abc").err();
-    assert_eq!(insists, Some(ScramError::ChannelBinding));
-    for bad in [
-        "",
-        "n",
-        "n,",
-        "n,,",
-        "n,a=x,n=,r=abc",
-        "x,,n=,r=abc",
-        "n,,r=abc",
-        "n,,n=,r=",
-        "n,,m=x,n=,r=abc",
-        "n,,n=,r=a b",
-    ] {
+    assert_eq!(insists, Some(ScramError::Flag("SCRAM-SHA-256 with channel binding")));
+    assert_eq!(start("n,a=x,n=,r=abc").err(), Some(ScramError::Authorization));
+    for bad in ["", "n", "n,", "n,,", "x,,n=,r=abc", "n,,r=abc", "n,,n=,r=", "n,,m=x,n=,r=abc", "n,,n=,r=a b"] {
         assert!(matches!(start(bad).err(), Some(ScramError::Malformed(_))), "{bad}");
     }
 }
 
 #[test]
 fn the_binding_must_repeat_the_header_that_was_sent() {
-    let (server, _) = ServerExchange::start(rfc_secret(), b"y,,n=,r=abc", "def").unwrap();
+    let (server, _) = ServerExchange::start(rfc_secret(), PLAIN, b"y,,n=,r=abc", "def").unwrap();
     let proof = STANDARD.encode([0; 32]);
     let replayed = server.finish(format!("c=biws,r=abcdef,p={proof}").as_bytes());
     assert_eq!(replayed.unwrap_err(), ScramError::Malformed("binding"));
-    let (server, _) = ServerExchange::start(rfc_secret(), b"y,,n=,r=abc", "def").unwrap();
+    let (server, _) = ServerExchange::start(rfc_secret(), PLAIN, b"y,,n=,r=abc", "def").unwrap();
     let wrong = server.finish(format!("c=eSws,r=abcdef,p={proof}").as_bytes());
     assert_eq!(wrong.unwrap_err(), ScramError::WrongProof);
-    let (server, _) = ServerExchange::start(rfc_secret(), b"y,,n=,r=abc", "def").unwrap();
+    let (server, _) = ServerExchange::start(rfc_secret(), PLAIN, b"y,,n=,r=abc", "def").unwrap();
     let other = server.finish(format!("c=eSws,r=abcdeg,p={proof}").as_bytes());
     assert_eq!(other.unwrap_err(), ScramError::Nonce);
 }
@@ -107,7 +99,7 @@ fn the_binding_must_repeat_the_header_that_was_sent() {
 #[test]
 fn a_challenge_out_of_bounds_is_refused_before_any_work() {
     let respond = |challenge: &str| {
-        let (client, _) = ClientExchange::start("abc".to_owned());
+        let (client, _) = ClientExchange::start("abc".to_owned(), &Flag::Unbound);
         let proof = Plain::new("pencil");
         client.respond(challenge.as_bytes(), Proof::Password(&proof, None)).err()
     };

@@ -3,7 +3,7 @@
 //! A client without a usable secret is *doomed*: it is asked as everybody is, and refused at the end with everybody's words.
 
 use poolwarden_pgwire::password::Secret;
-use poolwarden_pgwire::scram::{self, Keys, ScramError, ServerExchange};
+use poolwarden_pgwire::scram::{self, Keys, Mechanism, Offer, ScramError, ServerExchange};
 use poolwarden_pgwire::{make, md5, read};
 
 use super::{Fault, Found, GreetError, Method};
@@ -13,6 +13,8 @@ pub(super) struct Material {
     pub(super) seed: [u8; 32],
     pub(super) nonce: String,
     pub(super) salt: [u8; 4],
+    /// The hash of our certificate, where TLS binds the channel.
+    pub(super) end_point: Option<Vec<u8>>,
 }
 
 /// Why no answer will do; `None` for a client that may succeed.
@@ -21,7 +23,7 @@ type Doom = Option<(Fault, String)>;
 pub(super) enum Proving {
     Cleartext { secret: Secret, doom: Doom },
     Md5 { hash: md5::Hash, salt: [u8; 4], doom: Doom },
-    SaslFirst { verifier: scram::Secret, nonce: String, doom: Doom },
+    SaslFirst { verifier: scram::Secret, nonce: String, end_point: Option<Vec<u8>>, doom: Doom },
     SaslFinal { exchange: ServerExchange, doom: Doom },
 }
 
@@ -79,8 +81,11 @@ fn hashed(hash: md5::Hash, material: &Material, doom: Doom) -> Begun {
 
 fn sasl(verifier: scram::Secret, material: &Material, doom: Doom) -> Begun {
     let mut question = Vec::new();
-    make::authentication_sasl(&mut question, &[scram::MECHANISM]);
-    Begun::Asked(Proving::SaslFirst { verifier, nonce: material.nonce.clone(), doom }, question)
+    let end_point = material.end_point.clone();
+    // Best first; the first needs a certificate to bind to.
+    let mechanisms = [Mechanism::Plus.name(), Mechanism::Plain.name()];
+    make::authentication_sasl(&mut question, &mechanisms[usize::from(end_point.is_none())..]);
+    Begun::Asked(Proving::SaslFirst { verifier, nonce: material.nonce.clone(), end_point, doom }, question)
 }
 
 impl Proving {
@@ -97,10 +102,11 @@ impl Proving {
                 verdict(hash.answered(salt, answer(body)?), doom, user)?;
                 Ok(Heard::Proven { last: Vec::new(), keys: None })
             }
-            Self::SaslFirst { verifier, nonce, doom } => {
-                let first = initial(body)?;
+            Self::SaslFirst { verifier, nonce, end_point, doom } => {
+                let (chosen, first) = initial(body, end_point.is_some())?;
+                let offer = Offer { chosen, end_point: end_point.as_deref() };
                 let (exchange, challenge) =
-                    ServerExchange::start(verifier, first, &nonce).map_err(|error| scram_fault(error, user))?;
+                    ServerExchange::start(verifier, offer, first, &nonce).map_err(|error| scram_fault(error, user))?;
                 let mut question = Vec::new();
                 make::authentication_sasl_continue(&mut question, &challenge);
                 Ok(Heard::More(Self::SaslFinal { exchange, doom }, question))
@@ -148,29 +154,37 @@ fn answer(body: &[u8]) -> Result<&[u8], GreetError> {
     }
 }
 
-/// A SASLInitialResponse's data, for the one mechanism offered.
-fn initial(body: &[u8]) -> Result<&[u8], GreetError> {
+/// A SASLInitialResponse: the mechanism chosen out of those offered, and its data.
+fn initial(body: &[u8], plus_offered: bool) -> Result<(Mechanism, &[u8]), GreetError> {
     let malformed = || GreetError::violation("malformed SASL response", "malformed SASLInitialResponse".to_owned());
-    let (mechanism, rest) = read::cstr(body).ok_or_else(malformed)?;
-    if mechanism != scram::MECHANISM.as_bytes() {
-        let reason = format!("SASL mechanism {:?} was not offered", String::from_utf8_lossy(mechanism));
+    let (name, rest) = read::cstr(body).ok_or_else(malformed)?;
+    let chosen = Mechanism::parse(name).filter(|&mechanism| plus_offered || mechanism == Mechanism::Plain);
+    let Some(chosen) = chosen else {
+        let reason = format!("SASL mechanism {:?} was not offered", String::from_utf8_lossy(name));
         return Err(GreetError::violation("client selected an invalid SASL authentication mechanism", reason));
-    }
+    };
     let (&length, first) = rest.split_first_chunk::<4>().ok_or_else(malformed)?;
     if u32::from_be_bytes(length) as usize != first.len() {
         return Err(malformed());
     }
-    Ok(first)
+    Ok((chosen, first))
 }
 
 fn scram_fault(error: ScramError, user: &str) -> GreetError {
     match error {
         ScramError::WrongProof => wrong_password(user),
-        ScramError::ChannelBinding => {
-            let message = "channel binding is not supported: connect with channel_binding=prefer or disable";
-            GreetError::violation(message, error.to_string())
+        // Somebody may stand in between, or the client's program is at fault: PostgreSQL's words and codes.
+        ScramError::Downgrade => {
+            GreetError::client("28000", "SCRAM channel binding negotiation error", error.to_string())
+        }
+        ScramError::EndPoint => GreetError::client("28000", "SCRAM channel binding check failed", error.to_string()),
+        ScramError::BindingType => GreetError::violation("unsupported SCRAM channel-binding type", error.to_string()),
+        ScramError::Authorization => {
+            let message = "client uses authorization identity, but it is not supported";
+            GreetError::client("0A000", message, error.to_string())
         }
         ScramError::Malformed(_)
+        | ScramError::Flag(_)
         | ScramError::Nonce
         | ScramError::Iterations
         | ScramError::Refused

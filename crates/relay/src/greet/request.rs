@@ -17,6 +17,8 @@ pub struct Who {
     pub replication: bool,
     /// What it calls itself; empty when it does not.
     pub application_name: String,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
 }
 
 /// An authenticated client.
@@ -26,7 +28,7 @@ pub struct Session {
     pub user: String,
     /// The database; the user's name where none was given.
     pub database: String,
-    /// The minor version of protocol 3 that is spoken.
+    /// The minor version of protocol 3 that is spoken: 0, or 2 (cancel secrets of up to 256 bytes).
     pub minor: u16,
     /// Settings asked for, by `options` and as parameters (which win), each name once, sorted by lower-case name.
     pub settings: Vec<(String, String)>,
@@ -41,6 +43,8 @@ pub struct Session {
 }
 
 pub(super) struct Request {
+    /// The minor version that was asked for, or the newest that is spoken.
+    pub(super) minor: u16,
     pub(super) user: String,
     /// `_pq_.` options, none of which is known.
     pub(super) unknown: Vec<String>,
@@ -53,8 +57,9 @@ pub(super) struct Request {
 
 impl Request {
     /// Sorts the parameters; of a name given twice the last counts, as in PostgreSQL.
-    pub(super) fn read(params: Vec<(String, String)>) -> Result<Self, GreetError> {
+    pub(super) fn read(minor: u16, params: Vec<(String, String)>) -> Result<Self, GreetError> {
         let mut request = Self {
+            minor,
             user: String::new(),
             unknown: Vec::new(),
             database: String::new(),
@@ -96,21 +101,23 @@ impl Request {
         }
     }
 
-    pub(super) fn who(&self) -> Who {
+    pub(super) fn who(&self, tls: bool) -> Who {
         let application_name = self.settings.get("application_name").map(|(_, value)| value.clone());
         Who {
             user: self.user.clone(),
             database: self.database.clone(),
             replication: self.replication,
             application_name: application_name.unwrap_or_default(),
+            tls,
         }
     }
 
-    pub(super) fn into_session(self, minor: u16, keys: Option<Keys>) -> Session {
+    pub(super) fn into_session(self, keys: Option<Keys>) -> Session {
         Session {
             user: self.user,
             database: self.database,
-            minor,
+            // 3.1 was never released: PostgreSQL takes it and speaks 3.0.
+            minor: if self.minor < 2 { 0 } else { self.minor },
             settings: self.settings.into_values().collect(),
             private: self.private.into_iter().collect(),
             replication: self.replication,

@@ -35,6 +35,10 @@ pub enum LoginFailure {
     Protocol(String),
     /// The server wants a method that we do not speak, or that our kind of secret cannot serve.
     Unsupported(String),
+    /// The server does not know the minor version that was asked for, nor how to say which it knows: ask again for 3.0.
+    Version(String),
+    /// Channel binding is required, and there is none: why.
+    ChannelBinding(&'static str),
     /// The server wants a password and there is none.
     NoPassword,
     /// The server could not prove that it knows the secret: it may not be the one it seems to be.
@@ -42,7 +46,12 @@ pub enum LoginFailure {
 }
 
 impl LoginFailure {
-    pub(super) fn server(fields: &ErrorFields<'_>) -> Self {
+    /// The server said no. To a minor version above 0 and before anything else (`unversed`), 0A000 and 08P01 come from one
+    /// that knows neither it nor how to negotiate: PostgreSQL before 9.3.21, many a pooler.
+    pub(super) fn refused(fields: &ErrorFields<'_>, unversed: bool) -> Self {
+        if unversed && matches!(&*fields.sqlstate, "0A000" | "08P01" | "") {
+            return Self::Version(fields.message.to_string());
+        }
         Self::Server {
             severity: fields.severity.to_string(),
             sqlstate: fields.sqlstate.to_string(),
@@ -63,6 +72,8 @@ impl fmt::Display for LoginFailure {
                 f,
                 "server wants authentication by {method}, which the secret kept for this user cannot serve or which is not spoken"
             ),
+            Self::Version(said) => write!(f, "server does not speak the protocol version asked for: {said}"),
+            Self::ChannelBinding(why) => write!(f, "channel binding is required, but {why}"),
             Self::NoPassword => f.write_str("server wants a password and none is configured for this user"),
             Self::ServerSignature => f.write_str("server could not prove that it knows the password's secret"),
         }
@@ -82,7 +93,11 @@ impl From<ScramError> for LoginFailure {
         match error {
             ScramError::ServerSignature | ScramError::Refused => Self::ServerSignature,
             ScramError::Malformed(_)
-            | ScramError::ChannelBinding
+            | ScramError::Flag(_)
+            | ScramError::BindingType
+            | ScramError::Downgrade
+            | ScramError::EndPoint
+            | ScramError::Authorization
             | ScramError::Nonce
             | ScramError::WrongProof
             | ScramError::Iterations => Self::Protocol(error.to_string()),
