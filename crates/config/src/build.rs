@@ -4,6 +4,7 @@ mod check;
 mod pool;
 mod process;
 mod server;
+mod tls;
 
 use core::net::SocketAddr;
 use std::ops::Range;

@@ -42,6 +42,9 @@ const MOST: i64 = 262_143;
 const ANY: i64 = 1_000_000_000;
 const MODES: Kind = Kind::Choice(&["session", "transaction", "statement"]);
 
+const TLS_MODES: Kind = Kind::Choice(&["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]);
+const TLS_VERSIONS: Kind = Kind::Choice(&["1.2", "1.3"]);
+
 /// All settings.
 pub const CATALOGUE: &[Setting] = &[
     restart(
@@ -122,6 +125,35 @@ pub const CATALOGUE: &[Setting] = &[
         "[\"10.0.0.0/8\"]",
     ),
     live(
+        "listen.tls.mode",
+        TLS_MODES,
+        "",
+        "TLS for clients over TCP: allow and prefer serve whoever asks, require refuses the others, verify-ca and verify-full ask for a client certificate; default: prefer where there is a certificate, else disable",
+        "\"require\"",
+    ),
+    live(
+        "listen.tls.certificate",
+        Kind::Text,
+        "",
+        "PEM file of the certificate shown to clients, its chain behind it; a relative path starts at this file's directory, and a reload reads it again",
+        "\"server.crt\"",
+    ),
+    live(
+        "listen.tls.key",
+        Kind::Text,
+        "",
+        "PEM file of that certificate's key; default: the certificate's file",
+        "\"server.key\"",
+    ),
+    live(
+        "listen.tls.client_ca",
+        Kind::Text,
+        "",
+        "PEM file of the authorities client certificates must come from; without verify-ca or verify-full a client may come without one",
+        "\"clients.crt\"",
+    ),
+    live("listen.tls.min_version", TLS_VERSIONS, "1.2", "oldest TLS spoken with clients", "\"1.3\""),
+    live(
         "console.admins",
         Kind::List,
         "",
@@ -166,10 +198,53 @@ pub const CATALOGUE: &[Setting] = &[
     live("servers.NAME.port", Kind::Integer(1, 65_535), "5432", "PostgreSQL's port", "5433"),
     live(
         "servers.NAME.tls",
-        Kind::Choice(&["disable", "prefer"]),
+        TLS_MODES,
         "disable",
-        "TLS towards PostgreSQL; until it comes both words mean disable",
-        "\"prefer\"",
+        "TLS towards PostgreSQL, in libpq's words; never over a unix socket",
+        "\"verify-full\"",
+    ),
+    live(
+        "servers.NAME.tls_negotiation",
+        Kind::Choice(&["postgres", "direct"]),
+        "postgres",
+        "direct: TLS from the first byte (PostgreSQL 17 on), one round trip less; needs tls = require or more",
+        "\"direct\"",
+    ),
+    live(
+        "servers.NAME.tls_ca",
+        Kind::Text,
+        "",
+        "PEM file of the authorities the server's certificate must come from; default for verify-ca and verify-full: the system's",
+        "\"root.crt\"",
+    ),
+    live(
+        "servers.NAME.tls_certificate",
+        Kind::Text,
+        "",
+        "PEM file of the certificate shown to PostgreSQL where it asks for one",
+        "\"poolwarden.crt\"",
+    ),
+    live(
+        "servers.NAME.tls_key",
+        Kind::Text,
+        "",
+        "PEM file of that certificate's key; default: the certificate's file",
+        "\"poolwarden.key\"",
+    ),
+    live("servers.NAME.tls_min_version", TLS_VERSIONS, "1.2", "oldest TLS spoken with PostgreSQL", "\"1.3\""),
+    live(
+        "servers.NAME.channel_binding",
+        Kind::Choice(&["disable", "prefer", "require"]),
+        "prefer",
+        "whether SCRAM is bound to the TLS connection, so that nobody in between can take part in it",
+        "\"require\"",
+    ),
+    live(
+        "servers.NAME.max_protocol_version",
+        Kind::Choice(&["3.0", "3.2"]),
+        "3.2",
+        "newest protocol asked for; a server that cannot is asked again with 3.0",
+        "\"3.0\"",
     ),
     live(
         "servers.NAME.max_connections",
@@ -562,8 +637,6 @@ const fn refused(key: Text, code: Text, why: Text, fix: Text) -> RefusedKey {
 
 /// See [`RefusedKey`].
 pub(crate) const REFUSED: &[RefusedKey] = &[
-    refused("listen.tls", "not-yet", "TLS comes with a later release", "remove [listen.tls]"),
-    refused("servers.NAME.tls_negotiation", "not-yet", "TLS comes with a later release", "remove it"),
     refused("auth.query", "not-yet", QUERY, QUERY_FIX),
     refused("auth.user", "not-yet", QUERY, QUERY_FIX),
     refused("auth.password_env", "not-yet", QUERY, QUERY_FIX),
@@ -574,15 +647,8 @@ pub(crate) const REFUSED: &[RefusedKey] = &[
 ];
 
 /// A word a later release accepts: key, words, why, what to write.
-pub(crate) const REFUSED_WORDS: &[(&str, &[&str], &str, &str)] = &[
-    ("auth.method", &["cert"], "certificate logins are not in this release", "write \"scram-sha-256\""),
-    (
-        "servers.NAME.tls",
-        &["require", "verify-ca", "verify-full"],
-        "TLS towards PostgreSQL comes with a later release",
-        "write \"disable\", where the network between is trusted",
-    ),
-];
+pub(crate) const REFUSED_WORDS: &[(&str, &[&str], &str, &str)] =
+    &[("auth.method", &["cert"], "certificate logins are not in this release", "write \"scram-sha-256\"")];
 
 /// PgBouncer's words and ours.
 pub(crate) const FOREIGN: &[(&str, &str)] = &[

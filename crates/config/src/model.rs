@@ -11,6 +11,10 @@ use crate::secret::Secret;
 use crate::show::Shown;
 use crate::value::Network;
 
+mod tls;
+
+pub use tls::{ChannelBinding, ListenTls, ServerTls, TlsIdentity, TlsMode, TlsVersion};
+
 /// Everything one poolwarden obeys.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -78,6 +82,8 @@ pub struct Listen {
     pub backlog: u32,
     /// Networks whose PROXY protocol v2 headers are believed.
     pub proxy_protocol: Vec<Network>,
+    /// TLS for clients over TCP; a unix socket never has it.
+    pub tls: ListenTls,
 }
 
 impl Listen {
@@ -175,7 +181,7 @@ pub enum Host {
     Socket(String),
 }
 
-/// `[servers.NAME]`: one PostgreSQL. TLS is off until it comes.
+/// `[servers.NAME]`: one PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// NAME.
@@ -200,6 +206,10 @@ pub struct Server {
     pub tcp_user_timeout: Option<Duration>,
     /// TCP keepalive.
     pub keepalive: Option<Keepalive>,
+    /// TLS towards it; never over a unix socket.
+    pub tls: ServerTls,
+    /// The newest minor version of protocol 3 that is asked for.
+    pub max_protocol_minor: u16,
     /// Login of the watch connection.
     pub watch: Option<WatchLogin>,
 }

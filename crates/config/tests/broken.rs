@@ -56,10 +56,12 @@ const REFUSED: &[(&str, bool, &str)] = &[
     ("secret_of_two_lines", true, "[users.app]\nscram_file = \"two-lines\"\n"),
     ("two_secrets", true, "[users.app]\nscram_file = \"a\"\npassword_env = \"B\"\n"),
     (
-        "tls_that_is_not_there_yet",
-        false,
-        "[servers.main]\nhost = \"db\"\ntls = \"verify-full\"\n[listen.tls]\ncert = \"c\"\n",
+        "tls_half_written",
+        true,
+        "tls = \"verify-full\"\ntls_key = \"k\"\n[listen.tls]\nmode = \"verify-ca\"\ncertificate = \"c\"\n",
     ),
+    ("tls_direct_without_tls", true, "tls_negotiation = \"direct\"\nchannel_binding = \"require\"\n"),
+    ("tls_words", true, "tls = \"on\"\n[listen.tls]\ncert = \"c\"\nmin_version = \"1.1\"\n"),
     ("auth_that_is_not_there_yet", true, "[auth]\nmethod = \"cert\"\nquery = \"select 1\"\nuser = \"u\"\n"),
     ("watch_without_user", true, "[servers.main.watch]\ndatabase = \"postgres\"\n"),
     ("connects_upside_down", true, "connects_start = 20\n"),
@@ -73,7 +75,6 @@ const REFUSED: &[(&str, bool, &str)] = &[
 ];
 
 const ALLOWED: &[(&str, &str)] = &[
-    ("tls_prefer", "tls = \"prefer\"\n[auth]\nmethod = \"trust\"\n"),
     ("trust_in_the_open", "[auth]\nmethod = \"trust\"\n[listen]\naddress = [\"0.0.0.0:6432\"]\n"),
     ("nobody_can_log_in", ""),
     ("database_limit_below_size", "[auth]\nmethod = \"trust\"\n[pools.app]\nsize = 20\nmax_connections = 5\n"),

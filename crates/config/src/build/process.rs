@@ -29,6 +29,7 @@ impl Build<'_> {
             metrics: self.address(&scope, "metrics"),
             backlog: self.number(&scope, "backlog").unwrap_or(4096),
             proxy_protocol: self.networks(&scope, "proxy_protocol"),
+            tls: self.listen_tls(),
         };
         self.check_listen(&scope, &listen);
         listen

@@ -34,7 +34,7 @@ impl Build<'_> {
             let texts = (message, format!("write connects_start = {connects_max} or less"));
             self.finding(Severity::Error, "contradiction", self.span(&scope, key), texts);
         }
-        self.say_no_tls(&scope);
+        let minor = if self.text(&scope, "max_protocol_version").as_deref() == Some("3.0") { 0 } else { 2 };
         Server {
             host,
             port: self.number(&scope, "port").and_then(|port| u16::try_from(port).ok()).unwrap_or(5432),
@@ -46,6 +46,8 @@ impl Build<'_> {
             ghost_timeout: self.duration(&scope, "ghost_timeout").unwrap_or_default(),
             tcp_user_timeout: self.duration(&scope, "tcp_user_timeout").filter(|time| !time.is_zero()),
             keepalive: self.duration(&scope, "keepalive").filter(|idle| !idle.is_zero()).map(|idle| Keepalive { idle }),
+            tls: self.server_tls(&scope),
+            max_protocol_minor: minor,
             watch: self.watch(&scope),
             name: named.name,
         }
@@ -78,15 +80,6 @@ impl Build<'_> {
             self.finding(Severity::Error, "wrong-value", span, texts);
         }
         Host::Name(host)
-    }
-
-    fn say_no_tls(&mut self, scope: &Scope) {
-        let Some(written) = self.written(scope, "tls") else { return };
-        if written.value.to_string() == "prefer" {
-            let message = format!("{}.tls = \"prefer\" means disable until TLS comes with a later release", scope.path);
-            let texts = (message, "write tls = \"disable\" to say that you know".to_owned());
-            self.finding(Severity::Warning, "not-yet", written.span.clone(), texts);
-        }
     }
 
     fn watch(&mut self, scope: &Scope) -> Option<WatchLogin> {
