@@ -14,8 +14,8 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::fault::StartError;
 use crate::figures::bump;
 use crate::inner::Inner;
-use crate::login::{self, Arrival};
 use crate::settings::{Listening, Settings};
+use crate::{login, stream};
 
 /// Without descriptors, the next try to accept comes after this.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -102,7 +102,7 @@ async fn accept_tcp(inner: Arc<Inner>, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, remote)) => {
-                login::welcome(&inner, Arrival::Tcp(stream), Some(remote), local);
+                login::welcome(&inner, stream::Socket::Tcp(stream), Some(remote), local);
             }
             Err(why) => rest(&inner, &why).await,
         }
@@ -117,7 +117,7 @@ async fn accept_unix(inner: Arc<Inner>, listener: UnixListener, path: PathBuf) {
             _ = closing.wait_for(|closing| *closing) => break,
         };
         match accepted {
-            Ok((stream, _)) => login::welcome(&inner, Arrival::Unix(stream), None, None),
+            Ok((stream, _)) => login::welcome(&inner, stream::Socket::Unix(stream), None, None),
             Err(why) => rest(&inner, &why).await,
         }
     }

@@ -13,7 +13,7 @@ use crate::stream::Stream;
 /// What clients are told the console is; drivers want it to begin like a PostgreSQL version.
 const VERSION: &str = concat!("15.0 (poolwarden ", env!("CARGO_PKG_VERSION"), ")");
 
-pub(crate) async fn serve<S: Stream>(inner: Arc<Inner>, mut stream: S, leftover: Vec<u8>, who: Who) {
+pub(crate) async fn serve(inner: Arc<Inner>, mut stream: Stream, leftover: Vec<u8>, who: Who) {
     let mut session = ConsoleSession::new();
     let hello = session.welcome(VERSION, 0, &random::bytes::<4>());
     if stream.write_all(&hello).await.is_err() {
@@ -38,10 +38,10 @@ pub(crate) async fn serve<S: Stream>(inner: Arc<Inner>, mut stream: S, leftover:
 }
 
 /// Handles `input` and everything that follows from it; false when the session is over.
-async fn work_off<S: Stream>(
+async fn work_off(
     inner: &Inner,
     session: &mut ConsoleSession,
-    stream: &mut S,
+    stream: &mut Stream,
     input: &[u8],
     who: &Who,
 ) -> bool {

@@ -9,7 +9,7 @@ use poolwarden_switch::relay::pgwire::password::Plain;
 use poolwarden_switch::relay::pgwire::{frame, make, read, tag::server as tag};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::connect::{self, Line};
+use crate::connect;
 use crate::inner::{Inner, held};
 use crate::settings::WatchLogin;
 use crate::stream::Stream;
@@ -57,14 +57,13 @@ async fn stay(inner: &Inner, host: HostId) -> String {
         return "no [servers.NAME.watch] user is configured: PostgreSQL's own limits and backends are not seen".into();
     };
     match tokio::time::timeout(PATIENCE, connect::dial(&plan)).await {
-        Ok(Ok(Line::Tcp(stream))) => ask_on(inner, host, stream, login).await,
-        Ok(Ok(Line::Unix(stream))) => ask_on(inner, host, stream, login).await,
+        Ok(Ok(stream)) => ask_on(inner, host, stream, login).await,
         Ok(Err(why)) => format!("cannot reach {}: {why}", plan.address),
         Err(_) => format!("no answer from {} within {PATIENCE:?}", plan.address),
     }
 }
 
-async fn ask_on<S: Stream>(inner: &Inner, host: HostId, mut stream: S, login: WatchLogin) -> String {
+async fn ask_on(inner: &Inner, host: HostId, mut stream: Stream, login: WatchLogin) -> String {
     let configured = login.password.is_some();
     let password = login.password.map(|password| Password::Plain(Plain::new(&password), None));
     let settings = vec![("application_name".to_owned(), "poolwarden watch".to_owned())];
@@ -98,7 +97,7 @@ async fn publish(inner: &Inner, host: HostId, mut facts: ServerFacts) {
 }
 
 /// Asks once and reads the answer.
-async fn ask<S: Stream>(stream: &mut S) -> Result<ServerFacts, String> {
+async fn ask(stream: &mut Stream) -> Result<ServerFacts, String> {
     let mut question = Vec::new();
     make::query(&mut question, QUESTION);
     stream.write_all(&question).await.map_err(|why| why.to_string())?;
