@@ -48,13 +48,26 @@ impl Plain {
         &self.text
     }
 
-    /// Its SCRAM secret: the one made before, else one made now under `salt`.
+    /// The SCRAM secret that was made before, if one was.
+    #[must_use]
+    pub fn verifier(&self) -> Option<&scram::Secret> {
+        self.verifier.as_ref()
+    }
+
+    /// Its SCRAM secret: the one made before, else one made now under `salt` (PBKDF2: milliseconds of CPU).
     #[must_use]
     pub fn scram(&self, salt: &[u8]) -> scram::Secret {
         match &self.verifier {
             Some(verifier) => verifier.clone(),
             None => scram::Secret::derive(&self.text, salt, scram::ITERATIONS),
         }
+    }
+
+    /// The same, with a SCRAM secret of this password's that was made elsewhere ([`Plain::scram`]).
+    #[must_use]
+    pub fn keeping(mut self, verifier: scram::Secret) -> Self {
+        self.verifier = Some(verifier);
+        self
     }
 
     /// Whether `password` is this one, in constant time for equal lengths.

@@ -209,12 +209,19 @@ impl Secret {
         }
     }
 
-    /// Whether `password`, sent in clear, is the one this was made of.
+    /// Whether `password`, sent in clear, is the one this was made of (PBKDF2: milliseconds of CPU).
     #[must_use]
     pub fn fits(&self, password: &str) -> bool {
+        self.keys(password).is_some()
+    }
+
+    /// The keys of `password`, if it is the one this was made of (PBKDF2: milliseconds of CPU).
+    #[must_use]
+    pub fn keys(&self, password: &str) -> Option<Keys> {
         use subtle::ConstantTimeEq;
-        let given = Self::derive(password, &self.salt, self.iterations);
-        given.stored_key.ct_eq(&self.stored_key).into()
+        let keys = Keys::derive(password, &self.salt, self.iterations);
+        let stored_key: [u8; 32] = Sha256::digest(keys.client_key).into();
+        bool::from(stored_key.ct_eq(&self.stored_key)).then_some(keys)
     }
 }
 

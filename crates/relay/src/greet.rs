@@ -139,7 +139,7 @@ enum State {
         handed: bool,
     },
     Looking(Request),
-    Proving(Request, Proving),
+    Proving(Request, Box<Proving>),
     Over(End),
 }
 
@@ -160,6 +160,8 @@ pub struct Greeting {
     asked_tls: bool,
     asked_gss: bool,
     tls: bool,
+    derivations: u32,
+    derived: Option<scram::Secret>,
     steps: VecDeque<Step>,
 }
 
@@ -172,8 +174,18 @@ impl Greeting {
         let mut salt = [0; 4];
         salt.copy_from_slice(&randomness[18..22]);
         let material = Material { seed: rules.seed, nonce: scram::nonce(nonce), salt, end_point: None };
-        let (state, steps) = (State::First, VecDeque::new());
-        Self { rules, material, state, held: Vec::new(), asked_tls: false, asked_gss: false, tls: false, steps }
+        Self {
+            rules,
+            material,
+            state: State::First,
+            held: Vec::new(),
+            asked_tls: false,
+            asked_gss: false,
+            tls: false,
+            derivations: 0,
+            derived: None,
+            steps: VecDeque::new(),
+        }
     }
 
     /// Takes what was received. After an error, and after the end, input is dropped.
@@ -216,7 +228,13 @@ impl Greeting {
             Begun::Accepted => self.authenticate(request, Vec::new(), None),
             Begun::Asked(proving, question) => {
                 self.steps.push_back(Step::Send(question));
-                self.state = State::Proving(request, proving);
+                self.state = State::Proving(request, Box::new(proving));
+            }
+            Begun::Derived(proving, question, made) => {
+                self.derivations += 1;
+                self.derived = Some(made);
+                self.steps.push_back(Step::Send(question));
+                self.state = State::Proving(request, Box::new(proving));
             }
             Begun::Rejected(error) => return Err(self.refuse(error)),
         }
@@ -267,6 +285,18 @@ impl Greeting {
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.len()
+    }
+
+    /// How often a key was derived (PBKDF2: milliseconds of CPU) for this client so far.
+    #[must_use]
+    pub fn derivations(&self) -> u32 {
+        self.derivations
+    }
+
+    /// The SCRAM secret that had to be made of a password in clear, once, right after [`Greeting::answer`]: keep it with the
+    /// password ([`password::Plain::keeping`]), and the next login derives nothing.
+    pub fn derived(&mut self) -> Option<scram::Secret> {
+        self.derived.take()
     }
 
     /// Reads what is held as far as it goes.
@@ -399,12 +429,13 @@ impl Greeting {
                 return Ok(false);
             }
         };
+        self.derivations += u32::from(proving.derives());
         let heard = proving.hear(&self.held[frame::HEADER..header.total()], &request.user)?;
         self.held.drain(..header.total());
         match heard {
             Heard::More(proving, question) => {
                 self.steps.push_back(Step::Send(question));
-                self.state = State::Proving(request, proving);
+                self.state = State::Proving(request, Box::new(proving));
             }
             Heard::Proven { last, keys } => self.authenticate(request, last, keys),
         }

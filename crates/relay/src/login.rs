@@ -127,6 +127,7 @@ pub struct ServerLogin {
     held: Vec<u8>,
     /// The SCRAM exchange that is under way is bound to the TLS connection.
     bound: bool,
+    derived: bool,
     parameters: BTreeMap<String, String>,
     welcome: Welcome,
     steps: VecDeque<LoginStep>,
@@ -146,6 +147,7 @@ impl ServerLogin {
             state: State::Opening,
             held: Vec::new(),
             bound: false,
+            derived: false,
             parameters: BTreeMap::new(),
             welcome: Welcome { minor, ..Welcome::default() },
             steps: VecDeque::new(),
@@ -205,6 +207,12 @@ impl ServerLogin {
             welcome.leftover = std::mem::take(&mut self.held);
         }
         Some(step)
+    }
+
+    /// How often a key was derived (PBKDF2: milliseconds of CPU) so far; [`Welcome::derived`] spares the next login that.
+    #[must_use]
+    pub fn derivations(&self) -> u32 {
+        u32::from(self.derived)
     }
 
     fn read(&mut self, tag: u8, body: &[u8]) -> Result<(), LoginFailure> {
@@ -395,6 +403,7 @@ impl ServerLogin {
         let mut message = Vec::new();
         make::sasl_response(&mut message, &response.message);
         self.steps.push_back(LoginStep::Send(message));
+        self.derived = response.derived.is_some();
         self.welcome.derived = response.derived;
         self.state = State::Signed(response.exchange);
         Ok(())

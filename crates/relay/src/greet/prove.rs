@@ -30,6 +30,8 @@ pub(super) enum Proving {
 pub(super) enum Begun {
     Accepted,
     Asked(Proving, Vec<u8>),
+    /// The same, but the secret had to be made (PBKDF2) of a password in clear.
+    Derived(Proving, Vec<u8>, scram::Secret),
     Rejected(GreetError),
 }
 
@@ -55,9 +57,14 @@ pub(super) fn begin(found: Found, user: &str, material: &Material) -> Begun {
         // The user's kind of secret is not known either: the method that is configured is what most users see.
         (Method::Md5, None) => hashed(md5::Hash::of(&mock().format(), user), material, unknown()),
         (Method::Md5 | Method::Scram, Some(Secret::Scram(verifier))) => sasl(verifier, material, None),
-        (Method::Scram, Some(Secret::Plain(plain))) => {
-            sasl(plain.scram(&scram::salt(&material.seed, user)), material, None)
-        }
+        (Method::Scram, Some(Secret::Plain(plain))) => match plain.verifier() {
+            Some(verifier) => sasl(verifier.clone(), material, None),
+            None => {
+                let made = plain.scram(&scram::salt(&material.seed, user));
+                let (proving, question) = offer(made.clone(), material, None);
+                Begun::Derived(proving, question, made)
+            }
+        },
         (Method::Scram, Some(Secret::Md5(_))) => {
             let reason = format!("user {user:?} has an md5 secret, which cannot serve scram-sha-256");
             sasl(mock(), material, Some((Fault::Configuration, reason)))
@@ -80,23 +87,43 @@ fn hashed(hash: md5::Hash, material: &Material, doom: Doom) -> Begun {
 }
 
 fn sasl(verifier: scram::Secret, material: &Material, doom: Doom) -> Begun {
+    let (proving, question) = offer(verifier, material, doom);
+    Begun::Asked(proving, question)
+}
+
+fn offer(verifier: scram::Secret, material: &Material, doom: Doom) -> (Proving, Vec<u8>) {
     let mut question = Vec::new();
     let end_point = material.end_point.clone();
     // Best first; the first needs a certificate to bind to.
     let mechanisms = [Mechanism::Plus.name(), Mechanism::Plain.name()];
     make::authentication_sasl(&mut question, &mechanisms[usize::from(end_point.is_none())..]);
-    Begun::Asked(Proving::SaslFirst { verifier, nonce: material.nonce.clone(), end_point, doom }, question)
+    (Proving::SaslFirst { verifier, nonce: material.nonce.clone(), end_point, doom }, question)
 }
 
 impl Proving {
+    /// Whether the next answer costs PBKDF2: a password in clear against a SCRAM secret.
+    pub(super) fn derives(&self) -> bool {
+        match self {
+            Self::Cleartext { secret, .. } => matches!(secret, Secret::Scram(_)),
+            Self::Md5 { .. } | Self::SaslFirst { .. } | Self::SaslFinal { .. } => false,
+        }
+    }
+
     /// Takes a password message's body.
     pub(super) fn hear(self, body: &[u8], user: &str) -> Result<Heard, GreetError> {
         match self {
             Self::Cleartext { secret, doom } => {
-                let password = answer(body)?;
-                let fits = std::str::from_utf8(password).is_ok_and(|password| secret.fits(password, user));
+                let password = std::str::from_utf8(answer(body)?).ok();
+                let (fits, keys) = match (password, &secret) {
+                    (None, _) => (false, None),
+                    (Some(password), Secret::Scram(verifier)) => {
+                        let keys = verifier.keys(password);
+                        (keys.is_some(), keys)
+                    }
+                    (Some(password), Secret::Plain(_) | Secret::Md5(_)) => (secret.fits(password, user), None),
+                };
                 verdict(fits, doom, user)?;
-                Ok(Heard::Proven { last: Vec::new(), keys: None })
+                Ok(Heard::Proven { last: Vec::new(), keys })
             }
             Self::Md5 { hash, salt, doom } => {
                 verdict(hash.answered(salt, answer(body)?), doom, user)?;

@@ -6,12 +6,15 @@ use poolwarden_pgwire::scram::Keys;
 
 use super::{GreetError, options};
 
+/// Bytes of a name in PostgreSQL: `NAMEDATALEN` without its NUL.
+const MAX_NAME: usize = 63;
+
 /// Whom a client says it is, for the look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Who {
-    /// The user.
+    /// The user; at most 63 bytes, as PostgreSQL cuts it.
     pub user: String,
-    /// The database; the user's name where none was given.
+    /// The database, at most 63 bytes likewise; the user's name where none was given.
     pub database: String,
     /// Whether it wants to replicate.
     pub replication: bool,
@@ -36,7 +39,7 @@ pub struct Session {
     pub private: Vec<(String, String)>,
     /// Whether it wants to replicate.
     pub replication: bool,
-    /// The keys its SCRAM login revealed: good for a server that keeps the same secret.
+    /// The keys its login revealed where it was checked against a SCRAM secret: good for a server that keeps the same one.
     pub keys: Option<Keys>,
     /// What it sent before it was answered: the first bytes of its traffic.
     pub leftover: Vec<u8>,
@@ -82,6 +85,8 @@ impl Request {
         for (name, value) in options.into_iter().chain(parameters) {
             request.set(name, value);
         }
+        cut(&mut request.user);
+        cut(&mut request.database);
         if request.user.is_empty() {
             let message = "no PostgreSQL user name specified in startup packet";
             return Err(GreetError::client("28000", message, message.to_owned()));
@@ -125,6 +130,13 @@ impl Request {
             leftover: Vec::new(),
         }
     }
+}
+
+/// Longer names are cut as `create role` and `create database` cut them, at a character's end; otherwise nobody who was
+/// created under a long name could log in under it.
+fn cut(name: &mut String) {
+    let end = (0..=MAX_NAME.min(name.len())).rev().find(|&end| name.is_char_boundary(end));
+    name.truncate(end.unwrap_or(0));
 }
 
 /// PostgreSQL's booleans with all their prefixes, and `database` (logical replication).
