@@ -474,6 +474,7 @@ impl Server {
         let (own, setup) = (round.is_own(), matches!(round, Expect::Setup));
         show(client.is_some() && self.is_shown(reply.tag), reply, &mut out.client);
         self.queue.pop();
+        self.clock.turned = self.clock.since;
         self.copy_in = false;
         self.unsynced &= !self.queue.is_empty(); // a simple query ends a batch before it, too
         let ended = status == b'I' && (self.status != b'I' || !own);

@@ -10,6 +10,7 @@
 mod alone;
 mod client;
 pub mod console;
+mod doing;
 mod expect;
 mod farewell;
 mod from_client;
@@ -24,6 +25,7 @@ mod statement;
 mod tracked;
 
 pub use client::{Client, Idle};
+pub use doing::Doing;
 pub use farewell::Farewell;
 pub use from_server::Turn;
 pub use gather::Out;

@@ -201,9 +201,14 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Clock {
     pub(crate) granted: u64,
-    since: u64,
+    /// The time of the last call.
+    pub(crate) since: u64,
     on_server: u64,
     idle_in_transaction: u64,
+    /// When the first of what is outstanding went out, or the last answer came.
+    pub(crate) turned: u64,
+    /// When the transaction that is open, or was last, began.
+    pub(crate) began: u64,
 }
 
 impl Server {
@@ -322,7 +327,7 @@ impl Server {
 
     /// Begins a lease in which nothing will be sent.
     pub fn touch(&mut self, now: u64) {
-        self.clock = Clock { granted: now, since: now, ..Clock::default() };
+        self.clock = Clock { granted: now, since: now, turned: now, began: now, ..Clock::default() };
         self.counts = Counts::default();
     }
 
@@ -386,6 +391,12 @@ impl Server {
 
     /// Adds what is owed for a message that goes out.
     pub(crate) fn expect(&mut self, entry: Expect) {
+        if self.queue.is_empty() {
+            self.clock.turned = self.clock.since;
+            if self.status == b'I' {
+                self.clock.began = self.clock.since;
+            }
+        }
         self.queue.push(entry);
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct ClientSlot {
     pub(crate) connected_at: u64,
     /// When its last request came.
     pub(crate) requested_at: u64,
+    /// Since when it wants nothing, while it wants nothing.
+    pub(crate) idle_since: u64,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
 }
@@ -86,6 +88,7 @@ impl<L> Switch<L> {
             serial: joining.serial,
             connected_at: joining.connected_at,
             requested_at: now.as_nanos(),
+            idle_since: now.as_nanos(),
             remote: joining.remote,
             local: joining.local,
         });
@@ -119,6 +122,7 @@ impl<L> Switch<L> {
         make::ready(&mut hello, b'I');
         client.relay.settings = settings;
         client.greeted = true;
+        client.idle_since = self.last.as_nanos();
         self.strangers -= 1;
         client.stage = Stage::Idle;
         self.send_client(key, &hello, io);
@@ -211,6 +215,7 @@ impl<L> Switch<L> {
     /// `None`: the client is gone.
     fn idle_input<I: Io<Link = L>>(&mut self, now: Time, key: u32, input: &[u8], io: &mut I) -> Option<(usize, bool)> {
         let client = self.clients.at_mut(key)?;
+        client.idle_since = now.as_nanos();
         let mut reply = Vec::new();
         let mut at = 0;
         let outcome = loop {

@@ -175,6 +175,7 @@ impl<L> Switch<L> {
     fn free<I: Io<Link = L>>(&mut self, now: Time, key: u32, io: &mut I) {
         let Some(client) = self.clients.at_mut(key) else { return };
         client.stage = Stage::Idle;
+        client.idle_since = now.as_nanos();
         if !client.relay.pending.is_empty() {
             self.again.push_back(key);
         } else if self.draining {
@@ -248,6 +249,7 @@ impl<L> Switch<L> {
     pub(crate) fn tell_refused<I: Io<Link = L>>(&mut self, now: Time, key: u32, told: &Told<'_>, io: &mut I) {
         let Some(client) = self.clients.at_mut(key) else { return };
         client.stage = Stage::Idle;
+        client.idle_since = now.as_nanos();
         if !client.greeted {
             return self.dismiss(now, key, told, io);
         }

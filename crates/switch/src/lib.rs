@@ -13,6 +13,7 @@ mod client;
 mod io;
 mod lending;
 mod mail;
+mod patience;
 mod refusal;
 mod report;
 mod server;
@@ -22,8 +23,9 @@ mod table;
 
 pub use io::{Io, Peer, Sent, Target};
 pub use mail::{Errand, Joining, Mail, Newcomer};
+pub use patience::Patience;
 pub use poolwarden_pool as pool;
 pub use poolwarden_relay as relay;
 pub use report::{ClientRow, ClientState, LoopReport, ServerRow, ServerState, Totals};
-pub use shared::{Desk, PoolShare, PoolTerms, Shared, Tapped, TermsBook};
+pub use shared::{Desk, PoolShare, PoolTerms, Shared, Tapped, TermsBook, UserTerms};
 pub use switch::{Rules, Switch};

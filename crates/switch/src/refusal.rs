@@ -7,6 +7,8 @@ use poolwarden_pool::{Limit, Refusal};
 use poolwarden_relay::pgwire::{frame, make, read};
 use poolwarden_relay::{Fault, Server};
 
+use crate::patience::Outlasted;
+
 /// A last or a next word to a client.
 #[derive(Clone, Debug)]
 pub(crate) struct Told<'a> {
@@ -45,6 +47,27 @@ pub(crate) const SERVER_GONE: Told<'static> = fixed(
     "the server closed the connection unexpectedly; the transaction, if any, is lost",
     Some("connect again and repeat the transaction; the server's log says why it ended"),
 );
+/// A client has outlasted a time limit.
+pub(crate) fn outlasted(which: Outlasted, limit: Duration) -> Told<'static> {
+    let limit = spoken(limit);
+    let (sqlstate, setting, what) = match which {
+        Outlasted::Query => ("57014", "query_timeout", format!("a request ran longer than {limit}")),
+        Outlasted::Transaction => ("25P04", "transaction_timeout", format!("a transaction took longer than {limit}")),
+        Outlasted::IdleInTransaction => {
+            ("25P03", "idle_in_transaction_timeout", format!("a transaction was idle for longer than {limit}"))
+        }
+        Outlasted::ClientIdle => {
+            ("57P05", "client_idle_timeout", format!("the session was idle for longer than {limit}"))
+        }
+    };
+    Told {
+        sqlstate: sqlstate.into(),
+        message: format!("terminating connection: {what} ({setting})").into(),
+        detail: None,
+        hint: Some(format!("{setting} of the pool or of the user sets this limit").into()),
+    }
+}
+
 /// More start-up settings than any driver sends.
 pub(crate) const TOO_MANY_SETTINGS: Told<'static> =
     fixed("54000", "too many settings in the startup packet", Some("set them in the role or the database instead"));

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use poolwarden_pool::{
     Action, Event, Handled, Host, HostId, HostSettings, HostSnapshot, Input, LoopId, PoolId, PoolKey, Ticket, Time,
@@ -13,6 +14,7 @@ use poolwarden_relay::{Defaults, Keep, Terms};
 
 use crate::io::Target;
 use crate::mail::{Errand, Mail};
+use crate::patience::{Patience, rounds};
 
 /// Events kept until somebody takes them; older ones are dropped and counted (10,000 changes of state take a minute of trouble).
 const MAX_EVENTS: usize = 10_000;
@@ -30,6 +32,8 @@ pub struct PoolTerms {
     pub reset_query: String,
     /// Settings every connection starts with, beside what clients ask for.
     pub startup: Vec<(String, String)>,
+    /// How long its clients may take for what they do.
+    pub patience: Patience,
 }
 
 impl Default for PoolTerms {
@@ -40,6 +44,7 @@ impl Default for PoolTerms {
             track: Arc::default(),
             reset_query: "DISCARD ALL".into(),
             startup: Vec::new(),
+            patience: Patience::default(),
         }
     }
 }
@@ -57,15 +62,34 @@ pub struct TermsBook {
     pub databases: BTreeMap<String, PoolTerms>,
     /// Of any other database.
     pub any: PoolTerms,
-    /// Users with a mode of their own.
-    pub users: BTreeMap<String, Keep>,
+    /// Users with terms of their own.
+    pub users: BTreeMap<String, UserTerms>,
+}
+
+/// What one user has of its own in every pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserTerms {
+    /// How long it keeps a connection.
+    pub keep: Option<Keep>,
+    /// Its time limits.
+    pub patience: Patience,
 }
 
 impl TermsBook {
     fn terms(&self, key: &PoolKey) -> PoolTerms {
         let mut terms = self.databases.get(&key.database).unwrap_or(&self.any).clone();
-        terms.keep = self.users.get(&key.user).copied().unwrap_or(terms.keep);
+        if let Some(own) = self.users.get(&key.user) {
+            terms.keep = own.keep.unwrap_or(terms.keep);
+            terms.patience = own.patience.or(terms.patience);
+        }
         terms
+    }
+
+    /// The shortest time limit of any pool or user; `None`: there is none.
+    fn shortest(&self) -> Option<Duration> {
+        let pools = self.databases.values().chain([&self.any]).map(|terms| terms.patience);
+        let users = self.users.values().map(|own| own.patience);
+        pools.chain(users).filter_map(Patience::shortest).min()
     }
 }
 
@@ -139,6 +163,8 @@ pub struct Shared<L> {
     loops: Vec<Mutex<Vec<Mail<L>>>>,
     lane: Mutex<Vec<Errand>>,
     book: Mutex<Arc<TermsBook>>,
+    /// Nanoseconds between the loops' rounds that hold clients to their time limits; 0: there are none.
+    rounds: AtomicU64,
     numbers: AtomicU32,
     serials: AtomicU64,
 }
@@ -152,6 +178,10 @@ pub struct Desk {
     pub actions: VecDeque<(HostId, Action)>,
     /// Whom to wake.
     pub wakes: Vec<Target>,
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A lock of ours is never poisoned by a panic that matters: the release build aborts on panic, tests end.
@@ -179,6 +209,7 @@ impl<L> Shared<L> {
             hosts: hosts.collect(),
             loops: (0..loops).map(|_| Mutex::new(Vec::new())).collect(),
             lane: Mutex::new(Vec::new()),
+            rounds: AtomicU64::new(nanos(rounds(book.shortest()))),
             book: Mutex::new(Arc::new(book)),
             numbers: AtomicU32::new(0),
             serials: AtomicU64::new(1),
@@ -328,6 +359,7 @@ impl<L> Shared<L> {
 
     /// New terms for every pool, from its next lease on.
     pub fn retune(&self, book: TermsBook) {
+        self.rounds.store(nanos(rounds(book.shortest())), Ordering::Relaxed);
         let book = Arc::new(book);
         *held(&self.book) = book.clone();
         for cell in &self.hosts {
@@ -335,6 +367,11 @@ impl<L> Shared<L> {
                 *held(&pool.terms) = Arc::new(book.terms(&pool.key));
             }
         }
+    }
+
+    /// Time between two rounds that hold clients to their limits; zero while there are none.
+    pub(crate) fn rounds(&self) -> Duration {
+        Duration::from_nanos(self.rounds.load(Ordering::Relaxed))
     }
 
     /// Whether this ticket still waits or has its lease.

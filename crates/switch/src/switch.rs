@@ -78,6 +78,8 @@ pub struct Switch<L> {
     pub(crate) stalls: VecDeque<(Time, u32, u64)>,
     /// Clients that were ended for it.
     pub(crate) stalled: u64,
+    /// When clients were last held to their time limits.
+    pub(crate) round_at: Time,
     /// The time of the last call.
     pub(crate) last: Time,
     pub(crate) totals: Vec<Option<(Arc<PoolShare>, Totals)>>,
@@ -107,6 +109,7 @@ impl<L> Switch<L> {
             farewells: VecDeque::new(),
             stalls: VecDeque::new(),
             stalled: 0,
+            round_at: Time::ZERO,
             last: Time::ZERO,
             totals: Vec::new(),
             draining: false,
@@ -250,7 +253,7 @@ impl<L> Switch<L> {
     pub fn poll_timeout(&self) -> Option<Time> {
         let farewell = self.farewells.front().map(|look| look.at);
         let stall = self.stalls.front().map(|(at, ..)| *at);
-        farewell.into_iter().chain(stall).min()
+        farewell.into_iter().chain(stall).chain(self.next_round()).min()
     }
 
     /// The moment of `poll_timeout` has come.
@@ -262,6 +265,9 @@ impl<L> Switch<L> {
         while self.stalls.front().is_some_and(|(at, ..)| *at <= now) {
             let Some((_, key, serial)) = self.stalls.pop_front() else { break };
             self.end_stall(now, key, serial, io);
+        }
+        if self.next_round().is_some_and(|at| at <= now) {
+            self.go_round(now, io);
         }
         self.settle(now, io);
     }

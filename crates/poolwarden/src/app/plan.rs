@@ -11,7 +11,7 @@ use poolwarden_proxy::{
 use poolwarden_relay::Keep;
 use poolwarden_relay::pgwire::password::Secret;
 use poolwarden_relay::pgwire::scram;
-use poolwarden_switch::{PoolTerms, TermsBook};
+use poolwarden_switch::{Patience, PoolTerms, TermsBook, UserTerms};
 
 /// Secret of this installation, from which salts are made.
 pub(super) type Seed = [u8; 32];
@@ -108,11 +108,14 @@ fn resets(config: &Config, pool: &Pool) -> bool {
 fn terms(config: &Config) -> TermsBook {
     let any = config.pools.get("*").map(pool_terms).unwrap_or_default();
     let databases = config.pools.iter().filter(|(name, _)| *name != "*");
-    let mode = |(name, user): (&String, &User)| Some((name.clone(), keep(user.settings.mode?)));
+    let own = |(name, user): (&String, &User)| {
+        let own = UserTerms { keep: user.settings.mode.map(keep), patience: patience(user.patience) };
+        (own != UserTerms::default()).then(|| (name.clone(), own))
+    };
     TermsBook {
         databases: databases.map(|(name, pool)| (name.clone(), pool_terms(pool))).collect(),
         any,
-        users: config.users.iter().filter_map(mode).collect(),
+        users: config.users.iter().filter_map(own).collect(),
     }
 }
 
@@ -124,7 +127,13 @@ fn pool_terms(pool: &Pool) -> PoolTerms {
         track: pool.track.clone().into(),
         reset_query: pool.reset_query.clone().unwrap_or_default(),
         startup: pool.startup.clone(),
+        patience: patience(pool.patience),
     }
+}
+
+const fn patience(limits: poolwarden_config::Patience) -> Patience {
+    let poolwarden_config::Patience { query, transaction, idle_in_transaction, client_idle } = limits;
+    Patience { query, transaction, idle_in_transaction, client_idle }
 }
 
 const fn keep(mode: Mode) -> Keep {

@@ -67,7 +67,8 @@ fn a_reset_is_asked_for_wherever_somebody_may_be_in_session_mode() {
 #[test]
 fn the_terms_book_holds_each_pools_terms_and_each_users_mode() {
     let text = "[pools.x]\nmode = \"statement\"\nmax_prepared_statements = 7\nserver_reset_query = \"\"\n\
-                startup = { statement_timeout = \"30s\" }\n[pools.\"*\"]\nmode = \"session\"\n[users.u]\nmode = \"session\"\n";
+                startup = { statement_timeout = \"30s\" }\nquery_timeout = \"3s\"\nclient_idle_timeout = \"0s\"\n\
+                [pools.\"*\"]\nmode = \"session\"\n[users.u]\nmode = \"session\"\nquery_timeout = \"0s\"\n";
     let book = settings(&config(&format!("{SERVERS}{text}")), SEED).terms;
     let expected = PoolTerms {
         keep: Keep::Statement,
@@ -75,10 +76,12 @@ fn the_terms_book_holds_each_pools_terms_and_each_users_mode() {
         track: [].into(),
         reset_query: String::new(),
         startup: vec![("statement_timeout".into(), "30s".into())],
+        patience: Patience { query: Some(Duration::from_secs(3)), ..Patience::default() },
     };
     assert_eq!(book.databases["x"], expected);
     assert_eq!((book.any.keep, book.any.reset_query.as_str()), (Keep::Session, "DISCARD ALL"));
-    assert_eq!(book.users["u"], Keep::Session);
+    let own = Patience { query: Some(Duration::ZERO), ..Patience::default() };
+    assert_eq!(book.users["u"], UserTerms { keep: Some(Keep::Session), patience: own });
 }
 
 #[test]
