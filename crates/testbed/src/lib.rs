@@ -9,8 +9,14 @@
 pub mod bed;
 pub mod child;
 pub mod client;
+pub mod corpus;
+pub mod corpus_word;
 pub mod crowd;
 pub mod delay;
+pub mod fault_proxy;
+pub mod oracle;
+pub mod oracle_normal;
+pub mod oracle_round;
 pub mod pgbouncer;
 pub mod place;
 pub mod pooler;
@@ -20,6 +26,7 @@ pub mod say;
 pub mod scram;
 pub mod serverlog;
 pub mod template;
+pub mod version;
 pub mod wire;
 
 pub use bed::{Bed, Mode, Plan, Target};

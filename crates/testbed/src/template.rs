@@ -27,7 +27,7 @@ const HBA: &str = "\
     host all all 127.0.0.1/32 scram-sha-256\n\
     host all all ::1/128 scram-sha-256\n";
 
-/// The directory of PostgreSQL's programs: `PG_BIN`, Debian's newest, `pg_config`, or the path.
+/// The directory of PostgreSQL's programs: `TESTBED_POSTGRES` (a release of the matrix), `PG_BIN`, Debian's newest, `pg_config`, or the path.
 #[must_use]
 pub fn programs() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
@@ -38,7 +38,8 @@ pub fn programs() -> &'static Path {
 }
 
 fn candidates() -> Vec<PathBuf> {
-    let mut dirs: Vec<PathBuf> = std::env::var_os("PG_BIN").map(PathBuf::from).into_iter().collect();
+    let named = ["TESTBED_POSTGRES", "PG_BIN"].into_iter().filter_map(std::env::var_os);
+    let mut dirs: Vec<PathBuf> = named.map(PathBuf::from).collect();
     let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()

@@ -248,7 +248,7 @@ impl Wire {
         filled.map_err(broken)
     }
 
-    fn authenticate(&mut self, scram: &mut Scram, login: &Login, body: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn authenticate(&mut self, scram: &mut Scram, login: &Login, body: &[u8]) -> Result<(), Fault> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let rest = body.get(4..).unwrap_or_default();
         match number(body.get(..4).unwrap_or_default())? {
@@ -329,7 +329,7 @@ fn with_length(body: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], body].concat()
 }
 
-fn nonce() -> String {
+pub(crate) fn nonce() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     format!("testbed-{}-{count:016x}", std::process::id())
