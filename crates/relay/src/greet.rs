@@ -307,7 +307,6 @@ impl Greeting {
                 State::Securing { direct: true, handed: false } => false,
                 // What came before the handshake was not encrypted (CVE-2021-3935), what comes during it is not ours to read.
                 State::Securing { .. } if !self.held.is_empty() => {
-                    self.steps.retain(|step| !matches!(step, Step::StartTls { .. }));
                     return Err(self.unencrypted("SSL"));
                 }
                 State::Securing { .. } => false,
@@ -458,6 +457,7 @@ impl Greeting {
 
     fn refuse(&mut self, error: GreetError) -> GreetError {
         self.held = Vec::new();
+        self.steps.retain(|step| !matches!(step, Step::StartTls { .. }));
         self.steps.push_back(Step::Send(error.response()));
         self.steps.push_back(Step::Close);
         self.state = State::Over(End::Refused);

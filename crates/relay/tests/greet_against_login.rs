@@ -3,8 +3,8 @@
 
 use poolwarden_pgwire::password::{Plain, Secret};
 use poolwarden_pgwire::{make, md5, scram};
-use poolwarden_relay::greet::{Fault, Found, GreetError, Greeting, Method, Rules, Session, Step};
-use poolwarden_relay::login::{Channel, Credentials, LoginFailure, LoginStep, Password, ServerLogin, Welcome};
+use poolwarden_relay::greet::{Fault, Found, GreetError, Greeting, Method, Rules, Session, Step, TlsOffer};
+use poolwarden_relay::login::{Binding, Channel, Credentials, LoginFailure, LoginStep, Password, ServerLogin, Welcome};
 
 const SALT: &[u8] = b"sixteen bytes :)";
 
@@ -17,13 +17,35 @@ struct Met {
     failed: Option<LoginFailure>,
     /// Everything the server's side sent.
     said: Vec<u8>,
+    /// Keys derived by the server's side, and by the client's.
+    derivations: (u32, u32),
+}
+
+/// The line between the two.
+#[derive(Clone, Default)]
+struct Line {
+    /// The certificate's hash as the server's side knows it, where there is TLS.
+    served: Option<Vec<u8>>,
+    channel: Channel,
+}
+
+impl Line {
+    /// TLS to a server of this certificate, which the client's side sees as `seen`.
+    fn tls(served: &[u8], seen: &[u8], binding: Binding) -> Self {
+        let channel = Channel { end_point: Some(seen.to_vec()), binding, minor: 2 };
+        Self { served: Some(served.to_vec()), channel }
+    }
 }
 
 /// Lets the two talk; every flight of bytes is handed over in two parts, cut at `cut`.
 fn meet(found: &Found, password: Option<Password>, cut: usize) -> Met {
+    meet_on(&Line::default(), found, password, cut)
+}
+
+fn meet_on(line: &Line, found: &Found, password: Option<Password>, cut: usize) -> Met {
     let credentials = Credentials { user: "alice".into(), database: "app".into(), password, settings: vec![] };
-    let mut login = ServerLogin::new(credentials, [4; 32], Channel::default());
-    let mut greeting = Greeting::new(Rules::new([5; 32]), [6; 32]);
+    let mut login = ServerLogin::new(credentials, [4; 32], line.channel.clone());
+    let mut greeting = greeting(line);
     let mut met = Met::default();
     let mut to_server = login.start();
     while !to_server.is_empty() {
@@ -35,6 +57,7 @@ fn meet(found: &Found, password: Option<Password>, cut: usize) -> Met {
             }
             serve(&mut greeting, found, &mut met, &mut to_client);
         }
+        met.derivations.0 = greeting.derivations();
         met.said.extend_from_slice(&to_client);
         to_server.clear();
         let (front, back) = to_client.split_at(cut.min(to_client.len()));
@@ -43,6 +66,7 @@ fn meet(found: &Found, password: Option<Password>, cut: usize) -> Met {
                 met.failed = Some(failure);
                 return met;
             }
+            met.derivations.1 = login.derivations();
             while let Some(step) = login.poll() {
                 match step {
                     LoginStep::Send(bytes) => to_server.extend(bytes),
@@ -54,6 +78,17 @@ fn meet(found: &Found, password: Option<Password>, cut: usize) -> Met {
     met
 }
 
+/// A greeting, whose handshake is done where there is TLS.
+fn greeting(line: &Line) -> Greeting {
+    let mut greeting = Greeting::new(Rules { tls: TlsOffer::On, ..Rules::new([5; 32]) }, [6; 32]);
+    if let Some(hash) = &line.served {
+        greeting.handle(b"\x16").unwrap();
+        assert!(matches!(greeting.poll(), Some(Step::StartTls { direct: true, .. })));
+        greeting.secured(Some(hash.clone()));
+    }
+    greeting
+}
+
 /// Does what the greeting asks, and welcomes whom it lets in.
 fn serve(greeting: &mut Greeting, found: &Found, met: &mut Met, out: &mut Vec<u8>) {
     while let Some(step) = greeting.poll() {
@@ -61,6 +96,7 @@ fn serve(greeting: &mut Greeting, found: &Found, met: &mut Met, out: &mut Vec<u8
             Step::Send(bytes) => out.extend(bytes),
             Step::Lookup(who) => {
                 assert_eq!((who.user.as_str(), who.database.as_str()), ("alice", "app"));
+                assert!(met.refused.is_none());
                 if let Err(error) = greeting.answer(found.clone()) {
                     met.refused = Some(error);
                 }
@@ -207,4 +243,103 @@ fn no_password_at_all_ends_on_the_clients_side() {
         assert_eq!(met.failed, Some(LoginFailure::NoPassword));
         assert!(met.refused.is_none() && met.session.is_none());
     }
+}
+
+#[test]
+fn every_method_works_through_tls_and_scram_is_bound_there() {
+    for binding in [Binding::Disable, Binding::Prefer] {
+        let line = Line::tls(b"hash", b"hash", binding);
+        for found in pairings() {
+            for cut in 0..=140 {
+                let met = meet_on(&line, &found, clear("secret"), cut);
+                assert!(met.refused.is_none() && met.failed.is_none(), "{found:?} cut at {cut}: {:?}", met.refused);
+                assert_eq!(met.session.expect("let in").minor, 2);
+                let welcome = met.welcome.expect("ready");
+                let scram = found.method == Method::Scram || matches!(found.secret, Some(Secret::Scram(_)));
+                let bound = binding == Binding::Prefer && scram && found.method != Method::Password;
+                assert_eq!((welcome.bound, welcome.minor), (bound, 2), "{found:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn required_binding_takes_scram_alone() {
+    let line = Line::tls(b"hash", b"hash", Binding::Require);
+    for found in pairings() {
+        let scram = found.method == Method::Scram || matches!(found.secret, Some(Secret::Scram(_)));
+        let met = meet_on(&line, &found, clear("secret"), 1000);
+        if scram && found.method != Method::Password {
+            assert!(met.welcome.expect("ready").bound);
+        } else {
+            assert!(matches!(met.failed, Some(LoginFailure::ChannelBinding(_))), "{found:?}: {:?}", met.failed);
+        }
+    }
+}
+
+#[test]
+fn somebody_in_between_with_a_certificate_of_its_own_is_refused() {
+    let line = Line::tls(b"ours", b"theirs", Binding::Prefer);
+    let met = meet_on(&line, &known(Method::Scram, scram_secret("secret")), clear("secret"), 3);
+    let refused = met.refused.expect("refused");
+    assert_eq!((&*refused.sqlstate, refused.message.as_str()), ("28000", "SCRAM channel binding check failed"));
+    assert!(met.session.is_none() && met.welcome.is_none());
+}
+
+#[test]
+fn keys_pass_through_a_bound_login_on_both_sides() {
+    let line = Line::tls(b"hash", b"hash", Binding::Require);
+    let found = known(Method::Scram, scram_secret("secret"));
+    let met = meet_on(&line, &found, clear("secret"), 1000);
+    let keys = met.session.expect("let in").keys.expect("SCRAM reveals them");
+    for line in [line, Line::default()] {
+        let met = meet_on(&line, &found, Some(Password::Keys(keys.clone())), 1000);
+        assert!(met.welcome.is_some());
+        assert_eq!(met.derivations, (0, 0));
+    }
+}
+
+#[test]
+fn a_password_in_clear_against_a_scram_secret_reveals_its_keys() {
+    let met = meet(&known(Method::Password, scram_secret("secret")), clear("secret"), 1000);
+    let keys = met.session.expect("let in").keys.expect("the password was there");
+    let met = meet(&known(Method::Scram, scram_secret("secret")), Some(Password::Keys(keys)), 1000);
+    assert!(met.welcome.is_some());
+}
+
+/// Milliseconds of CPU each: nobody pays them where a secret or a key is known.
+#[test]
+fn keys_are_derived_only_where_nothing_is_known_and_every_derivation_is_counted() {
+    let quick = || Secret::Plain(Plain::new("secret").with_verifier(SALT, 2));
+    let unprepared = || Secret::Plain(Plain::new("secret"));
+    let hash = || Secret::Md5(md5::Hash::of("secret", "alice"));
+    for (found, server, client) in [
+        (known(Method::Scram, scram_secret("secret")), 0, 1),
+        (known(Method::Md5, scram_secret("secret")), 0, 1),
+        (known(Method::Scram, quick()), 0, 1),
+        (known(Method::Scram, unprepared()), 1, 1),
+        (unknown(Method::Scram), 0, 1),
+        (known(Method::Password, scram_secret("secret")), 1, 0),
+        (unknown(Method::Password), 1, 0),
+        (known(Method::Password, quick()), 0, 0),
+        (known(Method::Md5, unprepared()), 0, 0),
+        (known(Method::Md5, hash()), 0, 0),
+        (unknown(Method::Trust), 0, 0),
+    ] {
+        let met = meet(&found, clear("secret"), 1000);
+        assert_eq!(met.derivations, (server, client), "{found:?}");
+    }
+}
+
+#[test]
+fn a_secret_made_at_one_login_spares_the_next_one_that() {
+    let plain = Plain::new("secret");
+    let mut greeting = greeting(&Line::default());
+    greeting.handle(b"\0\0\0\x14\0\x03\0\0user\0alice\0\0").unwrap();
+    assert!(greeting.derived().is_none());
+    greeting.answer(known(Method::Scram, Secret::Plain(plain.clone()))).unwrap();
+    let made = greeting.derived().expect("it had to be made");
+    assert!(greeting.derived().is_none() && greeting.derivations() == 1);
+    let met = meet(&known(Method::Scram, Secret::Plain(plain.keeping(made))), clear("secret"), 1000);
+    assert_eq!((met.welcome.is_some(), met.derivations.0), (true, 0));
 }
