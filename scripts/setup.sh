@@ -33,7 +33,11 @@ need_test() {
   has npm || debian+=(nodejs npm)
   has javac || debian+=(default-jdk-headless)
   [ -e /usr/share/java/postgresql.jar ] || debian+=(libpostgresql-jdbc-java)
+  [ -e /usr/share/java/HikariCP.jar ] || debian+=(libhikaricp-java)
+  [ -e /usr/share/java/slf4j-nop.jar ] || debian+=(libslf4j-java)
   has valgrind || debian+=(valgrind)
+  has pgbouncer || [ -x /usr/sbin/pgbouncer ] || debian+=(pgbouncer)
+  has prometheus-pgbouncer-exporter || debian+=(prometheus-pgbouncer-exporter)
   cargo nextest --version >/dev/null 2>&1 || crates+=(cargo-nextest)
 }
 
