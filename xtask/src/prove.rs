@@ -1,7 +1,8 @@
-//! `prove soak` and `prove worlds`: the long searches for faults, kept as files of proof.
+//! `prove NAME`: the long searches for faults and the live measurements, kept as files of proof.
 //!
-//! Both run programs of the packages they search, in a profile that is fast and still notices what a release would not
-//! (overflow, debug assertions) and survives a panic to name its seed. A search that finds something fails, and writes nothing.
+//! Searches run programs of the packages they search, in a profile that is fast and still notices what a release would not
+//! (overflow, debug assertions) and survives a panic to name its seed. Live ones run programs of `testbed` against a real
+//! PostgreSQL and the release binary. What finds something, or misses its bound, fails and writes nothing.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,10 +17,15 @@ use crate::bench::commit;
 /// Worlds 0 to 999 are played by every `make test`.
 const FIRST_WORLD: u64 = 1000;
 
+/// Live measurements: a name, the example of `testbed` that makes it, and what its number means. The example is given the
+/// number, and its last line is an object of JSON: what was found.
+const LIVE: [(&str, &str, &str); 1] = [("leak", "leak", "SECONDS")];
+
 /// One search: what is run, and what its last line says.
 struct Search {
     package: &'static str,
     example: &'static str,
+    profile: &'static str,
     arguments: Vec<String>,
     read: fn(&str) -> Option<Value>,
 }
@@ -27,7 +33,10 @@ struct Search {
 pub(crate) fn run(arguments: &[String], root: &Path) -> Result<()> {
     let (search, file) = match arguments {
         [what, number, flag, file] if flag == "--json" => (named(what, number)?, file),
-        _ => bail!("usage: cargo xtask prove soak STEPS|worlds COUNT --json FILE"),
+        _ => {
+            let live: Vec<String> = LIVE.iter().map(|(name, _, number)| format!("|{name} {number}")).collect();
+            bail!("usage: cargo xtask prove soak STEPS|worlds COUNT{} --json FILE", live.concat())
+        }
     };
     let path = PathBuf::from(file);
     if let Some(folder) = path.parent() {
@@ -43,27 +52,47 @@ fn named(what: &str, number: &str) -> Result<Search> {
         "soak" => Ok(Search {
             package: "poolwarden-pool",
             example: "soak",
+            profile: "search",
             arguments: vec![number.to_string()],
             read: soaked,
         }),
         "worlds" => Ok(Search {
             package: "poolwarden-sim",
             example: "sweep",
+            profile: "search",
             arguments: vec![FIRST_WORLD.to_string(), number.to_string()],
             read: played,
         }),
-        _ => bail!("nothing proves \"{what}\": soak, worlds"),
+        _ => match LIVE.iter().find(|(name, ..)| *name == what) {
+            Some((_, example, _)) => Ok(Search {
+                package: "poolwarden-testbed",
+                example,
+                profile: "release",
+                arguments: vec![number.to_string()],
+                read: object,
+            }),
+            None => {
+                let live: Vec<&str> = LIVE.iter().map(|(name, ..)| *name).collect();
+                bail!("nothing proves \"{what}\": soak, worlds, {}", live.join(", "))
+            }
+        },
     }
+}
+
+/// A live measurement's last line: an object of its own.
+fn object(said: &str) -> Option<Value> {
+    serde_json::from_str(said).ok().filter(Value::is_object)
 }
 
 impl Search {
     fn run(&self, root: &Path) -> Result<Value> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.current_dir(root).args(["run", "--quiet", "--locked", "--profile", "search"]);
+        command.current_dir(root).args(["run", "--quiet", "--locked", "--profile", self.profile]);
         command.args(["--package", self.package, "--example", self.example, "--"]).args(&self.arguments);
         let line = format!(
-            "cargo run --profile search -p {} --example {} -- {}",
+            "cargo run --profile {} -p {} --example {} -- {}",
+            self.profile,
             self.package,
             self.example,
             self.arguments.join(" ")

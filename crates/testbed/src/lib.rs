@@ -14,6 +14,7 @@ pub mod corpus_word;
 pub mod crowd;
 pub mod delay;
 pub mod fault_proxy;
+pub mod leak;
 pub mod oracle;
 pub mod oracle_normal;
 pub mod oracle_round;
