@@ -81,6 +81,10 @@ impl Walked {
     fn table(&mut self, table: &DeTable<'_>, place: &Place) {
         let named = join_pattern(&place.pattern, "NAME");
         let takes_names = catalogue::find(&named).is_some() || catalogue::is_table(&named);
+        if takes_names {
+            // A table that is written and empty says something else than none: [pools] without a pool serves nobody.
+            self.names.entry(place.path.clone()).or_default();
+        }
         for (key, value) in table {
             let word: &str = key.get_ref();
             let path = join(&place.path, word);

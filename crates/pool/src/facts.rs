@@ -32,7 +32,8 @@ impl Host {
         scopes.host.max = Some(budget);
         for (name, &index) in &scopes.users.by_name {
             let settings = self.settings.users.get(name);
-            scopes.users.list[index as usize].max = settings.and_then(|user| user.max_connections);
+            let own = settings.and_then(|user| user.max_connections);
+            scopes.users.list[index as usize].max = own.or(self.settings.max_user_connections);
         }
         for (name, &index) in &scopes.databases.by_name {
             let settings = self.settings.databases.get(name).or(self.settings.any.as_ref());

@@ -96,6 +96,8 @@ pub struct HostSettings {
     /// The host budget: most server connections of all pools together. `None` is `auto`: (PostgreSQL's max_connections - both reserves -
     /// others' backends - 2) / `instances` from the newest [`crate::ServerFacts`], and `unknown_budget` while there are none.
     pub max_connections: Option<u32>,
+    /// Most server connections of one user over all pools of this host, for users without a limit of their own; `None` is unlimited.
+    pub max_user_connections: Option<u32>,
     /// See `max_connections`.
     pub unknown_budget: u32,
     /// Processes that share this PostgreSQL; divides `auto`.
@@ -146,6 +148,7 @@ impl Default for HostSettings {
             any_idle: Duration::from_secs(3600),
             users: BTreeMap::new(),
             max_connections: None,
+            max_user_connections: None,
             unknown_budget: 50,
             instances: 1,
             connects_start: 4,

@@ -14,14 +14,15 @@ use crate::walk::{Named, join};
 impl Build<'_> {
     pub(super) fn pools(&mut self, servers: &[Server], classes: &BTreeMap<String, Class>) -> BTreeMap<String, Pool> {
         let mut names = self.names("pools");
-        if names.is_empty() && servers.len() > 1 {
+        let is_written = self.walked.names.contains_key("pools");
+        if names.is_empty() && !is_written && servers.len() > 1 {
             let texts = (
                 "several servers and no pool: nothing says which database is where".to_owned(),
                 "write [pools.\"*\"] and below it server = \"NAME\"".to_owned(),
             );
             self.finding(Severity::Error, "missing", self.end..self.end, texts);
         }
-        if names.is_empty() {
+        if names.is_empty() && !is_written {
             names.push(Named { name: "*".to_owned(), span: self.end..self.end });
         }
         names.into_iter().map(|named| (named.name.clone(), self.pool(&named, servers, classes))).collect()

@@ -43,7 +43,10 @@ impl Model {
     /// The configured size of a shared limit.
     pub(crate) fn max(&self, who: &Who) -> Option<u32> {
         match who {
-            Who::User(user) => self.settings.users.get(user).and_then(|user| user.max_connections),
+            Who::User(user) => {
+                let own = self.settings.users.get(user).and_then(|user| user.max_connections);
+                own.or(self.settings.max_user_connections)
+            }
             Who::Database(name) => {
                 self.settings.databases.get(name).or(self.settings.any.as_ref()).and_then(|db| db.max_connections)
             }
