@@ -5,7 +5,7 @@ use std::time::Duration;
 use poolwarden_watch::pool::{HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts, Slots};
 use poolwarden_watch::{
     Cancels, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PoolTraffic, ProcessState,
-    ProcessView, ServerState, ServerView, Traffic, UserView, Uses, View,
+    ProcessView, ServerState, ServerView, SessionView, Traffic, UserView, Uses, View,
 };
 
 /// 2024-08-15 08:00:00 UTC.
@@ -169,6 +169,8 @@ fn client(id: u64, state: ClientState, link: Option<u64>) -> ClientView {
         remote_pid: None,
         prepared_statements: 2,
         tls: String::new(),
+        received: 64,
+        session: session(),
     }
 }
 
@@ -190,7 +192,12 @@ fn server() -> ServerView {
         application_name: "shop".into(),
         prepared_statements: 2,
         tls: String::new(),
+        session: session(),
     }
+}
+
+fn session() -> SessionView {
+    SessionView { client_encoding: Some("UTF8".into()), timezone: Some("UTC".into()), ..SessionView::default() }
 }
 
 fn process() -> ProcessView {

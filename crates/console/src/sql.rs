@@ -8,12 +8,32 @@ mod lex;
 mod nearest;
 mod probe;
 mod show;
+mod verb;
 
 pub use catalogue::{CATALOGUE, Does, Entry};
 
 use poolwarden_watch::View;
 
 use lex::Token;
+
+/// Whose words errors are told in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Voice {
+    /// poolwarden's.
+    #[default]
+    Own,
+    /// PgBouncer's, which tools match; a command that makes no sense now is refused as PgBouncer refuses it.
+    PgBouncer,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// What is allowed.
+    pub rights: Rights,
+    /// In whose words errors are told.
+    pub voice: Voice,
+}
 
 /// What the asker may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,8 +49,14 @@ pub enum Rights {
 pub enum Kind {
     /// Text.
     Text,
-    /// A whole number of 64 bits.
+    /// Bytes; nothing here has any.
+    Bytes,
+    /// A whole number of 32 bits.
     Int,
+    /// A whole number of 64 bits.
+    Long,
+    /// A whole number of any length.
+    Numeric,
     /// A number.
     Float,
     /// `t` or `f`.
@@ -97,6 +123,21 @@ pub enum Command {
     Disable(String),
     /// Undo `Disable`.
     Enable(String),
+    /// End one client, by the id SHOW CLIENTS gives.
+    KillClient(u64),
+    /// Pause everything and wait a moment for what is lent.
+    Suspend,
+    /// Wait until every server connection that RECONNECT or KILL replaces is gone.
+    WaitClose(Option<String>),
+    /// Change one setting of the running process.
+    Set {
+        /// Its name.
+        key: String,
+        /// Its new value, without quotes.
+        value: String,
+        /// It was written in quotes: a text, whatever it looks like.
+        quoted: bool,
+    },
     /// Stop the process.
     Shutdown(Shutdown),
 }
@@ -124,6 +165,10 @@ impl Command {
             Self::Kill(_) => "KILL",
             Self::Disable(_) => "DISABLE",
             Self::Enable(_) => "ENABLE",
+            Self::KillClient(_) => "KILL_CLIENT",
+            Self::Suspend => "SUSPEND",
+            Self::WaitClose(_) => "WAIT_CLOSE",
+            Self::Set { .. } => "SET",
             Self::Shutdown(_) => "SHUTDOWN",
         }
     }
@@ -131,7 +176,7 @@ impl Command {
 
 /// Answers one text.
 #[must_use]
-pub fn answer(sql: &str, view: &View, rights: Rights) -> Answer {
+pub fn answer(sql: &str, view: &View, asker: Asker) -> Answer {
     let tokens = match lex::tokens(sql) {
         Ok(tokens) => tokens,
         Err(unclosed) => return error("42601", format!("unterminated {unclosed}"), None),
@@ -141,10 +186,22 @@ pub fn answer(sql: &str, view: &View, rights: Rights) -> Answer {
         Ok(statement) => statement,
         Err(refused) => return refused,
     };
-    if let Some((entry, rest)) = catalogue::find(statement) {
-        return perform(entry, rest, view, rights);
+    if let Some(probed) = probe::answer(statement, view) {
+        return probed;
     }
-    probe::answer(statement, view).unwrap_or_else(|| unknown(statement))
+    match catalogue::find(statement) {
+        Some((entry, rest)) => verb::perform(entry, rest, view, asker),
+        None => unknown(statement, asker.voice),
+    }
+}
+
+/// The columns of what this text answers with, without asking anybody; `None` where it has no rows.
+#[must_use]
+pub fn describe(sql: &str, asker: Asker) -> Option<&'static [Column]> {
+    match answer(sql, &View::default(), asker) {
+        Answer::Rows { rows, .. } => Some(rows.columns),
+        Answer::Done { .. } | Answer::Do(_) | Answer::Error { .. } => None,
+    }
 }
 
 /// The tokens without closing semicolons; an error if another statement follows one.
@@ -158,55 +215,20 @@ fn one_statement(tokens: &[Token]) -> Result<&[Token], Answer> {
     Ok(statement)
 }
 
-fn perform(entry: &Entry, rest: &[Token], view: &View, rights: Rights) -> Answer {
-    if rights < entry.needs {
-        let hint = "ask as a user of [console] admins, or as the same system user over the unix socket";
-        return error("42501", format!("{} needs the rights of an admin", entry.name), Some(hint.to_owned()));
-    }
-    match (entry.does, rest) {
-        (Does::Show(rows), []) => Answer::Rows { rows: rows(view), tag: "SHOW".to_owned() },
-        (Does::Plain(command), []) => Answer::Do(command()),
-        (Does::MaybeDatabase(command), []) => Answer::Do(command(None)),
-        (Does::MaybeDatabase(command), [name]) => with_database(name, view, |name| command(Some(name))),
-        (Does::Database(command), [name]) => with_database(name, view, command),
-        (Does::Shutdown, mode) => shutdown(entry, mode),
-        (Does::Show(_) | Does::Plain(_) | Does::MaybeDatabase(_) | Does::Database(_), _) => usage(entry),
-    }
-}
-
-fn with_database(name: &Token, view: &View, command: impl FnOnce(String) -> Command) -> Answer {
-    let Some(name) = name.name() else {
-        return error("42601", format!("not a database name: {}", name.text()), None);
-    };
-    let known = view.databases.iter().any(|database| database.name == name)
-        || view.pools().any(|(_, pool)| pool.key.database == name);
-    if !known {
-        let hint = "SHOW DATABASES lists the names".to_owned();
-        return error("3D000", format!("no such database: \"{name}\""), Some(hint));
-    }
-    Answer::Do(command(name))
-}
-
-fn shutdown(entry: &Entry, mode: &[Token]) -> Answer {
-    match mode {
-        [] => Answer::Do(Command::Shutdown(Shutdown::Now)),
-        [word] if word.is("wait_for_servers") => Answer::Do(Command::Shutdown(Shutdown::WaitForServers)),
-        [word] if word.is("wait_for_clients") => Answer::Do(Command::Shutdown(Shutdown::WaitForClients)),
-        _ => usage(entry),
-    }
-}
-
-fn usage(entry: &Entry) -> Answer {
-    error("42601", format!("{} is written {}", entry.name, entry.usage()), Some(entry.about.to_owned()))
-}
-
-fn unknown(statement: &[Token]) -> Answer {
-    let said = statement.iter().take(4).map(Token::text).collect::<Vec<_>>().join(" ");
+fn unknown(statement: &[Token], voice: Voice) -> Answer {
     let hint = match nearest::entry(statement) {
         Some(entry) => format!("did you mean {}? SHOW HELP lists every command", entry.name),
         None => "SHOW HELP lists every command".to_owned(),
     };
-    error("42601", format!("no such command: {said}"), Some(hint))
+    let message = match voice {
+        Voice::Own => format!("no such command: {}", said(statement, 4)),
+        Voice::PgBouncer => format!("invalid command '{}', use SHOW HELP;", said(statement, 16)),
+    };
+    error("42601", message, Some(hint))
+}
+
+fn said(statement: &[Token], words: usize) -> String {
+    statement.iter().take(words).map(Token::text).collect::<Vec<_>>().join(" ")
 }
 
 fn error(sqlstate: &'static str, message: String, hint: Option<String>) -> Answer {

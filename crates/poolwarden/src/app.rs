@@ -2,6 +2,7 @@
 //!
 //! The main thread stays here from start to end: the embedded PostgreSQL is bound to the thread that started it.
 
+pub(crate) mod edit;
 mod journal;
 mod json;
 mod log;

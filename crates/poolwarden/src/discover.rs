@@ -10,6 +10,8 @@ use anyhow::{Context, anyhow, bail};
 use poolwarden_config::{Config, Finding, SecretRef, render};
 use rustix::fs::Access;
 
+use crate::app::edit::{self, Edit};
+
 const CANDIDATES: [&str; 2] = ["poolwarden.toml", "/etc/poolwarden/poolwarden.toml"];
 /// Set by service managers: there nobody sees a banner, and a private PostgreSQL would hide a missing file.
 const SERVICE_MANAGERS: [&str; 3] = ["INVOCATION_ID", "NOTIFY_SOCKET", "KUBERNETES_SERVICE_HOST"];
@@ -66,8 +68,9 @@ fn choose(candidates: &[PathBuf], variable: impl Fn(&str) -> Option<OsString>) -
     )
 }
 
-/// Reads a configuration file with its secrets; what it says wrong comes as [`Faults`]. Used at the start and for each reload.
-pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
+/// Reads a configuration file with its secrets, and what SET put in place of some of it; what it says wrong comes as
+/// [`Faults`]. Used at the start and for each reload.
+pub(crate) fn load(path: &Path, edits: &[Edit]) -> anyhow::Result<Loaded> {
     let name = path.display().to_string();
     let bytes = read_bounded(path, MAX_FILE_BYTES).with_context(|| format!("cannot read {name}"))?;
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -75,6 +78,7 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
         let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
         anyhow!("{name}:{line}: not UTF-8 text (byte {at}): save the file as UTF-8")
     })?;
+    let text = edit::toml(&text, edits).map_err(|why| anyhow!("{name}: {why}"))?;
     let directory = path.parent().unwrap_or(Path::new("."));
     let (config, findings) = Config::parse(&text, |wanted| resolve(directory, &wanted));
     let rendered = render(&name, &text, &findings);
@@ -165,13 +169,13 @@ mod tests {
         let path = dir.path().join("poolwarden.toml");
         let text = "[servers.main]\nhost = \"db\"\n[users.app]\nscram_file = \"app.secret\"\n";
         fs::write(&path, text).expect("a file");
-        let error = load(&path).map(|_| ()).expect_err("no secret yet").to_string();
+        let error = load(&path, &[]).map(|_| ()).expect_err("no secret yet").to_string();
         assert!(error.contains("poolwarden.toml:4:14") && error.contains("app.secret"), "{error}");
-        let error = load(&path).map(|_| ()).expect_err("no secret yet");
+        let error = load(&path, &[]).map(|_| ()).expect_err("no secret yet");
         let faults = &error.downcast_ref::<Faults>().expect("faults of the file").lines;
         assert!(faults.len() == 1 && faults[0].contains("poolwarden.toml:4:14: "), "{faults:?}");
         fs::write(dir.path().join("app.secret"), "hunter2\n").expect("a secret");
-        let loaded = load(&path).expect("a good file");
+        let loaded = load(&path, &[]).expect("a good file");
         assert_eq!(loaded.config.secret("app").map(poolwarden_config::Secret::reveal), Some("hunter2"));
         assert_eq!(loaded.remarks, "");
     }
@@ -181,12 +185,12 @@ mod tests {
         let dir = directory();
         let path = dir.path().join("poolwarden.toml");
         fs::write(&path, b"[listen]\n# \xff\n").expect("a file");
-        let error = load(&path).map(|_| ()).expect_err("not UTF-8").to_string();
+        let error = load(&path, &[]).map(|_| ()).expect_err("not UTF-8").to_string();
         assert!(error.contains(":2: not UTF-8"), "{error}");
         let large = usize::try_from(MAX_FILE_BYTES).expect("fits") + 1;
         fs::write(&path, vec![b'#'; large]).expect("a file");
-        assert!(format!("{:#}", load(&path).map(|_| ()).expect_err("too large")).contains("larger than"));
-        assert!(load(dir.path()).is_err(), "a directory");
-        assert!(load(&dir.path().join("missing.toml")).is_err());
+        assert!(format!("{:#}", load(&path, &[]).map(|_| ()).expect_err("too large")).contains("larger than"));
+        assert!(load(dir.path(), &[]).is_err(), "a directory");
+        assert!(load(&dir.path().join("missing.toml"), &[]).is_err());
     }
 }

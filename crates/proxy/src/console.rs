@@ -38,13 +38,7 @@ pub(crate) async fn serve(inner: Arc<Inner>, mut stream: Stream, leftover: Vec<u
 }
 
 /// Handles `input` and everything that follows from it; false when the session is over.
-async fn work_off(
-    inner: &Inner,
-    session: &mut ConsoleSession,
-    stream: &mut Stream,
-    input: &[u8],
-    who: &Who,
-) -> bool {
+async fn work_off(inner: &Inner, session: &mut ConsoleSession, stream: &mut Stream, input: &[u8], who: &Who) -> bool {
     let mut input = input;
     loop {
         let steps = match session.handle(input) {
@@ -62,6 +56,10 @@ async fn work_off(
                     asked = true;
                     encode(session, inner.operator.ask(sql, who.clone()).await)
                 }
+                ConsoleStep::Describe(sql) => {
+                    asked = true;
+                    session.described(inner.operator.columns(&sql, who).as_deref())
+                }
                 ConsoleStep::Send(bytes) => bytes,
                 ConsoleStep::Close => return false,
             };
@@ -77,7 +75,7 @@ async fn work_off(
 
 fn encode(session: &mut ConsoleSession, reply: Reply) -> Vec<u8> {
     match reply {
-        Reply::Rows { columns, rows, tag } => session.rows(&columns, &rows, &tag),
+        Reply::Rows { columns, rows, tag } => session.rows(&columns, rows, &tag),
         Reply::Done { tag, notices } => session.done(&tag, &notices),
         Reply::Error { sqlstate, message, hint } => session.error(&sqlstate, &message, hint.as_deref()),
     }

@@ -9,6 +9,9 @@ use poolwarden_switch::relay::console::ColumnKind;
 pub trait Operator: Send + Sync + 'static {
     /// Answers one text.
     fn ask(&self, sql: String, who: Who) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+    /// The columns that the answer to this text will have; `None`: no rows.
+    fn columns(&self, sql: &str, who: &Who) -> Option<Vec<(&'static str, ColumnKind)>>;
 }
 
 /// Who speaks on the SQL console.

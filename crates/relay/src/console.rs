@@ -1,16 +1,24 @@
 //! One client's session on the SQL console, after its login: bytes in, queries up, replies down.
 //!
-//! Simple protocol only; the extended one is answered with one error per cycle, up to its Sync.
-//! It knows no command: whoever drives it answers each query with [`ConsoleSession::rows`],
-//! [`ConsoleSession::done`] or [`ConsoleSession::error`], in order, and only one is asked at a time.
-//! Invariant: at most [`MAX_INPUT`] bytes are kept, whatever a client sends or announces.
+//! Simple and extended protocol. It knows no command: whoever drives it answers each query with
+//! [`ConsoleSession::rows`], [`ConsoleSession::done`] or [`ConsoleSession::error`] and each description with
+//! [`ConsoleSession::described`], in order, and only one is asked at a time.
+//! Invariant: at most [`MAX_INPUT`] bytes of input are kept, whatever a client sends or announces, and as many of
+//! statements it has prepared.
+
+mod encode;
+mod extended;
 
 use core::fmt;
 
 use poolwarden_pgwire::frame::{self, FrameError};
-use poolwarden_pgwire::make::{self, Column, Report};
+use poolwarden_pgwire::make::{self, Report};
 use poolwarden_pgwire::read;
 use poolwarden_pgwire::tag::client as tag;
+
+pub use encode::ColumnKind;
+use encode::Formats;
+use extended::Prepared;
 
 /// The most that is kept of a client: one message, or several waiting behind a query. Console
 /// commands are a line long; 64 kB is room for any driver's probes.
@@ -21,6 +29,8 @@ pub const MAX_INPUT: usize = 64 * 1024;
 pub enum ConsoleStep {
     /// Answer this text; nothing else is read before it is answered.
     Query(String),
+    /// Say which columns this text will have; nothing else is read before that is answered.
+    Describe(String),
     /// Send these bytes to the client.
     Send(Vec<u8>),
     /// The client said goodbye: close.
@@ -36,7 +46,7 @@ pub enum ConsoleFault {
     TooLong(usize),
     /// A message type that no client sends here.
     Tag(u8),
-    /// A query without its closing NUL, or with more behind it.
+    /// A message that is not laid out as its type demands.
     Layout,
 }
 
@@ -46,7 +56,7 @@ impl fmt::Display for ConsoleFault {
             Self::Frame(fault) => fault.fmt(f),
             Self::TooLong(bytes) => write!(f, "{bytes} bytes at once; the console takes at most {MAX_INPUT}"),
             Self::Tag(tag) => write!(f, "invalid frontend message type 0x{tag:02x}"),
-            Self::Layout => f.write_str("invalid string in message: a query ends with its only NUL"),
+            Self::Layout => f.write_str("invalid message format: a text or a count does not end where it should"),
         }
     }
 }
@@ -63,51 +73,37 @@ impl ConsoleFault {
     }
 }
 
-/// A column's type, as the client is told it; values travel as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ColumnKind {
-    /// `text`.
-    Text,
-    /// `int8`.
-    Int,
-    /// `float8`.
-    Float,
-    /// `bool`; values are `t` and `f`.
-    Bool,
-}
-
-impl ColumnKind {
-    /// Type oid and size, as in PostgreSQL's `pg_type`.
-    const fn wire(self) -> (u32, i16) {
-        match self {
-            Self::Text => (25, -1),
-            Self::Int => (20, 8),
-            Self::Float => (701, 8),
-            Self::Bool => (16, 1),
-        }
-    }
-}
-
 /// The session.
 ///
 /// ```text
-/// reading ── Query ──► asked ── rows, done, error ──► reading
-///    │  ▲
-///    │  └── Sync ──┐
-///    └─ Parse... ► skipping
+/// reading ── Query, Describe, Execute ──► asked ── rows, done, described ──► reading
+///    ▲                                      │
+///    └──────────── Sync ──── skipping ◄─────┴── error in the extended protocol
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ConsoleSession {
     input: Vec<u8>,
     phase: Phase,
+    prepared: Prepared,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Phase {
     #[default]
     Reading,
-    Asked,
+    Asked(Asked),
     Skipping,
+}
+
+/// What the answer that is waited for belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Asked {
+    /// A simple query.
+    Query,
+    /// A Describe; of a statement, whose parameters (none) are told as well, or of a portal, which has formats.
+    Describe { formats: Formats, parameters: bool },
+    /// An Execute of this portal, and the most rows it may send (0: all).
+    Execute(Vec<u8>, usize),
 }
 
 impl ConsoleSession {
@@ -147,12 +143,12 @@ impl ConsoleSession {
     /// [`ConsoleFault`] ends the session.
     pub fn handle(&mut self, bytes: &[u8]) -> Result<Vec<ConsoleStep>, ConsoleFault> {
         let kept = self.input.len() + bytes.len();
-        if self.phase == Phase::Asked && kept > MAX_INPUT {
+        if matches!(self.phase, Phase::Asked(_)) && kept > MAX_INPUT {
             return Err(ConsoleFault::TooLong(kept));
         }
         self.input.extend_from_slice(bytes);
         let (mut steps, mut at) = (Vec::new(), 0);
-        while self.phase != Phase::Asked {
+        while !matches!(self.phase, Phase::Asked(_)) {
             let Some(header) = frame::header(&self.input[at..]).map_err(ConsoleFault::Frame)? else { break };
             let end = at + header.total();
             if header.total() > MAX_INPUT {
@@ -161,7 +157,8 @@ impl ConsoleSession {
             if self.input.len() < end {
                 break;
             }
-            let step = message(&mut self.phase, header.tag, &self.input[at + frame::HEADER..end])?;
+            let body = self.input[at + frame::HEADER..end].to_vec(); // short, and not on the data path
+            let step = self.message(header.tag, &body)?;
             at = end;
             let closing = step == Some(ConsoleStep::Close);
             steps.extend(step);
@@ -177,24 +174,24 @@ impl ConsoleSession {
         Ok(steps)
     }
 
-    /// Answers the query with rows; the tag is `SHOW`.
+    /// Answers the query with rows and the tag that closes them.
     #[must_use]
-    pub fn rows(&mut self, columns: &[(&str, ColumnKind)], rows: &[Vec<Option<String>>], tag: &str) -> Vec<u8> {
+    pub fn rows(&mut self, columns: &[(&str, ColumnKind)], rows: Vec<Vec<Option<String>>>, tag: &str) -> Vec<u8> {
         let mut out = Vec::new();
-        let described: Vec<_> = columns
-            .iter()
-            .map(|&(name, kind)| {
-                let (oid, size) = kind.wire();
-                Column { name, oid, size }
-            })
-            .collect();
-        make::row_description(&mut out, &described);
-        for row in rows {
-            let values: Vec<_> = row.iter().map(|value| value.as_ref().map(String::as_bytes)).collect();
-            make::data_row(&mut out, &values);
+        if let Asked::Execute(portal, most) = self.take() {
+            let kinds = columns.iter().map(|(_, kind)| *kind).collect();
+            self.prepared.fill(&portal, extended::Result { kinds, rows: rows.into(), tag: tag.to_owned() });
+            self.prepared.send(&portal, most, &mut out);
+            return out;
+        }
+        encode::description(&mut out, columns, &Formats::default());
+        let kinds: Vec<_> = columns.iter().map(|(_, kind)| *kind).collect();
+        for row in &rows {
+            encode::row(&mut out, &kinds, row, &Formats::default());
         }
         make::command_complete(&mut out, tag);
-        self.answered(out)
+        make::ready(&mut out, b'I');
+        out
     }
 
     /// Answers the query: done, with notices before it. An empty tag is the answer to an empty text.
@@ -210,7 +207,28 @@ impl ConsoleSession {
         } else {
             make::command_complete(&mut out, tag);
         }
-        self.answered(out)
+        if self.take() == Asked::Query {
+            make::ready(&mut out, b'I');
+        }
+        out
+    }
+
+    /// Answers a [`ConsoleStep::Describe`]; `None`: it has no rows.
+    #[must_use]
+    pub fn described(&mut self, columns: Option<&[(&str, ColumnKind)]>) -> Vec<u8> {
+        let mut out = Vec::new();
+        let asked = self.take();
+        let Asked::Describe { formats, parameters } = &asked else {
+            unreachable!("a description follows a Describe: the driver of the session answers what was asked")
+        };
+        if *parameters {
+            encode::no_parameters(&mut out);
+        }
+        match columns {
+            Some(columns) => encode::description(&mut out, columns, formats),
+            None => encode::bare(&mut out, poolwarden_pgwire::tag::server::NO_DATA),
+        }
+        out
     }
 
     /// Answers the query with an error.
@@ -218,67 +236,69 @@ impl ConsoleSession {
     pub fn error(&mut self, sqlstate: &str, message: &str, hint: Option<&str>) -> Vec<u8> {
         let mut out = Vec::new();
         report(&mut out, "ERROR", sqlstate, message, hint);
-        self.answered(out)
-    }
-
-    fn answered(&mut self, mut out: Vec<u8>) -> Vec<u8> {
-        assert_eq!(self.phase, Phase::Asked, "an answer follows a query, and each query has one");
-        self.phase = Phase::Reading;
-        make::ready(&mut out, b'I');
+        if self.take() == Asked::Query {
+            make::ready(&mut out, b'I');
+        } else {
+            self.phase = Phase::Skipping;
+        }
         out
     }
-}
 
-fn message(phase: &mut Phase, tag: u8, body: &[u8]) -> Result<Option<ConsoleStep>, ConsoleFault> {
-    match tag {
-        tag::TERMINATE => Ok(Some(ConsoleStep::Close)),
-        tag::SYNC => {
-            *phase = Phase::Reading;
+    fn take(&mut self) -> Asked {
+        match std::mem::take(&mut self.phase) {
+            Phase::Asked(asked) => asked,
+            Phase::Reading | Phase::Skipping => {
+                unreachable!("an answer follows a question, and each question has one answer")
+            }
+        }
+    }
+
+    fn message(&mut self, tag: u8, body: &[u8]) -> Result<Option<ConsoleStep>, ConsoleFault> {
+        match tag {
+            tag::TERMINATE => Ok(Some(ConsoleStep::Close)),
+            tag::SYNC => {
+                self.phase = Phase::Reading;
+                self.prepared.end_cycle();
+                let mut out = Vec::new();
+                make::ready(&mut out, b'I');
+                Ok(Some(ConsoleStep::Send(out)))
+            }
+            tag::QUERY => self.query(body),
+            tag::PARSE | tag::BIND | tag::DESCRIBE | tag::EXECUTE | tag::CLOSE => {
+                if self.phase == Phase::Skipping {
+                    return Ok(None);
+                }
+                self.extended(tag, body).map(Some)
+            }
+            tag::FUNCTION_CALL if self.phase == Phase::Skipping => Ok(None),
+            tag::FUNCTION_CALL => {
+                let mut out = Vec::new();
+                report(&mut out, "ERROR", "0A000", "the console has no functions to call", None);
+                make::ready(&mut out, b'I');
+                Ok(Some(ConsoleStep::Send(out)))
+            }
+            // Flush asks for replies that are sent anyway; COPY messages outside COPY are ignored, as PostgreSQL does.
+            tag::FLUSH | tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => Ok(None),
+            unknown => Err(ConsoleFault::Tag(unknown)),
+        }
+    }
+
+    fn query(&mut self, body: &[u8]) -> Result<Option<ConsoleStep>, ConsoleFault> {
+        let Some((text, [])) = read::cstr(body) else {
+            return Err(ConsoleFault::Layout);
+        };
+        if self.phase == Phase::Skipping {
+            return Ok(None);
+        }
+        let Ok(text) = std::str::from_utf8(text) else {
             let mut out = Vec::new();
+            report(&mut out, "ERROR", "22021", "invalid byte sequence for encoding \"UTF8\"", None);
             make::ready(&mut out, b'I');
-            Ok(Some(ConsoleStep::Send(out)))
-        }
-        tag::QUERY => query(phase, body),
-        tag::PARSE | tag::BIND | tag::DESCRIBE | tag::EXECUTE | tag::CLOSE | tag::FUNCTION_CALL => {
-            Ok(unsupported(phase, tag))
-        }
-        // Flush asks for replies that are sent anyway; COPY messages outside COPY are ignored, as PostgreSQL does.
-        tag::FLUSH | tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => Ok(None),
-        unknown => Err(ConsoleFault::Tag(unknown)),
+            return Ok(Some(ConsoleStep::Send(out)));
+        };
+        self.phase = Phase::Asked(Asked::Query);
+        Ok(Some(ConsoleStep::Query(text.to_owned())))
     }
-}
-
-fn query(phase: &mut Phase, body: &[u8]) -> Result<Option<ConsoleStep>, ConsoleFault> {
-    let Some((text, [])) = read::cstr(body) else {
-        return Err(ConsoleFault::Layout);
-    };
-    if *phase == Phase::Skipping {
-        return Ok(None);
-    }
-    let Ok(text) = std::str::from_utf8(text) else {
-        let mut out = Vec::new();
-        report(&mut out, "ERROR", "22021", "invalid byte sequence for encoding \"UTF8\"", None);
-        make::ready(&mut out, b'I');
-        return Ok(Some(ConsoleStep::Send(out)));
-    };
-    *phase = Phase::Asked;
-    Ok(Some(ConsoleStep::Query(text.to_owned())))
-}
-
-/// One error per cycle; a function call has no Sync and is its own cycle.
-fn unsupported(phase: &mut Phase, tag: u8) -> Option<ConsoleStep> {
-    if *phase == Phase::Skipping {
-        return None;
-    }
-    let mut out = Vec::new();
-    let message = "the console does not speak the extended query protocol";
-    report(&mut out, "ERROR", "0A000", message, Some("use the simple protocol, e.g. psql"));
-    if tag == tag::FUNCTION_CALL {
-        make::ready(&mut out, b'I');
-    } else {
-        *phase = Phase::Skipping;
-    }
-    Some(ConsoleStep::Send(out))
 }
 
 fn report(out: &mut Vec<u8>, severity: &str, sqlstate: &str, message: &str, hint: Option<&str>) {

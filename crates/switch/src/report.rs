@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use std::sync::Arc;
 
 use poolwarden_pool::Time;
-use poolwarden_relay::LeaseEnd;
+use poolwarden_relay::{LeaseEnd, Pins, Settings, Tally};
 
 use crate::client::{ClientSlot, Stage};
 use crate::server::{ServerSlot, Standing};
@@ -40,6 +40,8 @@ pub struct Totals {
     pub server_parses: u64,
     /// Bind messages.
     pub binds: u64,
+    /// Connections that began to stay with their client, and requests refused, for want of session state.
+    pub state: Tally,
 }
 
 impl Totals {
@@ -55,6 +57,17 @@ impl Totals {
         self.server_parses += end.counts.server_parses;
         self.binds += end.counts.binds;
     }
+}
+
+/// The settings of a session that are listed with it.
+const SESSION: [&str; 4] = ["client_encoding", "standard_conforming_strings", "datestyle", "timezone"];
+
+fn session(pool: &PoolShare, settings: &Settings) -> [Option<String>; 4] {
+    let defaults = pool.welcome();
+    SESSION.map(|name| {
+        let default = || defaults.as_ref().and_then(|defaults| defaults.value(name));
+        settings.value(name).or_else(default).map(str::to_owned)
+    })
 }
 
 /// What a client is doing.
@@ -91,6 +104,10 @@ pub struct ClientRow {
     pub link: Option<u64>,
     /// Its named statements.
     pub statements: usize,
+    /// Bytes received from it that wait for a server connection.
+    pub received: usize,
+    /// The values of `SESSION` that hold for it, as far as they are known.
+    pub session: [Option<String>; 4],
 }
 
 /// What a server connection is doing.
@@ -133,8 +150,12 @@ pub struct ServerRow {
     pub application_name: String,
     /// Its statements.
     pub statements: usize,
+    /// The values of `SESSION` it was last told or reported.
+    pub session: [Option<String>; 4],
     /// Nanoseconds held, on the server, idle in transaction, in the lease of now.
     pub times: (u64, u64, u64),
+    /// Why it stays with its client beyond a transaction, and since when, nanoseconds.
+    pub pins: (Pins, u64),
 }
 
 /// What a loop tells.
@@ -204,6 +225,8 @@ impl<L> Switch<L> {
             application_name: client.relay.settings.value("application_name").unwrap_or_default().into(),
             link: server.map(|server| server.serial),
             statements: client.relay.statements(),
+            received: client.relay.pending.len(),
+            session: session(&client.pool, &client.relay.settings),
         }
     }
 
@@ -227,7 +250,9 @@ impl<L> Switch<L> {
             link: client.map(|client| client.serial),
             application_name: server.relay.settings().value("application_name").unwrap_or_default().into(),
             statements: server.relay.statements(),
+            session: session(&server.pool, server.relay.settings()),
             times: server.relay.times(now.as_nanos()),
+            pins: if client.is_some() { server.relay.pins() } else { (Pins::NONE, 0) },
         }
     }
 }

@@ -18,5 +18,5 @@ pub use poolwarden_pool as pool;
 pub use state_log::{Field, FieldValue, Level, LogLine, StateLog};
 pub use view::{
     Cancels, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PoolTraffic, ProcessState,
-    ProcessView, ServerState, ServerView, Traffic, UserView, Uses, View,
+    ProcessView, ServerState, ServerView, SessionView, Traffic, UserView, Uses, View,
 };

@@ -59,13 +59,15 @@ pub enum ProcessState {
     Active,
     /// Every pool is paused.
     Paused,
+    /// Every pool is paused by SUSPEND.
+    Suspended,
     /// Finishing what is lent, lending no more.
     Draining,
 }
 
 impl ProcessState {
     /// Every state once.
-    pub const ALL: [Self; 3] = [Self::Active, Self::Paused, Self::Draining];
+    pub const ALL: [Self; 4] = [Self::Active, Self::Paused, Self::Suspended, Self::Draining];
 
     /// The state's name.
     #[must_use]
@@ -73,6 +75,7 @@ impl ProcessState {
         match self {
             Self::Active => "active",
             Self::Paused => "paused",
+            Self::Suspended => "suspended",
             Self::Draining => "draining",
         }
     }
@@ -207,6 +210,23 @@ pub struct ClientView {
     pub prepared_statements: u32,
     /// Protocol and cipher; empty without TLS.
     pub tls: String,
+    /// Bytes received from it that wait for a server connection.
+    pub received: u64,
+    /// What it told its server about texts and times; NULL in SHOW FDS where it told nothing.
+    pub session: SessionView,
+}
+
+/// Four settings of a session that PgBouncer shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionView {
+    /// `client_encoding`.
+    pub client_encoding: Option<String>,
+    /// `standard_conforming_strings`.
+    pub std_strings: Option<String>,
+    /// `DateStyle`.
+    pub datestyle: Option<String>,
+    /// `TimeZone`.
+    pub timezone: Option<String>,
 }
 
 /// What a server connection is doing.
@@ -285,6 +305,8 @@ pub struct ServerView {
     pub prepared_statements: u32,
     /// Protocol and cipher; empty without TLS.
     pub tls: String,
+    /// The settings it was last told.
+    pub session: SessionView,
 }
 
 /// One database that clients may ask for.

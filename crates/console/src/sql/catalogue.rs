@@ -29,6 +29,10 @@ pub enum Does {
     MaybeDatabase(fn(Option<String>) -> Command),
     /// Is sent up; a database must follow.
     Database(fn(String) -> Command),
+    /// Is sent up; a client's id must follow.
+    Client,
+    /// Is sent up; `key = value` must follow.
+    Set,
     /// Stops the process; how may follow.
     Shutdown,
 }
@@ -49,6 +53,8 @@ impl Entry {
             Does::Show(_) | Does::Plain(_) => "",
             Does::MaybeDatabase(_) => " [database]",
             Does::Database(_) => " database",
+            Does::Client => " id",
+            Does::Set => " key = value",
             Does::Shutdown => " [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]",
         };
         format!("{}{tail}", self.name)
@@ -56,7 +62,7 @@ impl Entry {
 }
 
 /// The commands, in the order SHOW HELP prints them.
-pub static CATALOGUE: [Entry; 29] = [
+pub static CATALOGUE: [Entry; 36] = [
     Entry::show("SHOW HELP", show::help::rows, "this list"),
     Entry::show("SHOW POOLS", show::pools::rows, "clients and server connections by state, per pool"),
     Entry::show(
@@ -67,6 +73,21 @@ pub static CATALOGUE: [Entry; 29] = [
     Entry::show("SHOW WAITS", show::waits::rows, "seconds waited, waiting now and refused, by the limit that bound"),
     Entry::admin("SHOW CLIENTS", Does::Show(show::clients::rows), "client connections"),
     Entry::admin("SHOW SERVERS", Does::Show(show::servers::rows), "server connections"),
+    Entry::admin(
+        "SHOW SOCKETS",
+        Does::Show(show::sockets::rows),
+        "clients and server connections, with the bytes received and not yet passed on",
+    ),
+    Entry::admin(
+        "SHOW ACTIVE_SOCKETS",
+        Does::Show(show::sockets::active),
+        "those of SHOW SOCKETS that wait, hold or are held",
+    ),
+    Entry::admin(
+        "SHOW FDS",
+        Does::Show(show::fds::rows),
+        "clients and server connections in PgBouncer's columns for an online restart; passwords, keys and descriptors stay inside and are NULL",
+    ),
     Entry::show(
         "SHOW STATS",
         show::stats::rows,
@@ -80,14 +101,18 @@ pub static CATALOGUE: [Entry; 29] = [
     Entry::show("SHOW LISTS", show::lists::rows, "how many there are of everything"),
     Entry::admin("SHOW CONFIG", Does::Show(show::config::rows), "the settings in force, without secrets"),
     Entry::show("SHOW MEM", show::mem::rows, "memory held in buffers"),
-    Entry::show("SHOW STATE", show::state::rows, "whether the process is active, paused or draining"),
+    Entry::show("SHOW STATE", show::state::rows, "whether the process is active, paused, suspended or draining"),
     Entry::show("SHOW VERSION", show::state::version, "the version"),
     Entry::show("SHOW PEERS", show::absent::peers, "always empty: there are no peers"),
     Entry::show("SHOW PEER_POOLS", show::absent::peer_pools, "always empty: there are no peers"),
     Entry::show("SHOW DNS_HOSTS", show::absent::dns_hosts, "always empty: names are resolved at each connect"),
     Entry::show("SHOW DNS_ZONES", show::absent::dns_zones, "always empty: names are resolved at each connect"),
     Entry::admin("RELOAD", Does::Plain(|| Command::Reload), "read the configuration again and apply it"),
-    Entry::admin("PAUSE", Does::MaybeDatabase(Command::Pause), "lend no more until RESUME; clients wait"),
+    Entry::admin(
+        "PAUSE",
+        Does::MaybeDatabase(Command::Pause),
+        "lend no more until RESUME; clients wait. Answers when nothing is lent and every server connection is closed",
+    ),
     Entry::admin("RESUME", Does::MaybeDatabase(Command::Resume), "lend again after PAUSE or KILL"),
     Entry::admin(
         "RECONNECT",
@@ -97,11 +122,37 @@ pub static CATALOGUE: [Entry; 29] = [
     Entry::admin("KILL", Does::MaybeDatabase(Command::Kill), "close everything now and pause"),
     Entry::admin("DISABLE", Does::Database(Command::Disable), "refuse new clients of the database"),
     Entry::admin("ENABLE", Does::Database(Command::Enable), "undo DISABLE"),
+    Entry::admin("KILL_CLIENT", Does::Client, "end one client; SHOW CLIENTS gives its id"),
+    Entry::admin(
+        "SUSPEND",
+        Does::Plain(|| Command::Suspend),
+        "lend no more until RESUME, and wait up to 10 s for what is lent; nobody is cut off",
+    ),
+    Entry::admin(
+        "WAIT_CLOSE",
+        Does::MaybeDatabase(Command::WaitClose),
+        "wait until every server connection that RECONNECT or KILL replaces is gone",
+    ),
+    Entry::admin(
+        "SET",
+        Does::Set,
+        "change a live setting of the running process until the next RELOAD or restart; the file stays as it is",
+    ),
     Entry::admin("SHUTDOWN", Does::Shutdown, "stop the process"),
 ];
 
 /// The command a statement begins with, and what follows it.
+///
+/// `SELECT POOLS` is `SHOW POOLS`, as in PgBouncer.
 pub(super) fn find(statement: &[Token]) -> Option<(&'static Entry, &[Token])> {
+    if let [select, table] = statement
+        && select.is("select")
+        && let Token::Word(table) = table
+    {
+        let shows =
+            |entry: &&Entry| entry.name.strip_prefix("SHOW ").is_some_and(|name| name.eq_ignore_ascii_case(table));
+        return CATALOGUE.iter().find(shows).map(|entry| (entry, &statement[2..]));
+    }
     CATALOGUE.iter().find_map(|entry| {
         let mut rest = statement;
         for word in entry.name.split(' ') {

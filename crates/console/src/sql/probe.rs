@@ -3,10 +3,13 @@
 use poolwarden_watch::View;
 
 use super::lex::Token;
-use super::{Answer, Column, Kind, Rows, error};
+use super::{Answer, Column, Kind, Rows};
+
+/// Drivers decide by it what they may send: nothing newer than what the console understands.
+const SERVER_VERSION: &str = "15.0";
 
 /// Parameters drivers ask for, with the only value this console has of each.
-const PARAMETERS: [(&str, &str, &[Column]); 8] = [
+const PARAMETERS: [(&str, &str, &[Column]); 12] = [
     ("client_encoding", "UTF8", &[("client_encoding", Kind::Text)]),
     ("standard_conforming_strings", "on", &[("standard_conforming_strings", Kind::Text)]),
     ("datestyle", "ISO, MDY", &[("DateStyle", Kind::Text)]),
@@ -14,6 +17,10 @@ const PARAMETERS: [(&str, &str, &[Column]); 8] = [
     ("default_transaction_isolation", "read committed", &[("default_transaction_isolation", Kind::Text)]),
     ("transaction_isolation", "read committed", &[("transaction_isolation", Kind::Text)]),
     ("search_path", "", &[("search_path", Kind::Text)]),
+    ("extra_float_digits", "1", &[("extra_float_digits", Kind::Text)]),
+    ("server_version", SERVER_VERSION, &[("server_version", Kind::Text)]),
+    ("server_version_num", "150000", &[("server_version_num", Kind::Text)]),
+    ("server_encoding", "UTF8", &[("server_encoding", Kind::Text)]),
     ("max_identifier_length", "63", &[("max_identifier_length", Kind::Text)]),
 ];
 
@@ -44,7 +51,7 @@ pub(super) fn answer(statement: &[Token], view: &View) -> Option<Answer> {
     match verb.to_ascii_lowercase().as_str() {
         "show" => parameter(rest),
         "select" => select(rest, view),
-        "set" => Some(set(rest)),
+        "set" => set(rest),
         word @ ("begin" | "commit" | "rollback" | "reset" | "discard" | "deallocate") => {
             Some(Answer::Done { tag: word.to_ascii_uppercase() })
         }
@@ -69,33 +76,30 @@ fn parameter(rest: &[Token]) -> Option<Answer> {
 fn select(rest: &[Token], view: &View) -> Option<Answer> {
     let said = rest.iter().map(Token::text).collect::<String>().to_ascii_lowercase();
     let said = said.strip_prefix("pg_catalog.").unwrap_or(&said);
-    const NUMBER: &[Column] = &[("?column?", Kind::Int)];
-    const VERSION: &[Column] = &[("version", Kind::Text)];
     match said {
-        "1" => Some(one(NUMBER, "1", "SELECT 1")),
+        "1" => Some(one(&[("?column?", Kind::Int)], "1", "SELECT 1")),
         // Drivers read the number behind this word as the version of the protocol's dialect.
         "version()" => {
-            let version = format!("PostgreSQL 15.0 dialect, the console of poolwarden {}", view.version);
-            Some(one(VERSION, version, "SELECT 1"))
+            let version = format!("PostgreSQL {SERVER_VERSION} dialect, the console of poolwarden {}", view.version);
+            Some(one(&[("version", Kind::Text)], version, "SELECT 1"))
         }
+        "current_schema()" => Some(one(&[("current_schema", Kind::Text)], "public", "SELECT 1")),
+        "current_database()" => Some(one(&[("current_database", Kind::Text)], "poolwarden", "SELECT 1")),
+        "pg_is_in_recovery()" => Some(one(&[("pg_is_in_recovery", Kind::Bool)], "f", "SELECT 1")),
         _ => None, // the console runs no other SQL
     }
 }
 
-fn set(rest: &[Token]) -> Answer {
+/// A driver's SET is taken without effect; `None` if it is none of theirs.
+fn set(rest: &[Token]) -> Option<Answer> {
     let rest = match rest {
         [scope, tail @ ..] if scope.is("session") || scope.is("local") => tail,
         all => all,
     };
-    let Some(name) = rest.first().and_then(Token::name) else {
-        return error("42601", "SET is written SET parameter = value".to_owned(), None);
-    };
+    let name = rest.first().and_then(Token::name)?;
     let characteristics = name.eq_ignore_ascii_case("characteristics") || name.eq_ignore_ascii_case("transaction");
-    if characteristics || SETTABLE.iter().any(|settable| settable.eq_ignore_ascii_case(&name)) {
-        return Answer::Done { tag: "SET".to_owned() };
-    }
-    let hint = "change the configuration file, then RELOAD; SHOW CONFIG lists what is in force";
-    error("0A000", format!("the console sets no parameter: \"{name}\""), Some(hint.to_owned()))
+    let known = characteristics || SETTABLE.iter().any(|settable| settable.eq_ignore_ascii_case(&name));
+    known.then(|| Answer::Done { tag: "SET".to_owned() })
 }
 
 fn one(columns: &'static [Column], value: impl Into<String>, tag: &str) -> Answer {

@@ -2,9 +2,14 @@
 
 use super::*;
 use crate::made_up;
+use poolwarden_watch::ProcessState;
+
+const ADMIN: Asker = Asker { rights: Rights::Admin, voice: Voice::Own };
+const READER: Asker = Asker { rights: Rights::Reader, voice: Voice::Own };
+const PGBOUNCERS: Asker = Asker { rights: Rights::Admin, voice: Voice::PgBouncer };
 
 fn ask(sql: &str) -> Answer {
-    answer(sql, &made_up::view(), Rights::Admin)
+    answer(sql, &made_up::view(), ADMIN)
 }
 
 fn rows(sql: &str) -> Rows {
@@ -25,72 +30,108 @@ fn said(row: &Row) -> String {
     row.iter().map(|value| value.as_deref().unwrap_or("-")).collect::<Vec<_>>().join(" ")
 }
 
-/// PgBouncer 1.25's columns, in its order, written down by hand.
-const PGBOUNCER: [(&str, &str); 19] = [
+/// PgBouncer's columns (July 2026) in its order with its letters for their types: s text, i int4, q int8, N numeric, b bytea.
+const PGBOUNCER: [(&str, &str, &str); 21] = [
     (
         "POOLS",
+        "ssiiiiiiiiiiiiiss",
         "database user cl_active cl_waiting cl_active_cancel_req cl_waiting_cancel_req sv_active sv_active_cancel \
          sv_being_canceled sv_idle sv_used sv_tested sv_login maxwait maxwait_us pool_mode load_balance_hosts",
     ),
-    (
-        "CLIENTS",
-        "type user database replication state addr port local_addr local_port connect_time request_time wait wait_us \
-         close_needed ptr link remote_pid tls application_name prepared_statements id",
-    ),
-    (
-        "SERVERS",
-        "type user database replication state addr port local_addr local_port connect_time request_time wait wait_us \
-         close_needed ptr link remote_pid tls application_name prepared_statements id",
-    ),
+    ("CLIENTS", SOCKET.0, SOCKET.1),
+    ("SERVERS", SOCKET.0, SOCKET.1),
+    ("SOCKETS", "ssssssisissiiississiqiiiiiii", DEBUG),
+    ("ACTIVE_SOCKETS", "ssssssisissiiississiqiiiiiii", DEBUG),
     (
         "STATS",
+        "sNNNNNNNNNNNNNNNNNNNNNNNN",
         "database total_server_assignment_count total_xact_count total_query_count total_received total_sent \
          total_xact_time total_query_time total_wait_time total_client_parse_count total_server_parse_count \
          total_bind_count total_client_login_count avg_server_assignment_count avg_xact_count avg_query_count avg_recv \
          avg_sent avg_xact_time avg_query_time avg_wait_time avg_client_parse_count avg_server_parse_count \
          avg_bind_count avg_client_login_count",
     ),
-    (
-        "STATS_TOTALS",
-        "database server_assignment_count xact_count query_count bytes_received bytes_sent xact_time query_time \
-         wait_time client_parse_count server_parse_count bind_count client_login_count",
-    ),
-    (
-        "STATS_AVERAGES",
-        "database server_assignment_count xact_count query_count bytes_received bytes_sent xact_time query_time \
-         wait_time client_parse_count server_parse_count bind_count client_login_count",
-    ),
-    ("TOTALS", "name value"),
+    ("STATS_TOTALS", "sNNNNNNNNNNNN", HALF),
+    ("STATS_AVERAGES", "sNNNNNNNNNNNN", HALF),
+    ("TOTALS", "sN", "name value"),
     (
         "DATABASES",
+        "ssissiiiissiiiiii",
         "name host port database force_user pool_size min_pool_size reserve_pool_size server_lifetime pool_mode \
          load_balance_hosts max_connections current_connections max_client_connections current_client_connections \
          paused disabled",
     ),
     (
         "USERS",
+        "ssssiiii",
         "name pool_size reserve_pool_size pool_mode max_user_connections current_connections \
          max_user_client_connections current_client_connections",
     ),
-    ("LISTS", "list items"),
-    ("CONFIG", "key value default changeable"),
-    ("MEM", "name size used free memtotal"),
-    ("STATE", "key value"),
-    ("VERSION", "version"),
-    ("PEERS", "peer_id host port pool_size"),
-    ("PEER_POOLS", "peer_id cl_active_cancel_req cl_waiting_cancel_req sv_active_cancel sv_login"),
-    ("DNS_HOSTS", "hostname ttl addrs"),
-    ("DNS_ZONES", "zonename serial count"),
-    ("HELP", "command rights about"),
+    ("LISTS", "si", "list items"),
+    ("CONFIG", "ssss", "key value default changeable"),
+    ("MEM", "sqqqq", "name size used free memtotal"), // int4 there, which 2 GiB overflow
+    ("STATE", "ss", "key value"),
+    ("VERSION", "s", "version"),
+    ("PEERS", "isii", "peer_id host port pool_size"),
+    ("PEER_POOLS", "iiiii", "peer_id cl_active_cancel_req cl_waiting_cancel_req sv_active_cancel sv_login"),
+    ("DNS_HOSTS", "sqs", "hostname ttl addrs"),
+    ("DNS_ZONES", "sqi", "zonename serial count"),
+    (
+        "FDS",
+        "issssiqisssssbb",
+        "fd task user database addr port cancel link client_encoding std_strings datestyle timezone password \
+         scram_client_key scram_server_key",
+    ),
 ];
 
+/// The last one is int4 there, which two thousand million clients overflow.
+const SOCKET: (&str, &str) = (
+    "ssssssisissiiississiq",
+    "type user database replication state addr port local_addr local_port connect_time request_time wait wait_us \
+     close_needed ptr link remote_pid tls application_name prepared_statements id",
+);
+const DEBUG: &str = "type user database replication state addr port local_addr local_port connect_time request_time \
+                     wait wait_us close_needed ptr link remote_pid tls application_name prepared_statements id \
+                     recv_pos pkt_pos pkt_remain send_pos send_remain pkt_avail send_avail";
+const HALF: &str = "database server_assignment_count xact_count query_count bytes_received bytes_sent xact_time \
+                    query_time wait_time client_parse_count server_parse_count bind_count client_login_count";
+
+/// Behind PgBouncer's columns stand those that it had once and that Debian's exporter still reads.
+const FORMER: [(&str, &str); 2] = [("STATS", "total_requests"), ("DATABASES", "reserve_pool")];
+
+const fn letter(kind: Kind) -> char {
+    match kind {
+        Kind::Text => 's',
+        Kind::Bytes => 'b',
+        Kind::Int => 'i',
+        Kind::Long => 'q',
+        Kind::Numeric => 'N',
+        Kind::Float => 'f',
+        Kind::Bool => 'B',
+    }
+}
+
 #[test]
-fn columns_are_pgbouncers_in_its_order() {
-    for (table, columns) in PGBOUNCER {
+fn columns_are_pgbouncers_in_its_order_with_its_types() {
+    for (table, letters, columns) in PGBOUNCER {
+        let former = FORMER.iter().filter(|(of, _)| *of == table).map(|(_, name)| *name);
+        let expected: Vec<_> = columns.split(' ').chain(former).collect();
         let rows = rows(&format!("SHOW {table}"));
         let names: Vec<_> = rows.columns.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names.join(" "), columns, "SHOW {table}");
+        assert_eq!(names, expected, "SHOW {table}");
+        let kinds: String = rows.columns.iter().map(|(_, kind)| letter(*kind)).take(letters.len()).collect();
+        assert_eq!(kinds, letters, "SHOW {table}");
     }
+}
+
+#[test]
+fn what_is_shown_is_described_without_a_picture() {
+    for (table, ..) in PGBOUNCER {
+        let sql = format!("show {table};");
+        assert_eq!(describe(&sql, ADMIN), Some(rows(&sql).columns), "{sql}");
+    }
+    assert_eq!(describe("show clients", READER), None);
+    assert_eq!((describe("reload", ADMIN), describe("nonsense", ADMIN), describe("", ADMIN)), (None, None, None));
 }
 
 #[test]
@@ -104,7 +145,9 @@ fn every_row_of_every_table_has_a_value_of_its_type_per_column() {
                 let Some(value) = value else { continue };
                 let fits = match kind {
                     Kind::Text => true,
-                    Kind::Int => value.parse::<i64>().is_ok(),
+                    Kind::Bytes => false,
+                    Kind::Int => value.parse::<i32>().is_ok(),
+                    Kind::Long | Kind::Numeric => value.parse::<i64>().is_ok(),
                     Kind::Float => value.parse::<f64>().is_ok(),
                     Kind::Bool => value == "t" || value == "f",
                 };
@@ -152,7 +195,7 @@ fn stats_sum_the_pools_of_a_database_and_divide_afterwards() {
     assert_eq!(
         said(&stats.rows[0]),
         "app 2400 3600 7200 360000 720000 2400000 480000 360000 240 0 4800 240 \
-         20 30 60 3000 6000 666 66 150 2 0 40 2"
+         20 30 60 3000 6000 666 66 150 2 0 40 2 7200"
     );
     assert_eq!(
         said(&rows("show stats_totals").rows[0]),
@@ -184,9 +227,9 @@ fn clients_and_servers_point_at_each_other() {
 fn the_small_tables() {
     assert_eq!(
         said(&rows("show databases").rows[0]),
-        "app db.internal 5432 app_production - 20 0 0 3600 transaction - 0 5 0 40 0 0"
+        "app db.internal 5432 app_production - 20 0 0 3600 transaction - 0 5 0 40 0 0 0"
     );
-    assert_eq!(said(&rows("show users").rows[0]), "web - - - 3 0 0 0");
+    assert_eq!(said(&rows("show users").rows[0]), "web   - 3 0 0 0");
     assert_eq!(said(&rows("show config").rows[0]), "pools.app.size 20 20 yes");
     assert_eq!(said(&rows("show version").rows[0]), "poolwarden 0.1.0");
     let lists: Vec<_> = rows("show lists").rows.iter().map(said).collect();
@@ -198,6 +241,7 @@ fn the_small_tables() {
 #[test]
 fn commands_in_any_case_with_comments_quotes_and_semicolons() {
     let app = || Some("app".to_owned());
+    let set = |key: &str, value: &str, quoted| Command::Set { key: key.into(), value: value.into(), quoted };
     let cases = [
         ("RELOAD", Command::Reload),
         ("  reload ; ; ", Command::Reload),
@@ -208,6 +252,13 @@ fn commands_in_any_case_with_comments_quotes_and_semicolons() {
         ("KILL app", Command::Kill(app())),
         ("disable app", Command::Disable("app".into())),
         ("enable app", Command::Enable("app".into())),
+        ("kill_client 17;", Command::KillClient(17)),
+        ("Suspend", Command::Suspend),
+        ("WAIT_CLOSE", Command::WaitClose(None)),
+        ("wait_close app", Command::WaitClose(app())),
+        ("SET pools.app.size = 40", set("pools.app.size", "40", false)),
+        ("set pools.app.max_wait to '2s';", set("pools.app.max_wait", "2s", true)),
+        ("SET verbose=2", set("verbose", "2", false)),
         ("shutdown", Command::Shutdown(Shutdown::Now)),
         ("SHUTDOWN WAIT_FOR_SERVERS", Command::Shutdown(Shutdown::WaitForServers)),
         ("shutdown wait_for_clients", Command::Shutdown(Shutdown::WaitForClients)),
@@ -230,8 +281,11 @@ fn what_is_wrong_is_named_with_the_nearest_command() {
         ("pause 'app'", "42601", "not a database name: 'app'", ""),
         ("reload; pause", "42601", "the console takes one command at a time", "on its own"),
         ("pause \"app", "42601", "unterminated quoted identifier", ""),
-        ("set pool_mode = 'session'", "0A000", "the console sets no parameter: \"pool_mode\"", "RELOAD"),
-        ("set", "42601", "SET is written SET parameter = value", ""),
+        ("set", "42601", "SET is written SET key = value", "change a live setting"),
+        ("set pool_mode = a b", "42601", "SET is written SET key = value", ""),
+        ("kill_client app", "22023", "not a client's id: app", "SHOW CLIENTS"),
+        ("kill_client 99", "42704", "no client has the id 99", "SHOW CLIENTS"),
+        ("kill_client", "42601", "KILL_CLIENT is written KILL_CLIENT id", ""),
     ];
     for (sql, sqlstate, message, hint) in cases {
         let said = refused(ask(sql));
@@ -245,19 +299,70 @@ fn readers_see_aggregates_and_command_nothing() {
     let view = made_up::view();
     for entry in &CATALOGUE {
         let sql = entry.usage().replace("[database]", "").replace("database", "app");
+        let sql = sql.replace(" id", " 17");
         let sql = sql.replace(" [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]", "");
-        let open = matches!(answer(&sql, &view, Rights::Reader), Answer::Rows { .. });
+        let open = matches!(answer(&sql, &view, READER), Answer::Rows { .. });
         assert_eq!(open, entry.needs == Rights::Reader, "{sql}");
         if !open {
-            let (sqlstate, _, hint) = refused(answer(&sql, &view, Rights::Reader));
+            let (sqlstate, _, hint) = refused(answer(&sql, &view, READER));
             assert!(sqlstate == "42501" && hint.contains("[console] admins"), "{sql}");
         }
     }
     let closed: Vec<_> = CATALOGUE.iter().filter(|entry| entry.needs == Rights::Admin).map(|e| e.name).collect();
     assert_eq!(
         closed.join(", "),
-        "SHOW CLIENTS, SHOW SERVERS, SHOW CONFIG, RELOAD, PAUSE, RESUME, RECONNECT, KILL, DISABLE, ENABLE, SHUTDOWN"
+        "SHOW CLIENTS, SHOW SERVERS, SHOW SOCKETS, SHOW ACTIVE_SOCKETS, SHOW FDS, SHOW CONFIG, RELOAD, PAUSE, RESUME, \
+         RECONNECT, KILL, DISABLE, ENABLE, KILL_CLIENT, SUSPEND, WAIT_CLOSE, SET, SHUTDOWN"
     );
+}
+
+#[test]
+fn select_of_a_table_shows_it() {
+    assert_eq!(rows("select pools;"), rows("show pools"));
+    assert!(matches!(ask("select nonsense"), Answer::Error { sqlstate: "42601", .. }));
+}
+
+#[test]
+fn in_pgbouncers_voice_errors_have_its_texts_and_senseless_commands_are_refused() {
+    let active = made_up::view();
+    let mut paused = made_up::view();
+    paused.state = ProcessState::Paused;
+    let mut one_paused = made_up::view();
+    one_paused.databases[0].paused = true;
+    let cases = [
+        (&active, "show pool", "42601", "invalid command 'show pool', use SHOW HELP;"),
+        (&active, "show pools app", "42601", "invalid command 'SHOW POOLS app', use SHOW HELP;"),
+        (&active, "pause nope", "3D000", "no such database: nope"),
+        (&active, "disable", "42601", "a database is required"),
+        (&active, "kill_client x", "22023", "invalid client pointer supplied"),
+        (&active, "kill_client 99", "42704", "client not found"),
+        (&active, "resume", "55000", "pooler is not paused/suspended"),
+        (&active, "resume app", "55000", "database app is not paused"),
+        (&paused, "pause", "55000", "already suspended/paused"),
+        (&paused, "kill app", "55000", "already suspended/paused"),
+        (&paused, "suspend", "55000", "already suspended/paused"),
+        (&one_paused, "suspend", "55000", "cannot suspend with paused databases"),
+    ];
+    for (view, sql, sqlstate, message) in cases {
+        let said = refused(answer(sql, view, PGBOUNCERS));
+        assert_eq!((said.0, said.1.as_str()), (sqlstate, message), "{sql}");
+    }
+    let reader = Asker { rights: Rights::Reader, ..PGBOUNCERS };
+    assert_eq!(refused(answer("reload", &active, reader)).1, "admin access needed: RELOAD");
+    assert_eq!(answer("resume", &paused, PGBOUNCERS), Answer::Do(Command::Resume(None)));
+    assert_eq!(answer("resume app", &one_paused, PGBOUNCERS), Answer::Do(Command::Resume(Some("app".into()))));
+    assert_eq!(answer("resume", &active, ADMIN), Answer::Do(Command::Resume(None)), "natively it does no harm");
+}
+
+#[test]
+fn sockets_count_what_waits_and_descriptors_stay_inside() {
+    let sockets: Vec<_> = rows("show sockets").rows.iter().map(said).collect();
+    assert!(sockets[0].contains(" none cl_active ") && sockets[0].ends_with(" 0 0 0 0 0 64 0"), "{}", sockets[0]);
+    assert!(sockets[2].contains(" none sv_active ") && sockets[2].ends_with(" 0 0 0 0 0 0 0"), "{}", sockets[2]);
+    assert_eq!(rows("show active_sockets").rows.len(), 3);
+    let fds: Vec<_> = rows("show fds").rows.iter().map(said).collect();
+    assert_eq!(fds[0], "- client web app 10.0.0.7 50123 - - UTF8 - - UTC - - -");
+    assert_eq!(fds[2], "- server web app 10.0.0.9 5432 - - UTF8 - - UTC - - -");
 }
 
 #[test]
@@ -268,6 +373,9 @@ fn drivers_probes_are_answered() {
     assert_eq!(one("SHOW TIME ZONE"), "UTC");
     assert_eq!(one("show transaction isolation level"), "read committed");
     assert_eq!(one("SELECT 1"), "1");
+    assert_eq!(one("show server_version"), "15.0");
+    assert_eq!(one("SHOW extra_float_digits"), "1");
+    assert_eq!(one("select current_schema()"), "public");
     assert!(one("select pg_catalog.version()").contains("poolwarden 0.1.0"));
     assert!(matches!(ask("select 1"), Answer::Rows { tag, .. } if tag == "SELECT 1"));
     let done = |tag: &str| Answer::Done { tag: tag.to_owned() };

@@ -6,18 +6,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use poolwarden_config::Config;
-use poolwarden_console::sql::{self, Answer, Command, Kind, Rights, Shutdown};
-use poolwarden_pool::{HostId, Verb};
+use poolwarden_console::sql::{self, Answer, Asker, Command, Kind, Rights, Shutdown, Voice};
+use poolwarden_pool::{HostId, Slots, Time, Verb};
 use poolwarden_proxy::{Operator, Proxy, Reply, Who};
 use poolwarden_relay::console::ColumnKind;
+use poolwarden_switch::ServerRow;
 use poolwarden_watch::Level;
 
+use super::edit::Edit;
 use super::plan;
-use super::reload;
+use super::reload::{self, Refused};
 use super::running::{Running, Stop, held};
 
 /// PAUSE answers when nothing is lent any more. After this, clients that wait are refused anyway (`pause_wait`).
 const PAUSE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long SUSPEND waits where no `suspend_timeout` says otherwise: PgBouncer's default.
+const SUSPEND_PATIENCE: Duration = Duration::from_secs(10);
 /// Short against a person, long against the cost of a look.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -29,32 +33,46 @@ impl Operator for Desk {
         let running = Arc::clone(&self.0);
         Box::pin(async move { answer(&running, &sql, &who).await })
     }
+
+    fn columns(&self, sql: &str, who: &Who) -> Option<Vec<(&'static str, ColumnKind)>> {
+        sql::describe(sql, asker(&self.0, who)).map(columns)
+    }
 }
 
 async fn answer(running: &Arc<Running>, sql: &str, who: &Who) -> Reply {
     let view = running.view(wants_rows(sql)).await;
-    let rights = if who.admin { Rights::Admin } else { Rights::Reader };
-    match sql::answer(sql, &view, rights) {
-        Answer::Rows { rows, tag } => {
-            let columns = rows.columns.iter().map(|(name, kind)| (*name, column(*kind))).collect();
-            Reply::Rows { columns, rows: rows.rows, tag }
-        }
+    match sql::answer(sql, &view, asker(running, who)) {
+        Answer::Rows { rows, tag } => Reply::Rows { columns: columns(rows.columns), rows: rows.rows, tag },
         Answer::Done { tag } => Reply::Done { tag, notices: Vec::new() },
         Answer::Error { sqlstate, message, hint } => Reply::Error { sqlstate: sqlstate.to_owned(), message, hint },
         Answer::Do(command) => perform(running, command, who).await,
     }
 }
 
+fn asker(running: &Running, who: &Who) -> Asker {
+    Asker {
+        rights: if who.admin { Rights::Admin } else { Rights::Reader },
+        voice: if running.config().pgbouncer.is_some() { Voice::PgBouncer } else { Voice::Own },
+    }
+}
+
+fn columns(of: &[sql::Column]) -> Vec<(&'static str, ColumnKind)> {
+    of.iter().map(|(name, kind)| (*name, column(*kind))).collect()
+}
+
 /// Connections are listed one by one only where a question may be about them: they can be many.
 fn wants_rows(sql: &str) -> bool {
     let sql = sql.to_ascii_lowercase();
-    ["clients", "servers"].iter().any(|word| sql.contains(word))
+    ["clients", "servers", "sockets", "fds", "kill_client"].iter().any(|word| sql.contains(word))
 }
 
 const fn column(kind: Kind) -> ColumnKind {
     match kind {
         Kind::Text => ColumnKind::Text,
+        Kind::Bytes => ColumnKind::Bytes,
         Kind::Int => ColumnKind::Int,
+        Kind::Long => ColumnKind::Long,
+        Kind::Numeric => ColumnKind::Numeric,
         Kind::Float => ColumnKind::Float,
         Kind::Bool => ColumnKind::Bool,
     }
@@ -75,29 +93,37 @@ async fn perform(running: &Arc<Running>, command: Command, who: &Who) -> Reply {
             who.remote.map_or_else(|| " over the unix socket".to_owned(), |remote| format!(" from {remote}"))
         ),
     );
-    let notices = match command {
-        Command::Reload => match reload::reload(running, "RELOAD").await {
-            Ok(notices) => notices,
-            Err(refused) => {
-                let (message, hint) = refused.told();
-                return Reply::Error { sqlstate: "F0000".to_owned(), message, hint };
-            }
-        },
-        Command::Pause(name) => {
-            held(&running.said).pause(name.as_deref(), true);
-            order(running, proxy, Verb::Pause, name.as_deref());
-            settled(running, proxy, name.as_deref()).await
+    match obey(running, proxy, command).await {
+        Ok(notices) => Reply::Done { tag, notices },
+        Err(refused) => {
+            let (message, hint) = refused.told();
+            Reply::Error { sqlstate: "F0000".to_owned(), message, hint }
         }
-        Command::Resume(name) => {
-            held(&running.said).pause(name.as_deref(), false);
-            order(running, proxy, Verb::Resume, name.as_deref())
+    }
+}
+
+/// Does it; returns what there is to say besides.
+async fn obey(running: &Arc<Running>, proxy: &Proxy, command: Command) -> Result<Vec<String>, Refused> {
+    Ok(match command {
+        Command::Reload => reload::reload(running, "RELOAD").await?,
+        Command::Pause(name) => pause(running, proxy, name.as_deref()).await,
+        Command::Resume(name) => resume(running, proxy, name.as_deref()),
+        Command::Suspend => suspend(running, proxy).await,
+        Command::Reconnect(name) => {
+            held(&running.said).replace(name.as_deref(), proxy.now());
+            order(running, proxy, Verb::Reconnect, name.as_deref())
         }
-        Command::Reconnect(name) => order(running, proxy, Verb::Reconnect, name.as_deref()),
         Command::Kill(name) => {
             held(&running.said).pause(name.as_deref(), true);
+            held(&running.said).replace(name.as_deref(), proxy.now());
             order(running, proxy, Verb::Kill, name.as_deref());
             kill_clients(proxy, name.as_deref()).await
         }
+        Command::KillClient(id) => {
+            proxy.kill_client(id);
+            Vec::new()
+        }
+        Command::WaitClose(name) => wait_close(running, proxy, name.as_deref()).await,
         Command::Disable(name) => {
             held(&running.said).disable(&name, true);
             order(running, proxy, Verb::Disable, Some(&name))
@@ -106,19 +132,64 @@ async fn perform(running: &Arc<Running>, command: Command, who: &Who) -> Reply {
             held(&running.said).disable(&name, false);
             order(running, proxy, Verb::Enable, Some(&name))
         }
+        Command::Set { key, value, quoted } => reload::set(running, Edit { key, value, quoted }).await?,
         Command::Shutdown(how) => shutdown(running, how),
-    };
-    Reply::Done { tag, notices }
+    })
 }
 
 fn spoken(command: &Command) -> String {
     let named = |name: &str| format!("{} \"{name}\"", command.tag());
     match command {
-        Command::Pause(name) | Command::Resume(name) | Command::Reconnect(name) | Command::Kill(name) => {
-            name.as_deref().map_or_else(|| command.tag().to_owned(), named)
-        }
+        Command::Pause(name)
+        | Command::Resume(name)
+        | Command::Reconnect(name)
+        | Command::WaitClose(name)
+        | Command::Kill(name) => name.as_deref().map_or_else(|| command.tag().to_owned(), named),
         Command::Disable(name) | Command::Enable(name) => named(name),
-        Command::Reload | Command::Shutdown(_) => command.tag().to_owned(),
+        Command::KillClient(id) => format!("{} {id}", command.tag()),
+        Command::Set { key, value, .. } => format!("SET {key} = {value}"),
+        Command::Reload | Command::Suspend | Command::Shutdown(_) => command.tag().to_owned(),
+    }
+}
+
+/// Lends no more, waits until nothing is lent, and closes what is open: what follows is often a restart of PostgreSQL,
+/// or a database that is dropped.
+pub(super) async fn pause(running: &Running, proxy: &Proxy, name: Option<&str>) -> Vec<String> {
+    held(&running.said).pause(name, true);
+    order(running, proxy, Verb::Pause, name);
+    let notices = settled(running, proxy, name, PAUSE_PATIENCE, lent).await;
+    if !notices.is_empty() || !held(&running.said).is_paused_at_all(name) {
+        return notices;
+    }
+    order(running, proxy, Verb::Reconnect, name);
+    settled(running, proxy, name, PAUSE_PATIENCE, open).await
+}
+
+/// Lends again.
+pub(super) fn resume(running: &Running, proxy: &Proxy, name: Option<&str>) -> Vec<String> {
+    held(&running.said).pause(name, false);
+    order(running, proxy, Verb::Resume, name)
+}
+
+/// Lends no more and waits a while for what is lent; who holds a connection then keeps it.
+async fn suspend(running: &Running, proxy: &Proxy) -> Vec<String> {
+    held(&running.said).suspend();
+    order(running, proxy, Verb::Pause, None);
+    let patience = running.config().pgbouncer.as_ref().map_or(SUSPEND_PATIENCE, |process| process.suspend_timeout);
+    settled(running, proxy, None, patience, lent).await
+}
+
+/// Waits until everything that a RECONNECT or KILL replaces is gone, however long that takes: clients decide it.
+async fn wait_close(running: &Running, proxy: &Proxy, name: Option<&str>) -> Vec<String> {
+    loop {
+        let said = held(&running.said).clone();
+        let reports = proxy.reports(true).await;
+        let of_name = |row: &&ServerRow| name.is_none_or(|name| row.pool.key.database == name);
+        let mut rows = reports.iter().flat_map(|report| &report.servers).filter(of_name);
+        if !rows.any(|row| said.is_replaced(&row.pool.key.database, Time::from_nanos(row.opened_at))) {
+            return Vec::new();
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -137,31 +208,46 @@ fn order(running: &Running, proxy: &Proxy, verb: Verb, name: Option<&str>) -> Ve
     Vec::new()
 }
 
-/// Waits until nothing is lent in the paused pools: what follows a PAUSE is often a restart of PostgreSQL.
-async fn settled(running: &Running, proxy: &Proxy, name: Option<&str>) -> Vec<String> {
-    let (hosts, until) = (hosts(&running.config(), name), Instant::now() + PAUSE_PATIENCE);
+/// Waits until `count` of the paused pools is nothing, or they are paused no more.
+async fn settled(
+    running: &Running,
+    proxy: &Proxy,
+    name: Option<&str>,
+    patience: Duration,
+    count: fn(&Slots) -> u32,
+) -> Vec<String> {
+    let (hosts, until) = (hosts(&running.config(), name), Instant::now() + patience);
     loop {
-        let lent = lent(proxy, &hosts, name);
-        if lent == 0 || !held(&running.said).is_paused_at_all(name) {
+        let left = sum(proxy, &hosts, name, count);
+        if left == 0 || !held(&running.said).is_paused_at_all(name) {
             return Vec::new();
         }
         if Instant::now() >= until {
-            let patience = PAUSE_PATIENCE.as_secs();
+            let patience = poolwarden_config::show_duration(patience);
             return vec![format!(
-                "paused, but after {patience}s {lent} server connections are still lent; see SHOW SERVERS"
+                "paused, but after {patience} {left} server connections are still in use; see SHOW SERVERS"
             )];
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-fn lent(proxy: &Proxy, hosts: &[HostId], name: Option<&str>) -> u32 {
+fn lent(slots: &Slots) -> u32 {
+    slots.lent
+}
+
+/// A ghost's end was not seen in time: nothing that is done here brings it about.
+fn open(slots: &Slots) -> u32 {
+    slots.counted() - slots.ghosts
+}
+
+fn sum(proxy: &Proxy, hosts: &[HostId], name: Option<&str>, count: fn(&Slots) -> u32) -> u32 {
     let snapshots = hosts.iter().filter_map(|host| proxy.host(*host));
-    let lent = |(snapshot, ..): (poolwarden_pool::HostSnapshot, _, _)| -> u32 {
+    let of_host = |(snapshot, ..): (poolwarden_pool::HostSnapshot, _, _)| -> u32 {
         let meant = snapshot.pools.iter().filter(|pool| name.is_none_or(|name| pool.key.database == name));
-        meant.map(|pool| pool.slots.lent).sum()
+        meant.map(|pool| count(&pool.slots)).sum()
     };
-    snapshots.map(lent).sum()
+    snapshots.map(of_host).sum()
 }
 
 async fn kill_clients(proxy: &Proxy, name: Option<&str>) -> Vec<String> {

@@ -9,8 +9,9 @@ use poolwarden_pool::HostSnapshot;
 use poolwarden_proxy::{Proxy, Reload};
 use poolwarden_watch::{Field, FieldValue, Level, LogLine, raised_in_vain};
 
+use super::edit::Edit;
 use super::plan;
-use super::running::{Origin, Running};
+use super::running::{Origin, Running, held};
 use crate::discover;
 
 /// More changes than this at once are summed up: the file itself says it better.
@@ -40,8 +41,24 @@ impl Refused {
 /// Reads the file again and puts it in force; `by` is for the log.
 pub(super) async fn reload(running: &Arc<Running>, by: &str) -> Result<Vec<String>, Refused> {
     let _alone = running.reloading.lock().await;
-    let done = attempt(running, by).await;
-    if let Err(refused) = &done {
+    let done = attempt(running, by, Vec::new()).await;
+    count(running, by, &done);
+    done
+}
+
+/// Puts one setting in force until the next reload, if it is one that can change while it runs.
+pub(super) async fn set(running: &Arc<Running>, edit: Edit) -> Result<Vec<String>, Refused> {
+    let _alone = running.reloading.lock().await;
+    let mut edits = held(&running.edits).clone();
+    edits.retain(|earlier| earlier.key != edit.key);
+    edits.push(edit);
+    let done = attempt(running, "SET", edits).await;
+    count(running, "SET", &done);
+    done
+}
+
+fn count(running: &Running, by: &str, done: &Result<Vec<String>, Refused>) {
+    if let Err(refused) = done {
         running.reloads_failed.fetch_add(1, Ordering::Relaxed);
         running.log.say(
             Level::Error,
@@ -52,10 +69,9 @@ pub(super) async fn reload(running: &Arc<Running>, by: &str) -> Result<Vec<Strin
             running.log.say(Level::Error, "reload_refused", fault.clone());
         }
     }
-    done
 }
 
-async fn attempt(running: &Arc<Running>, by: &str) -> Result<Vec<String>, Refused> {
+async fn attempt(running: &Arc<Running>, by: &str, edits: Vec<Edit>) -> Result<Vec<String>, Refused> {
     let path = match &running.origin {
         Origin::File(path) => path.clone(),
         Origin::Fixed(why) => return Err(Refused::one(*why)),
@@ -64,16 +80,21 @@ async fn attempt(running: &Arc<Running>, by: &str) -> Result<Vec<String>, Refuse
     let (seed, configs) = (running.seed, running.configs());
     let start = Arc::clone(&configs.start);
     // Reading files and salting passwords takes a while and belongs on no worker of the runtime.
-    let read = tokio::task::spawn_blocking(move || read(&path, &start, &seed)).await;
+    let (file, set) = (path, edits.clone());
+    let read = tokio::task::spawn_blocking(move || read(&file, &set, &start, &seed)).await;
     let read = read.map_err(|_| Refused::one("reading the configuration ended early"))?;
     let (config, reload, remarks) = read?;
     let changes = diff(&configs.now, &config);
+    if let Some(change) = changes.iter().find(|change| !edits.is_empty() && !change.live) {
+        return Err(Refused::one(waits(change)));
+    }
     let waiting = diff(&configs.start, &config).into_iter().filter(|change| !change.live).map(|change| waits(&change));
     let mut notices: Vec<String> = waiting.collect();
     let before = snapshots(proxy, &configs.now);
     proxy.reload(reload);
     let after = snapshots(proxy, &config);
     running.obey(Arc::clone(&config));
+    *held(&running.edits) = edits;
     running.reloads.fetch_add(1, Ordering::Relaxed);
     let names = config.servers.iter().map(|server| server.name.as_str());
     for (name, (before, after)) in names.zip(before.iter().zip(&after)) {
@@ -85,8 +106,8 @@ async fn attempt(running: &Arc<Running>, by: &str) -> Result<Vec<String>, Refuse
 
 type Read = (Arc<Config>, Reload, Vec<String>);
 
-fn read(path: &Path, start: &Config, seed: &plan::Seed) -> Result<Read, Refused> {
-    let loaded = discover::load(path).map_err(|error| match error.downcast_ref::<discover::Faults>() {
+fn read(path: &Path, edits: &[Edit], start: &Config, seed: &plan::Seed) -> Result<Read, Refused> {
+    let loaded = discover::load(path, edits).map_err(|error| match error.downcast_ref::<discover::Faults>() {
         Some(faults) => Refused { faults: faults.lines.clone() },
         None => Refused::one(format!("{error:#}")),
     })?;

@@ -9,6 +9,7 @@ use poolwarden_proxy::Proxy;
 use poolwarden_watch::{Averages, View};
 use tokio::sync::mpsc;
 
+use super::edit::Edit;
 use super::log::{Log, unix_ms};
 use super::plan::{self, Seed};
 use super::said::Said;
@@ -57,6 +58,8 @@ pub(super) struct Running {
     pub(super) facts_dropped: AtomicU64,
     pub(super) averages: Mutex<Averages>,
     pub(super) said: Mutex<Said>,
+    /// What SET changed since the file was last read.
+    pub(super) edits: Mutex<Vec<Edit>>,
     proxy: OnceLock<Proxy>,
     configs: Mutex<Configs>,
     phase: Mutex<Phase>,
@@ -82,6 +85,7 @@ impl Running {
             facts_dropped: AtomicU64::new(0),
             averages: Mutex::default(),
             said: Mutex::default(),
+            edits: Mutex::default(),
             proxy: OnceLock::new(),
             configs: Mutex::new(Configs { now: Arc::clone(&config), start: config }),
             phase: Mutex::new(Phase::Starting),

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use poolwarden_pool::Time;
+
 /// Names are databases, as clients ask for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
@@ -9,6 +11,9 @@ pub(super) struct Said {
     /// Where it differs from what was said to all.
     paused: BTreeMap<String, bool>,
     disabled: BTreeSet<String>,
+    suspended: bool,
+    /// Server connections opened before this are replaced; `None`: of every database.
+    replaced: BTreeMap<Option<String>, Time>,
 }
 
 impl Said {
@@ -21,8 +26,26 @@ impl Said {
             None => {
                 self.all_paused = paused;
                 self.paused.clear();
+                self.suspended = false;
             }
         }
+    }
+
+    /// SUSPEND; it ends with the next word to all.
+    pub(super) fn suspend(&mut self) {
+        self.pause(None, true);
+        self.suspended = true;
+    }
+
+    /// RECONNECT and KILL: what is open now goes.
+    pub(super) fn replace(&mut self, name: Option<&str>, now: Time) {
+        self.replaced.insert(name.map(str::to_owned), now);
+    }
+
+    /// Whether a server connection of this database, opened then, is to go.
+    pub(super) fn is_replaced(&self, name: &str, opened_at: Time) -> bool {
+        let said = self.replaced.iter().filter(|(of, _)| of.as_deref().is_none_or(|of| of == name));
+        said.map(|(_, at)| *at).any(|at| opened_at < at)
     }
 
     /// DISABLE or ENABLE.
@@ -47,6 +70,10 @@ impl Said {
         name.map_or_else(|| self.all_paused || self.paused.values().any(|paused| *paused), |name| self.is_paused(name))
     }
 
+    pub(super) fn is_suspended(&self) -> bool {
+        self.suspended
+    }
+
     /// Whether nothing is lent anywhere.
     pub(super) fn all_paused(&self) -> bool {
         self.all_paused && self.paused.values().all(|paused| *paused)
@@ -69,9 +96,23 @@ mod tests {
         assert!(said.is_paused_at_all(None) && !said.is_paused_at_all(Some("a")));
         said.pause(None, false);
         assert_eq!(said, Said::default());
+        said.suspend();
+        assert!(said.is_suspended() && said.all_paused());
+        said.pause(None, false);
+        assert_eq!(said, Said::default());
         said.disable("a", true);
         assert!(said.is_disabled("a"));
         said.disable("a", false);
         assert_eq!(said, Said::default());
+    }
+
+    #[test]
+    fn what_was_open_before_a_word_to_its_database_or_to_all_is_replaced() {
+        let at = Time::from_nanos;
+        let mut said = Said::default();
+        said.replace(Some("a"), at(10));
+        assert!(said.is_replaced("a", at(9)) && !said.is_replaced("a", at(10)) && !said.is_replaced("b", at(9)));
+        said.replace(None, at(20));
+        assert!(said.is_replaced("a", at(19)) && said.is_replaced("b", at(19)) && !said.is_replaced("b", at(20)));
     }
 }

@@ -78,6 +78,8 @@ pub(super) fn view(configs: &Configs, seen: &Seen) -> View {
 fn state(seen: &Seen) -> ProcessState {
     if seen.draining {
         ProcessState::Draining
+    } else if seen.said.is_suspended() {
+        ProcessState::Suspended
     } else if seen.said.all_paused() {
         ProcessState::Paused
     } else {
@@ -94,7 +96,17 @@ fn hosts(config: &Config, seen: &Seen) -> Vec<HostView> {
     config.servers.iter().zip(&seen.hosts).map(host).collect()
 }
 
+/// Under PgBouncer's configuration its own names and values, which its tools look for.
 fn settings(configs: &Configs) -> Vec<ConfigView> {
+    if let Some(process) = &configs.now.pgbouncer {
+        let setting = |of: &poolwarden_config::pgbouncer::Standing| ConfigView {
+            key: of.key.to_owned(),
+            value: of.value.clone(),
+            default: Some(of.default.to_owned()),
+            changeable: of.changeable,
+        };
+        return process.settings.iter().map(setting).collect();
+    }
     let start: BTreeMap<&str, &str> =
         configs.start.show().iter().map(|of| (of.key.as_str(), of.value.as_str())).collect();
     let setting = |of: &poolwarden_config::Shown| {

@@ -13,8 +13,8 @@ pub(crate) const PEER_POOLS: [Column; 5] = [
     ("sv_active_cancel", Kind::Int),
     ("sv_login", Kind::Int),
 ];
-pub(crate) const DNS_HOSTS: [Column; 3] = [("hostname", Kind::Text), ("ttl", Kind::Int), ("addrs", Kind::Text)];
-pub(crate) const DNS_ZONES: [Column; 3] = [("zonename", Kind::Text), ("serial", Kind::Int), ("count", Kind::Int)];
+pub(crate) const DNS_HOSTS: [Column; 3] = [("hostname", Kind::Text), ("ttl", Kind::Long), ("addrs", Kind::Text)];
+pub(crate) const DNS_ZONES: [Column; 3] = [("zonename", Kind::Text), ("serial", Kind::Long), ("count", Kind::Int)];
 
 pub(crate) fn peers(_: &View) -> Rows {
     Rows { columns: &PEERS, rows: Vec::new() }

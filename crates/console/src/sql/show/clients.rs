@@ -25,8 +25,11 @@ pub(crate) const COLUMNS: [Column; 21] = [
     ("tls", Kind::Text),
     ("application_name", Kind::Text),
     ("prepared_statements", Kind::Int),
-    ("id", Kind::Int),
+    ("id", Kind::Long),
 ];
+
+/// Where `state` stands.
+pub(super) const STATE: usize = 4;
 
 /// PgBouncer prints addresses here; serials say the same and can be found again.
 pub(super) fn client(id: u64) -> String {
@@ -42,7 +45,7 @@ pub(crate) fn rows(view: &View) -> Rows {
     Rows { columns: &COLUMNS, rows: view.clients.iter().map(row).collect() }
 }
 
-fn row(of: &ClientView) -> Row {
+pub(super) fn row(of: &ClientView) -> Row {
     vec![
         text("C"),
         text(&of.user),

@@ -4,7 +4,7 @@ use poolwarden_watch::{DatabaseView, View};
 
 use super::{Column, Kind, Row, Rows, int, text};
 
-pub(crate) const COLUMNS: [Column; 17] = [
+pub(crate) const COLUMNS: [Column; 18] = [
     ("name", Kind::Text),
     ("host", Kind::Text),
     ("port", Kind::Int),
@@ -22,6 +22,7 @@ pub(crate) const COLUMNS: [Column; 17] = [
     ("current_client_connections", Kind::Int),
     ("paused", Kind::Int),
     ("disabled", Kind::Int),
+    ("reserve_pool", Kind::Int), // PgBouncer's name of it before 1.24, which Debian's exporter reads
 ];
 
 pub(crate) fn rows(view: &View) -> Rows {
@@ -48,5 +49,6 @@ fn row(of: &DatabaseView) -> Row {
         int(of.current_client_connections),
         int(of.paused),
         int(of.disabled),
+        int(of.reserve_pool_size),
     ]
 }

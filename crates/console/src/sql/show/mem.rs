@@ -5,7 +5,7 @@ use poolwarden_watch::View;
 use super::{Column, Kind, Rows, int, maybe, text};
 
 pub(crate) const COLUMNS: [Column; 5] =
-    [("name", Kind::Text), ("size", Kind::Int), ("used", Kind::Int), ("free", Kind::Int), ("memtotal", Kind::Int)];
+    [("name", Kind::Text), ("size", Kind::Long), ("used", Kind::Long), ("free", Kind::Long), ("memtotal", Kind::Long)];
 
 pub(crate) fn rows(view: &View) -> Rows {
     let memory = view.process.memory_bytes;

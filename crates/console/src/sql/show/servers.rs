@@ -8,7 +8,7 @@ pub(crate) fn rows(view: &View) -> Rows {
     Rows { columns: &clients::COLUMNS, rows: view.servers.iter().map(row).collect() }
 }
 
-fn row(of: &ServerView) -> Row {
+pub(super) fn row(of: &ServerView) -> Row {
     vec![
         text("S"),
         text(&of.user),

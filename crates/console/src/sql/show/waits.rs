@@ -11,8 +11,8 @@ pub(crate) const COLUMNS: [Column; 7] = [
     ("server", Kind::Text),
     ("limit", Kind::Text),
     ("wait_seconds", Kind::Float),
-    ("waiting", Kind::Int),
-    ("refused", Kind::Int),
+    ("waiting", Kind::Long),
+    ("refused", Kind::Long),
 ];
 
 pub(crate) fn rows(view: &View) -> Rows {

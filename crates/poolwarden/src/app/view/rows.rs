@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use poolwarden_config::{Config, Host};
 use poolwarden_pool::{PoolKey, Time};
 use poolwarden_switch::{self as switch, ClientRow, LoopReport, PoolShare, ServerRow, Totals};
-use poolwarden_watch::{ClientState, ClientView, PoolTraffic, ServerState, ServerView, Traffic};
+use poolwarden_watch::{ClientState, ClientView, PoolTraffic, ServerState, ServerView, SessionView, Traffic};
 
 use super::Seen;
 
@@ -42,6 +42,18 @@ fn client(seen: &Seen, row: &ClientRow) -> ClientView {
         remote_pid: None,
         prepared_statements: count(row.statements),
         tls: String::new(),
+        received: row.received as u64,
+        session: session(&row.session),
+    }
+}
+
+/// In the order in which the switch reports them.
+fn session([client_encoding, std_strings, datestyle, timezone]: &[Option<String>; 4]) -> SessionView {
+    SessionView {
+        client_encoding: client_encoding.clone(),
+        std_strings: std_strings.clone(),
+        datestyle: datestyle.clone(),
+        timezone: timezone.clone(),
     }
 }
 
@@ -79,12 +91,13 @@ fn server(config: &Config, seen: &Seen, row: &ServerRow) -> ServerView {
         local_port,
         connected_at_ms: seen.unix_ms(row.opened_at),
         requested_at_ms: seen.unix_ms(row.used_at),
-        close_needed: row.state == switch::ServerState::Ending,
+        close_needed: row.state == switch::ServerState::Ending || seen.said.is_replaced(&row.pool.key.database, Time::from_nanos(row.opened_at)),
         remote_pid: row.pid,
         link: row.link,
         application_name: row.application_name.clone(),
         prepared_statements: count(row.statements),
         tls: String::new(),
+        session: session(&row.session),
     }
 }
 

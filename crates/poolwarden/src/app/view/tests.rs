@@ -63,6 +63,8 @@ fn client(pool: &Arc<PoolShare>, state: switch::ClientState, link: Option<u64>) 
         application_name: "shop".to_owned(),
         link,
         statements: 2,
+        received: 64,
+        session: [Some("UTF8".to_owned()), None, None, Some("UTC".to_owned())],
     }
 }
 
@@ -80,6 +82,7 @@ fn server(pool: &Arc<PoolShare>, fenced: bool) -> ServerRow {
         link: Some(17),
         application_name: "shop".to_owned(),
         statements: 1,
+        session: [None, None, None, None],
         times: (0, 0, 0),
     }
 }
