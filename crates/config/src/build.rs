@@ -1,6 +1,7 @@
 //! From walked values to a [`Config`]: defaults filled in, names resolved, contradictions found.
 
 mod check;
+mod peer;
 mod pool;
 mod process;
 mod server;
@@ -69,6 +70,7 @@ pub(crate) fn build<'a>(walked: Walked, end: usize, resolve: &'a mut Resolve<'a>
         users,
         classes,
         limits: b.limits(),
+        peers: b.peers(),
         pgbouncer: None,
         shown: Vec::new(),
     };

@@ -68,6 +68,13 @@ pub const CATALOGUE: &[Setting] = &[
         "event loops; auto is as many as the load needs",
         "2",
     ),
+    restart(
+        "poolwarden.instance_id",
+        Kind::Integer(1, 255),
+        "",
+        "which of several instances behind one address this is; cancel requests that name another are forwarded to [peers.ID]",
+        "1",
+    ),
     live(
         "poolwarden.drain_delay",
         Kind::Duration,
@@ -584,6 +591,14 @@ pub const CATALOGUE: &[Setting] = &[
         "backends of everything that does not come through the pooler",
         "10",
     ),
+    live(
+        "peers.NAME.host",
+        Kind::Text,
+        "",
+        "where the instance with this instance_id listens: name, address, or the directory of its unix socket",
+        "\"10.0.0.2\"",
+    ),
+    live("peers.NAME.port", Kind::Integer(1, 65_535), "6432", "the port of that instance", "6432"),
     live(
         "topology.pooler.instances",
         Kind::Integer(1, 10_000),

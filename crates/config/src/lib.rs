@@ -30,8 +30,8 @@ pub use finding::{Finding, Severity, has_errors, render};
 pub use line::LineFinding;
 pub use model::{
     Auth, AuthMethod, ChannelBinding, Class, Config, Console, Guard, Host, Keepalive, Limits, Listen, ListenTls, Log,
-    LogFormat, LogLevel, Patience, Pool, Process, Route, Server, ServerTls, TlsIdentity, TlsMode, TlsVersion, User,
-    WatchLogin,
+    LogFormat, LogLevel, Patience, Peer, Pool, Process, Route, Server, ServerTls, TlsIdentity, TlsMode, TlsVersion,
+    User, WatchLogin,
 };
 pub use parse::MAX_FINDINGS;
 pub use secret::{Secret, SecretRef};

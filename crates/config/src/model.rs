@@ -38,9 +38,20 @@ pub struct Config {
     pub classes: BTreeMap<String, Class>,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[peers.ID]` by instance id.
+    pub peers: BTreeMap<u8, Peer>,
     /// What a `pgbouncer.ini` says about the process; `None`: the configuration is not PgBouncer's.
     pub pgbouncer: Option<Box<pgbouncer::Process>>,
     pub(crate) shown: Vec<Shown>,
+}
+
+/// `[peers.ID]`: another instance, to which cancel requests that name it are forwarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it listens.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
 }
 
 /// `[poolwarden]`.
@@ -52,6 +63,8 @@ pub struct Process {
     pub guard: Guard,
     /// Event loops; `None` is as many as the load needs.
     pub loops: Option<u16>,
+    /// Which of several instances this is, 1 to 255.
+    pub instance_id: Option<u8>,
     /// Time between "not ready" and the start of a drain.
     pub drain_delay: Duration,
     /// Longest a drain waits for what is lent.

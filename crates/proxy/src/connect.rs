@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{ConnId, ConnectFailure, Failure, HostId, Input, Limit, LoopId, PoolId};
-use poolwarden_switch::relay::login::{Capacity, Channel, Credentials, LoginFailure, LoginStep, Password, ServerLogin, Welcome};
+use poolwarden_switch::relay::login::{
+    Capacity, Channel, Credentials, LoginFailure, LoginStep, Password, ServerLogin, Welcome,
+};
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::relay::{Defaults, Server};
 use poolwarden_switch::{Mail, Newcomer};
@@ -170,9 +172,7 @@ fn classify(why: &LoginFailure, configured: bool) -> ConnectFailure {
         | LoginFailure::Version(_)
         | LoginFailure::ChannelBinding(_)
         | LoginFailure::Unsupported(_)
-        | LoginFailure::ServerSignature => {
-            failure(Failure::Down, "08001", &message)
-        }
+        | LoginFailure::ServerSignature => failure(Failure::Down, "08001", &message),
     }
 }
 

@@ -76,6 +76,9 @@ pub(crate) struct Counters {
     pub(crate) refused_memory: AtomicU64,
     pub(crate) login_failures: AtomicU64,
     pub(crate) cancels_dropped: AtomicU64,
+    pub(crate) cancels_refused: AtomicU64,
+    pub(crate) cancels_handed_on: AtomicU64,
+    pub(crate) askers: Arc<AtomicU32>,
     pub(crate) accept_errors: AtomicU64,
 }
 

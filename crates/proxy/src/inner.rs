@@ -12,6 +12,7 @@ use poolwarden_switch::relay::pgwire::scram::Derived;
 use poolwarden_switch::{Desk, LoopReport, Mail, Shared};
 use tokio::sync::{oneshot, watch};
 
+use crate::cancel::{self, Peers};
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::engine::{Ask, Door, ring_all};
@@ -35,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) visitors: Visitors,
     pub(crate) operator: Arc<dyn Operator>,
     pub(crate) seed: [u8; 32],
+    /// Which of several instances this is.
+    pub(crate) instance: Option<u8>,
     pub(crate) state: Mutex<State>,
     pub(crate) watched: Vec<Watched>,
     /// Keys derived from passwords at earlier logins, by host and role.
@@ -56,6 +59,7 @@ pub(crate) struct State {
     pub(crate) hosts: Arc<Vec<HostPlan>>,
     pub(crate) limits: ProcessLimits,
     pub(crate) trusted: Arc<Vec<(IpAddr, u8)>>,
+    pub(crate) peers: Peers,
 }
 
 /// What the watch connection of one host has told.
@@ -91,12 +95,14 @@ impl Inner {
             visitors: Visitors::default(),
             operator,
             seed: settings.seed,
+            instance: settings.instance,
             watched: settings.hosts.iter().map(|_| Watched::default()).collect(),
             state: Mutex::new(State {
                 directory: Arc::new(settings.directory),
                 hosts: Arc::new(settings.hosts),
                 limits: settings.limits,
                 trusted: Arc::new(settings.proxy_protocol),
+                peers: cancel::peers(&settings.peers, &Peers::new()),
             }),
             keys: Mutex::default(),
             memory: Arc::new(AtomicU64::new(settings.limits.memory)),
@@ -188,7 +194,11 @@ impl Inner {
                 (Limit::Memory, count(&counters.refused_memory)),
             ],
             login_failures: count(&counters.login_failures),
-            cancels: Cancels { forwarded: cancels.0, refused: cancels.1, dropped: count(&counters.cancels_dropped) },
+            cancels: Cancels {
+                forwarded: cancels.0 + count(&counters.cancels_handed_on),
+                refused: cancels.1 + count(&counters.cancels_refused),
+                dropped: count(&counters.cancels_dropped),
+            },
             accept_errors: count(&counters.accept_errors),
             gaps_ms: u64::try_from(self.clock.gaps().as_millis()).unwrap_or(u64::MAX),
         }

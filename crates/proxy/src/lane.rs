@@ -37,6 +37,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
                     let (inner, turns) = (inner.clone(), turns.clone());
                     tokio::spawn(async move {
                         let turn = turns.acquire().await;
+                        inner.post(from, Mail::Cancelling(host, conn));
                         let ended = connect::cancel(&inner, host, pid, &secret).await;
                         drop((turn, place));
                         inner.post(from, Mail::Cancelled(host, conn, ended));

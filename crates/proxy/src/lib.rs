@@ -8,6 +8,7 @@
 
 mod accept;
 mod address;
+mod cancel;
 mod clock;
 mod connect;
 mod console;
@@ -32,6 +33,7 @@ mod wakers;
 mod watch;
 
 pub use address::Address;
+pub use cancel::PeerFigures;
 pub use directory::{Directory, Method, Route, UserEntry};
 pub use fault::StartError;
 pub use figures::{Cancels, LoopFigures, ProcessFigures};

@@ -9,20 +9,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use poolwarden_switch::pool::{LoopId, PoolKey};
+use poolwarden_switch::pool::PoolKey;
 use poolwarden_switch::relay::greet::{Greeting, Rules, Session, Step, Who};
 use poolwarden_switch::relay::pgwire::make;
-use poolwarden_switch::{Joining, Mail, Switch};
+use poolwarden_switch::{Joining, Mail, Secret};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::cancel;
 use crate::console;
 use crate::directory::CONSOLE;
 use crate::figures::bump;
 use crate::haproxy;
 use crate::inner::{Inner, held};
-use crate::link::{Link, Place};
+use crate::link::Place;
 use crate::operator;
 use crate::random;
 use crate::stream::{Socket, Stream};
@@ -110,7 +111,10 @@ async fn receive(inner: &Arc<Inner>, mut stream: Stream, mut ends: Ends, visitor
                 Step::Send(bytes) => stream.write_all(&bytes).await.ok()?,
                 Step::StartTls { .. } => return None, // TLS is not offered here
                 Step::Lookup(who) => look_up(inner, &mut greeting, &who, ends),
-                Step::Cancel { pid, secret } => cancel(inner, pid, &secret),
+                Step::Cancel { pid, secret } => {
+                    cancel::take_in(inner, stream, (pid, &secret), (ends.remote, ends.local)).await;
+                    return None;
+                }
                 Step::Authenticated(session) => return join(inner, stream, *session, ends).await,
                 Step::Close => {
                     linger(&mut stream, &mut buffer).await;
@@ -160,14 +164,6 @@ fn look_up(inner: &Inner, greeting: &mut Greeting, who: &Who, ends: Ends) {
     }
 }
 
-/// A cancel request goes to the loop its key names; that loop knows whether the key is right.
-fn cancel(inner: &Inner, pid: u32, secret: &[u8]) {
-    if let Ok(secret) = secret.try_into() {
-        let to: LoopId = Switch::<Link>::loop_of(pid);
-        inner.post(to, Mail::Cancel { pid, secret: u32::from_be_bytes(secret) });
-    }
-}
-
 /// The client has proven who it is: it goes to the console, to a loop, or away.
 async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: Ends) -> Option<After> {
     let directory = inner.directory();
@@ -204,7 +200,7 @@ async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: En
         key: PoolKey { database: session.database, user: session.user },
         settings: session.settings,
         leftover: session.leftover,
-        secret: u32::from_be_bytes(random::bytes()),
+        secret: Secret::new(random::bytes(), session.minor, inner.instance),
         serial: inner.shared.serial(),
         connected_at: inner.clock.now().as_nanos(),
         remote: ends.remote,

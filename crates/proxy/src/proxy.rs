@@ -9,6 +9,7 @@ use poolwarden_switch::pool::{Event, HostId, HostSnapshot, Input, ServerFacts, T
 use poolwarden_switch::{LoopReport, Mail, Target};
 
 use crate::accept::{self, Listeners};
+use crate::cancel::{self, PeerFigures};
 use crate::engine::Wake;
 use crate::fault::StartError;
 use crate::figures::{LoopFigures, ProcessFigures};
@@ -110,6 +111,7 @@ impl Proxy {
             state.hosts = Arc::new(reload.hosts);
             state.limits = reload.limits;
             state.trusted = Arc::new(reload.proxy_protocol);
+            state.peers = cancel::peers(&reload.peers, &state.peers);
         }
         held(&inner.keys).clear(); // passwords may have changed
         inner.memory.store(reload.limits.memory, Ordering::Relaxed);
@@ -128,6 +130,12 @@ impl Proxy {
             .iter()
             .fold((0, 0), |sum, report| (sum.0 + report.cancels.0, sum.1 + report.cancels.1));
         self.0.figures(cancels)
+    }
+
+    /// The other instances, and the cancel requests on their way there.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerFigures> {
+        cancel::figures(&held(&self.0.state).peers)
     }
 
     /// The remarks since the last look.

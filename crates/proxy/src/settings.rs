@@ -1,5 +1,6 @@
 //! What a proxy is started with, and what a reload changes.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +34,10 @@ pub struct Settings {
     pub directory: Directory,
     /// The pools' terms.
     pub terms: TermsBook,
+    /// Which of several instances this is; it stands in the cancel keys.
+    pub instance: Option<u8>,
+    /// The other instances by id.
+    pub peers: BTreeMap<u8, Address>,
     /// A secret that stays over restarts, from which unknown users' mock salts are made.
     pub seed: [u8; 32],
 }
@@ -99,6 +104,8 @@ pub struct Reload {
     pub terms: TermsBook,
     /// Networks whose PROXY protocol v2 headers are believed.
     pub proxy_protocol: Vec<(IpAddr, u8)>,
+    /// The other instances by id.
+    pub peers: BTreeMap<u8, Address>,
 }
 
 /// Where it listens.

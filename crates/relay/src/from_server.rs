@@ -87,8 +87,7 @@ impl Server {
                     turn = Turn::Opened;
                 }
                 Turn::More => {}
-                Turn::Opened => turn = Turn::Opened,
-                ended @ (Turn::Released | Turn::SetupFailed) => {
+                ended @ (Turn::Opened | Turn::Released | Turn::SetupFailed) => {
                     turn = ended;
                     break;
                 }
@@ -302,7 +301,10 @@ impl Server {
     ) {
         if let Some((name, value)) = read::parameter_status(reply.body) {
             let lower = name.to_ascii_lowercase();
-            let followed = TRACKED.contains(&lower.as_str()) || self.track.contains(&lower);
+            let followed = TRACKED.contains(&lower.as_str())
+                || self.track.contains(&lower)
+                || (self.queue.front().is_some_and(|own| matches!(own, Expect::Setup))
+                    && self.coming.value(&lower).is_some());
             if followed || self.settings.value(&lower).is_some() {
                 let difference = self.defaults.difference(name, value);
                 self.settings = self.settings.with(&lower, difference);
@@ -495,22 +497,24 @@ impl Server {
         if self.failure.is_some() {
             return Turn::SetupFailed;
         }
-        let Some((client, _)) = client else {
-            return if self.is_releasable() { Turn::Released } else { Turn::More };
-        };
-        let mut settings = client.settings.clone();
-        for (name, value) in client.settings.iter() {
+        let mut settings = std::mem::take(&mut self.coming);
+        for (name, value) in settings.clone().iter() {
             let now = self.settings.value(name).or_else(|| self.defaults.value(name));
             match now {
                 Some(now) if now != value && self.defaults.value(name).is_some() => {
                     let spelled = self.defaults.spelling(name).to_owned();
-                    make::parameter_status(out.client.own(input), &spelled, now);
+                    if client.is_some() {
+                        make::parameter_status(out.client.own(input), &spelled, now);
+                    }
                     settings = settings.with(name, self.defaults.difference(name, now));
                 }
                 Some(_) | None => {}
             }
         }
-        self.settings = settings.clone();
+        self.settings = settings.clone(); // also where the client is gone: the server has them
+        let Some((client, _)) = client else {
+            return if self.is_releasable() { Turn::Released } else { Turn::More };
+        };
         client.settings = settings;
         self.gate = Gate::Open;
         Turn::Opened

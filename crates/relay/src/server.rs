@@ -162,6 +162,8 @@ pub struct Server {
     /// Reported parameters that are followed beside [`crate::TRACKED`], lower case.
     pub(crate) track: Arc<[String]>,
     pub(crate) settings: Settings,
+    /// What a query of ours is making of them.
+    pub(crate) coming: Settings,
     pub(crate) book: ServerBook,
     pub(crate) terms: Terms,
     pub(crate) queue: Queue,
@@ -223,6 +225,7 @@ impl Server {
             defaults,
             track: Arc::default(),
             settings: Settings::default(),
+            coming: Settings::default(),
             book: ServerBook::default(),
             terms: Terms::default(),
             queue: Queue::default(),
@@ -306,6 +309,18 @@ impl Server {
         self.body.0 > 0 && self.body.1
     }
 
+    /// Whether nothing of the client's has gone out in this lease.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.counts.to_server == 0 && self.queue.is_empty()
+    }
+
+    /// How long the client of this lease keeps it.
+    #[must_use]
+    pub fn keep(&self) -> Keep {
+        self.terms.keep
+    }
+
     /// Whether the client's input is being forwarded now.
     #[must_use]
     pub fn takes_input(&self) -> bool {
@@ -321,6 +336,7 @@ impl Server {
         self.touch(now);
         if let Some(sql) = transition(&self.settings, &client.settings, &self.defaults) {
             self.own_query(&sql, Expect::Setup, out);
+            self.coming = client.settings.clone();
             self.gate = Gate::Setup;
         }
     }

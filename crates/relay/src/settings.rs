@@ -113,6 +113,16 @@ impl Defaults {
         self.reported.values().map(|(spelled, value)| (&**spelled, &**value))
     }
 
+    /// Of these settings those that are not the defaults.
+    #[must_use]
+    pub fn differences(&self, settings: &Settings) -> Settings {
+        let differs = |(name, value): &(&str, &str)| self.value(name) != Some(*value);
+        if settings.iter().all(|pair| differs(&pair)) {
+            return settings.clone();
+        }
+        Settings::new(settings.iter().filter(differs))
+    }
+
     /// `value` of `name` as a difference: `None` where it is the default.
     #[must_use]
     pub fn difference<'a>(&self, name: &str, value: &'a str) -> Option<&'a str> {

@@ -72,7 +72,7 @@ pub(crate) struct Client {
     /// Its application_name, and what it was told of it.
     pub(crate) name: String,
     told: String,
-    pub(crate) key: Option<(u32, u32)>,
+    pub(crate) key: Option<(u32, Vec<u8>)>,
     pub(crate) status: u8,
     pub(crate) statements: BTreeSet<String>,
     /// Something in its transaction failed.
@@ -182,8 +182,10 @@ impl Client {
             b'N' => Ok(()),
             b'K' if self.phase == Phase::Joining => {
                 let (pid, secret) = read::backend_key(body).ok_or("broken key")?;
-                let secret = <[u8; 4]>::try_from(secret).map_err(|_| "a secret of another length")?;
-                self.key = Some((pid, u32::from_be_bytes(secret)));
+                if ![4, 32].contains(&secret.len()) {
+                    return Err("a secret of another length".into());
+                }
+                self.key = Some((pid, secret.to_vec()));
                 Ok(())
             }
             b'E' => self.error(body, excuses),

@@ -105,6 +105,7 @@ impl World {
     /// A cancel request meets its backend some time before its socket ends; one that hangs may do so long after it was given up, or never.
     fn send_cancel(&mut self, conn: ConnId, pid: u32, secret: Vec<u8>, from: LoopId) {
         self.tell(|| format!("lane: cancel request for backend {pid} ({conn:?})"));
+        self.post(from, Mail::Cancelling(HOST, conn));
         let meets = self.soon();
         if self.random.once_in(10) {
             if self.random.once_in(2) {

@@ -2,7 +2,7 @@
 
 use poolwarden_switch::pool::{ClassId, EndCause, LoopId, PoolKey};
 use poolwarden_switch::relay::pgwire::make;
-use poolwarden_switch::{Joining, Mail, Switch};
+use poolwarden_switch::{Joining, Mail, Secret};
 
 use crate::client::{Client, Phase};
 use crate::wire::{LinkId, Outside};
@@ -36,13 +36,15 @@ impl World {
         client.slow = client.random.once_in(6);
         client.since = self.now;
         let leftover = if client.random.once_in(8) { self.says_early(&mut client) } else { Vec::new() };
+        let mut secret = [0; 32];
+        secret.chunks_mut(8).for_each(|part| part.copy_from_slice(&client.random.bits().to_le_bytes()));
         let joining = Joining {
             host: HOST,
             key,
             class: ClassId(0),
             settings,
             leftover,
-            secret: client.random.bits() as u32,
+            secret: Secret::new(secret, if client.random.once_in(2) { 2 } else { 0 }, None),
             serial: self.shared.serial(),
             connected_at: self.now.as_nanos(),
             remote: None,
@@ -182,19 +184,22 @@ impl World {
     /// A cancel request with the client's key, or with a made-up one.
     pub(crate) fn cancels(&mut self, place: usize, right: bool) {
         let client = &mut self.clients[place];
-        let Some((pid, secret)) = client.key else { return };
-        let (pid, secret) = match client.random.below(3) {
-            _ if right => (pid, secret),
-            0 => (pid, secret ^ 1),
-            1 => (pid ^ 1, secret),
-            _ => (pid.wrapping_add(1 << 24), secret),
+        let Some((pid, mut secret)) = client.key.clone() else { return };
+        let pid = match client.random.below(3) {
+            _ if right => pid,
+            0 => {
+                let at = client.random.place(secret.len());
+                secret[at] ^= 1;
+                pid
+            }
+            1 => pid ^ 1,
+            _ => pid.wrapping_add(1 << 24),
         };
         client.cancels |= right;
         let id = client.id;
         self.tell(|| format!("c{id} cancels, right key: {right}"));
-        let to = Switch::<LinkId>::loop_of(pid);
-        if usize::from(to.0) < self.loops.len() {
-            self.post(to, Mail::Cancel { pid, secret });
+        if let Some((secret, _)) = Secret::read(&secret) {
+            self.shared.cancel(pid, secret, None, &mut self.desk);
         }
     }
 }

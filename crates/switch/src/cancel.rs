@@ -1,63 +1,103 @@
 //! Cancel requests: from a client's key to the query it runs, never through a slot, never at anybody else's query.
 //!
 //! The server connection is fenced from the moment a cancel request is sent until its socket has reached its end,
-//! so that a late one meets nobody. What hangs is given up with its connection.
+//! so that a late one meets nobody. What hangs is given up with its connection. Who asked waits until then, too.
 
-use poolwarden_pool::{ConnId, EndCause, HostId, Input, Time};
+use poolwarden_pool::{ConnId, EndCause, HostId, Input, LoopId, Time};
 use poolwarden_relay::pgwire::make;
 
 use crate::client::Stage;
 use crate::io::Io;
-use crate::mail::Errand;
+use crate::mail::{Asker, Errand};
 use crate::refusal;
+use crate::secret::Secret;
 use crate::server::Standing;
 use crate::switch::Switch;
 
 /// Bits of a cancel key's number that say which client of a loop is meant; the bits above say which loop.
 const CLIENT_BITS: u32 = 24;
 
+/// Who waits for one cancel request at most: a client sends one and waits. Others are let go at once.
+const MOST_ASKERS: usize = 16;
+
+/// The loop and the place there that a number made by `Switch::cancel_pid` names.
+pub(crate) fn place_of(pid: u32) -> (LoopId, u32) {
+    let home = LoopId(u16::try_from(pid >> CLIENT_BITS).unwrap_or(u16::MAX)); // 8 bits are left
+    (home, (pid & ((1 << CLIENT_BITS) - 1)).wrapping_sub(1))
+}
+
 impl<L> Switch<L> {
-    /// The number a client is told for its cancel requests: loop and place, from 1.
+    /// The number a client is told for its cancel requests where it has no server connection of its own: loop and place, from 1.
     pub(crate) fn cancel_pid(&self, key: u32) -> u32 {
         (u32::from(self.me.0) << CLIENT_BITS) | ((key + 1) & ((1 << CLIENT_BITS) - 1))
     }
 
-    /// The loop to which a cancel request with this number belongs.
-    #[must_use]
-    pub fn loop_of(pid: u32) -> poolwarden_pool::LoopId {
-        poolwarden_pool::LoopId(u16::try_from(pid >> CLIENT_BITS).unwrap_or(u16::MAX)) // 8 bits are left
-    }
-
     /// A cancel request came in. One with a wrong key is ignored, as PostgreSQL does.
-    pub(crate) fn cancel<I: Io<Link = L>>(&mut self, now: Time, pid: u32, secret: u32, io: &mut I) {
-        let key = (pid & ((1 << CLIENT_BITS) - 1)).wrapping_sub(1);
-        let client = self.clients.at(key).filter(|client| client.secret ^ secret == 0 && self.cancel_pid(key) == pid);
-        let Some(client) = client else {
+    pub(crate) fn cancel<I: Io<Link = L>>(
+        &mut self,
+        now: Time,
+        place: u32,
+        secret: &Secret,
+        asker: Option<Box<Asker<L>>>,
+        io: &mut I,
+    ) {
+        let Some(client) = self.clients.at(place).filter(|client| client.secret.is(secret)) else {
             self.cancels.1 += 1;
-            return;
+            return let_go(asker, io);
         };
         self.cancels.0 += 1;
         match client.stage {
-            Stage::Idle => {}
+            Stage::Idle => let_go(asker, io),
             Stage::Waiting { ticket } => {
                 let pool = client.pool.clone();
                 self.tickets[usize::from(pool.host.0)].clear(ticket.index, ticket.generation);
                 self.drive(now, &pool, Input::Cancel(ticket)); // a grant on its way finds nobody and goes back
-                self.tell_refused(now, key, &refusal::CANCELLED, io);
+                self.tell_refused(now, place, &refusal::CANCELLED, io);
+                let_go(asker, io);
             }
-            Stage::Leased { server } => self.send_cancel(now, server),
+            Stage::Leased { server } => {
+                self.send_cancel(now, server);
+                let Some(asker) = asker else { return };
+                let waiting = self.askers.get(&server).map_or(0, Vec::len);
+                if waiting < MOST_ASKERS && self.servers.at(server).is_some_and(|slot| slot.fenced) {
+                    self.askers.entry(server).or_default().push(*asker);
+                } else {
+                    let_go(Some(asker), io);
+                }
+            }
         }
     }
 
-    /// Has a cancel request sent for what runs on a server connection, unless one is in the air or nothing of the client runs.
+    /// Has a cancel request sent for what runs on a server connection, unless nothing of the client runs. While one is in the
+    /// air, which may have met what ran before, another follows it.
     pub(crate) fn send_cancel(&mut self, now: Time, server: u32) {
         let Some(slot) = self.servers.at_mut(server) else { return };
-        let Some(pid) = slot.relay.pid.filter(|_| !slot.fenced && slot.relay.runs_client_query()) else { return };
+        let Some(pid) = slot.relay.pid.filter(|_| slot.relay.runs_client_query()) else { return };
+        if slot.fenced {
+            slot.cancel_again = slot.cancelling;
+            return;
+        }
         slot.fenced = true;
+        slot.cancelling = false;
         let (pool, conn) = (slot.pool.clone(), slot.conn);
         let errand = Errand::Cancel { host: pool.host, conn, pid, secret: slot.relay.secret.clone(), from: self.me };
         self.drive(now, &pool, Input::Fence(conn));
         self.shared.errand(errand, &mut self.desk);
+    }
+
+    /// A cancel request of ours is on its way to PostgreSQL.
+    pub(crate) fn cancelling(&mut self, host: HostId, conn: ConnId) {
+        let slot = self.conn_key(host, conn).and_then(|key| self.servers.at_mut(key));
+        if let Some(slot) = slot.filter(|slot| slot.fenced) {
+            slot.cancelling = true;
+        }
+    }
+
+    /// Nobody waits any more for the cancel request towards this connection.
+    pub(crate) fn let_askers_go<I: Io<Link = L>>(&mut self, server: u32, io: &mut I) {
+        for asker in self.askers.remove(&server).into_iter().flatten() {
+            io.turn_away(asker.link, &[]);
+        }
     }
 
     /// A cancel request of ours reached its end, or hung.
@@ -73,7 +113,14 @@ impl<L> Switch<L> {
         let Some(slot) = self.servers.at_mut(key).filter(|slot| slot.fenced) else { return };
         slot.fenced = false;
         slot.doomed |= !ended;
+        let again = std::mem::take(&mut slot.cancel_again) && ended;
         let (pool, standing) = (slot.pool.clone(), slot.standing);
+        if again && matches!(standing, Standing::Leased { .. }) {
+            self.send_cancel(now, key); // before the fence falls: somebody waits for this one, too
+        }
+        if self.servers.at(key).is_some_and(|slot| !slot.fenced) {
+            self.let_askers_go(key, io);
+        }
         if ended {
             self.drive(now, &pool, Input::Unfence(conn));
             return;
@@ -90,5 +137,11 @@ impl<L> Switch<L> {
                 self.drive(now, &pool, Input::Unfence(conn)); // doomed: it is broken when it comes back
             }
         }
+    }
+}
+
+fn let_go<L, I: Io<Link = L>>(asker: Option<Box<Asker<L>>>, io: &mut I) {
+    if let Some(asker) = asker {
+        io.turn_away(asker.link, &[]);
     }
 }

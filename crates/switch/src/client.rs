@@ -1,16 +1,15 @@
-//! The clients of a loop: joining, being welcomed, sending input, leaving.
+//! The clients of a loop: sending input, leaving.
 
 use core::net::SocketAddr;
 use std::sync::Arc;
 
-use poolwarden_pool::{ClassId, Handled, Input, Ticket, Time};
-use poolwarden_relay::pgwire::make;
-use poolwarden_relay::{Client, Defaults, Farewell, Fault, Idle, MAX_SETTINGS, Settings};
+use poolwarden_pool::{ClassId, Input, Ticket, Time};
+use poolwarden_relay::{Client, Farewell, Fault, Idle, Keep, Settings};
 
 use crate::io::{Io, Peer, Sent};
 use crate::lending::Asked;
-use crate::mail::Joining;
 use crate::refusal::{self, Told};
+use crate::secret::Secret;
 use crate::server::Standing;
 use crate::shared::PoolShare;
 use crate::switch::{Look, Switch};
@@ -28,7 +27,11 @@ pub(crate) struct ClientSlot {
     pub(crate) blocked: bool,
     /// When that began, the last time it did.
     pub(crate) blocked_at: Time,
-    pub(crate) secret: u32,
+    pub(crate) secret: Secret,
+    /// The process number its key is known by, where that is its server connection's own.
+    pub(crate) told_pid: Option<u32>,
+    /// What it asked for at its start, until it is welcomed.
+    pub(crate) asked: Settings,
     pub(crate) serial: u64,
     pub(crate) connected_at: u64,
     /// When its last request came.
@@ -51,104 +54,6 @@ pub(crate) enum Stage {
 }
 
 impl<L> Switch<L> {
-    pub(crate) fn join<I: Io<Link = L>>(&mut self, now: Time, joining: Joining, link: L, io: &mut I) {
-        if self.draining {
-            return io.turn_away(link, &refusal::STOPPING.fatal());
-        }
-        if joining.settings.len() > MAX_SETTINGS {
-            return io.turn_away(link, &refusal::TOO_MANY_SETTINGS.fatal());
-        }
-        let handled = self.shared.drive(now, joining.host, Input::Enter(joining.key.clone()), &mut self.desk);
-        let id = match handled {
-            Handled::Entered(id) => id,
-            Handled::Refused(refusal) => {
-                let told = refusal::told(&refusal, &joining.key.database, &joining.key.user, true);
-                return io.turn_away(link, &told.fatal());
-            }
-            Handled::Done | Handled::Queued(_) | Handled::Cancelled | Handled::AlreadyGranted(_) | Handled::Stale => {
-                return io.turn_away(link, &refusal::STOPPING.fatal());
-            }
-        };
-        let Some(pool) = self.shared.pool(joining.host, id) else {
-            return io.turn_away(link, &refusal::STOPPING.fatal());
-        };
-        let pairs = joining.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let mut relay = Client::new(Settings::new(pairs));
-        relay.scope = u32::try_from(pool.number).unwrap_or(u32::MAX); // pools are bounded far below
-        relay.keep(&joining.leftover);
-        let key = self.clients.insert(ClientSlot {
-            relay,
-            stage: Stage::Idle,
-            pool: pool.clone(),
-            class: joining.class,
-            greeted: false,
-            blocked: false,
-            blocked_at: Time::ZERO,
-            secret: joining.secret,
-            serial: joining.serial,
-            connected_at: joining.connected_at,
-            requested_at: now.as_nanos(),
-            idle_since: now.as_nanos(),
-            remote: joining.remote,
-            local: joining.local,
-        });
-        io.attach(Peer::Client(key), link);
-        self.count(&pool).logins += 1;
-        self.strangers += 1;
-        match pool.welcome() {
-            Some(defaults) => self.welcome(key, &defaults, io),
-            None => match self.checkout(now, key, io) {
-                Asked::Granted => self.begin(now, key, io), // its first server connection tells
-                Asked::Waits => {}
-                Asked::Refused(refusal) => self.refuse_client(now, key, &refusal, io),
-            },
-        }
-    }
-
-    /// Tells a client what the server reported, its cancel key, and that it may begin.
-    pub(crate) fn welcome<I: Io<Link = L>>(&mut self, key: u32, defaults: &Defaults, io: &mut I) {
-        let pid = self.cancel_pid(key);
-        let Some(client) = self.clients.at_mut(key) else { return };
-        let mut settings = Settings::default();
-        for (name, value) in client.relay.settings.iter() {
-            settings = settings.with(name, defaults.difference(name, value));
-        }
-        let mut hello = Vec::with_capacity(512);
-        for (name, default) in defaults.iter() {
-            let lower = name.to_ascii_lowercase();
-            make::parameter_status(&mut hello, name, settings.value(&lower).unwrap_or(default));
-        }
-        make::backend_key(&mut hello, pid, &client.secret.to_be_bytes());
-        make::ready(&mut hello, b'I');
-        client.relay.settings = settings;
-        client.greeted = true;
-        client.idle_since = self.last.as_nanos();
-        self.strangers -= 1;
-        client.stage = Stage::Idle;
-        self.send_client(key, &hello, io);
-        io.resume(Peer::Client(key));
-        self.again.push_back(key);
-    }
-
-    /// The pool's server has told what it is: everybody who waited for that is welcomed, and needs no connection for it any more.
-    pub(crate) fn welcome_all<I: Io<Link = L>>(&mut self, now: Time, pool: &Arc<PoolShare>, io: &mut I) {
-        let Some(defaults) = pool.welcome() else { return };
-        let strangers: Vec<(u32, Ticket)> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| !client.greeted && Arc::ptr_eq(&client.pool, pool))
-            .filter_map(|(key, client)| match client.stage {
-                Stage::Waiting { ticket } => Some((key, ticket)),
-                Stage::Idle | Stage::Leased { .. } => None,
-            })
-            .collect();
-        for (key, ticket) in strangers {
-            self.tickets[usize::from(pool.host.0)].clear(ticket.index, ticket.generation);
-            self.drive(now, pool, Input::Withdraw(ticket)); // a grant on its way finds nobody and goes back
-            self.welcome(key, &defaults, io);
-        }
-    }
-
     /// Works off `bytes` of a client, behind what it has pending.
     pub(crate) fn client_bytes<I: Io<Link = L>>(&mut self, now: Time, key: u32, bytes: &[u8], io: &mut I) {
         let Some(client) = self.clients.at_mut(key) else { return };
@@ -305,6 +210,9 @@ impl<L> Switch<L> {
     pub(crate) fn client_gone<I: Io<Link = L>>(&mut self, now: Time, key: u32, io: &mut I) {
         let Some(mut client) = self.clients.remove(key) else { return };
         self.strangers -= usize::from(!client.greeted);
+        if let Some(pid) = client.told_pid {
+            self.shared.remove_key(pid, &client.secret);
+        }
         io.close(Peer::Client(key));
         match client.stage {
             Stage::Idle => {}
@@ -389,9 +297,24 @@ impl<L> Switch<L> {
     /// The process is stopping: who wants nothing leaves now, the others when they want nothing more.
     pub(crate) fn drain<I: Io<Link = L>>(&mut self, now: Time, io: &mut I) {
         self.draining = true;
-        let idle: Vec<u32> = self.clients.iter().filter(|(_, client)| client.is_idle()).map(|(key, _)| key).collect();
+        let idle: Vec<u32> =
+            self.clients.iter().filter(|(_, client)| self.wants_nothing(client)).map(|(key, _)| key).collect();
         for key in idle {
             self.dismiss(now, key, &refusal::STOPPING, io);
+        }
+    }
+
+    /// Whether a client has nothing that a stop of the process could take from it: it is idle, or has never used the connection that
+    /// session mode gave it.
+    fn wants_nothing(&self, client: &ClientSlot) -> bool {
+        let quiet = client.greeted && client.relay.pending.is_empty();
+        match client.stage {
+            Stage::Idle => quiet,
+            Stage::Waiting { .. } => false,
+            Stage::Leased { server } => self
+                .servers
+                .at(server)
+                .is_some_and(|slot| quiet && slot.relay.keep() == Keep::Session && slot.relay.is_untouched()),
         }
     }
 
@@ -402,11 +325,5 @@ impl<L> Switch<L> {
         for key in all {
             self.dismiss(now, key, &refusal::STOPPING, io);
         }
-    }
-}
-
-impl ClientSlot {
-    fn is_idle(&self) -> bool {
-        self.stage == Stage::Idle && self.greeted && self.relay.pending.is_empty()
     }
 }

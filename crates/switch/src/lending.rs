@@ -121,6 +121,7 @@ impl<L> Switch<L> {
     /// Pairs them.
     fn lend<I: Io<Link = L>>(&mut self, now: Time, key: u32, server: u32, io: &mut I) {
         let mut out = self.take_out();
+        let known = self.strangers > 0 && self.known(key).is_some(); // then this connection is not needed
         if let (Some(client), Some(slot)) = (self.clients.at_mut(key), self.servers.at_mut(server)) {
             if let Stage::Waiting { ticket } = client.stage {
                 self.tickets[usize::from(client.pool.host.0)].clear(ticket.index, ticket.generation);
@@ -128,7 +129,10 @@ impl<L> Switch<L> {
             client.stage = Stage::Leased { server };
             slot.standing = Standing::Leased { client: key };
             let waited = now.as_nanos().saturating_sub(client.requested_at);
-            if client.greeted {
+            if !client.greeted {
+                client.relay.settings = slot.relay.defaults().differences(&client.asked);
+            }
+            if !known {
                 slot.relay.lend(now.as_nanos(), slot.pool.terms().lease(), &client.relay, &mut out);
             }
             let pool = client.pool.clone();
@@ -150,9 +154,12 @@ impl<L> Switch<L> {
             io.resume(Peer::Client(key));
             return self.again.push_back(key);
         }
-        let Some(defaults) = self.servers.at(server).map(|slot| slot.relay.defaults().clone()) else { return };
-        self.welcome(key, &defaults, io);
-        self.give_back_unused(now, server);
+        if let Some((defaults, settings)) = self.known(key) {
+            self.welcome_unlent(key, &defaults, settings, io);
+            self.give_back_unused(now, server);
+        } else if self.servers.at(server).is_some_and(|slot| slot.relay.takes_input()) {
+            self.welcome_here(now, key, server, io); // nothing has to be set first
+        }
     }
 
     /// A lease is over and the connection clean.
@@ -187,7 +194,7 @@ impl<L> Switch<L> {
     }
 
     /// A connection that was granted and never used.
-    fn give_back_unused(&mut self, now: Time, server: u32) {
+    pub(crate) fn give_back_unused(&mut self, now: Time, server: u32) {
         let Some(slot) = self.servers.at_mut(server) else { return };
         slot.relay.touch(now.as_nanos());
         let fitness = if slot.doomed { Fitness::Broken } else { Fitness::Clean };

@@ -10,22 +10,27 @@
 
 mod cancel;
 mod client;
+mod entry;
 mod io;
+mod keys;
 mod lending;
 mod mail;
 mod patience;
+mod proof;
 mod refusal;
 mod report;
+mod secret;
 mod server;
 mod shared;
 mod switch;
 mod table;
 
 pub use io::{Io, Peer, Sent, Target};
-pub use mail::{Errand, Joining, Mail, Newcomer};
+pub use mail::{Asker, Errand, Joining, Mail, Newcomer};
 pub use patience::Patience;
 pub use poolwarden_pool as pool;
 pub use poolwarden_relay as relay;
 pub use report::{ClientRow, ClientState, LoopReport, ServerRow, ServerState, Totals};
+pub use secret::Secret;
 pub use shared::{Desk, PoolShare, PoolTerms, Shared, Tapped, TermsBook, UserTerms};
 pub use switch::{Rules, Switch};

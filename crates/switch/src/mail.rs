@@ -6,6 +6,7 @@ use std::sync::Arc;
 use poolwarden_pool::{Action, ClassId, ConnId, HostId, LoopId, PoolId, PoolKey, Ticket};
 use poolwarden_relay::Server;
 
+use crate::secret::Secret;
 use crate::shared::PoolShare;
 
 /// A message to a loop.
@@ -23,11 +24,15 @@ pub enum Mail<L> {
     Join(Box<Joining>, L),
     /// A cancel request with this key came in.
     Cancel {
-        /// The number the client was told.
-        pid: u32,
+        /// The place of the client that is meant.
+        place: u32,
         /// The secret it was told.
-        secret: u32,
+        secret: Secret,
+        /// Who waits for the request to have been carried out; its connection is closed then.
+        asker: Option<Box<Asker<L>>>,
     },
+    /// A cancel request of ours has its turn and is being sent.
+    Cancelling(HostId, ConnId),
     /// A cancel request of ours reached its end (`true`), or hung.
     Cancelled(HostId, ConnId, bool),
     /// The process is stopping: idle clients are sent away, others as soon as they become idle.
@@ -38,6 +43,22 @@ pub enum Mail<L> {
     Rules(Box<crate::Rules>),
     /// End this client (an operator's word), by serial number.
     Kill(u64),
+}
+
+/// The connection of a cancel request. PostgreSQL closes it when the signal has been sent, and so do we: what its client asks next
+/// is not met by a late one.
+#[derive(Debug)]
+pub struct Asker<L> {
+    /// The socket.
+    pub link: L,
+    /// A number for SHOW, unique in the process.
+    pub serial: u64,
+    /// When it came, nanoseconds.
+    pub connected_at: u64,
+    /// Who it is; `None` is a unix socket.
+    pub remote: Option<SocketAddr>,
+    /// Our end.
+    pub local: Option<SocketAddr>,
 }
 
 /// A server connection on its way to a loop.
@@ -77,7 +98,7 @@ pub struct Joining {
     /// Bytes received behind the login.
     pub leftover: Vec<u8>,
     /// The secret half of its cancel key.
-    pub secret: u32,
+    pub secret: Secret,
     /// A number for SHOW, unique in the process.
     pub serial: u64,
     /// When it connected, nanoseconds.

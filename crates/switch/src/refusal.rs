@@ -122,6 +122,21 @@ pub(crate) fn as_fatal(response: &[u8]) -> Vec<u8> {
         .fatal()
 }
 
+/// The server's refusal of a client's settings, told as the end of the session.
+pub(crate) fn settings(response: &[u8]) -> Vec<u8> {
+    let fields = read::report(response.get(frame::HEADER..).unwrap_or_default());
+    let mut hint = some(fields.hint);
+    if hint.is_none() && fields.sqlstate == "55P02" && fields.message.ends_with("cannot be set after connection start")
+    {
+        hint = Some(
+            "the pool's connections have started already: give it to all of them with startup of [pools.NAME], or to the role \
+             with ALTER ROLE ... SET"
+                .into(),
+        );
+    }
+    Told { sqlstate: fields.sqlstate, message: fields.message, detail: some(fields.detail), hint }.fatal()
+}
+
 /// What the client of this server connection can be told as the end of its session: nothing in the middle of another message,
 /// the server's own last word where it has not seen that yet, nothing behind that, and `told` otherwise.
 pub(crate) fn last_word(server: &mut Server, told: &Told<'_>) -> Option<Vec<u8>> {

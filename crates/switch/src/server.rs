@@ -25,6 +25,10 @@ pub(crate) struct ServerSlot {
     pub(crate) blocked: bool,
     /// A cancel request towards it is in the air.
     pub(crate) fenced: bool,
+    /// It is being sent, and no longer waits for its turn.
+    pub(crate) cancelling: bool,
+    /// Another one is to follow it.
+    pub(crate) cancel_again: bool,
     /// It must not be lent again (a cancel request towards it hung).
     pub(crate) doomed: bool,
     /// Something was running when it was given back broken.
@@ -91,6 +95,8 @@ impl<L> Switch<L> {
             standing,
             blocked: false,
             fenced: false,
+            cancelling: false,
+            cancel_again: false,
             doomed: false,
             runs: false,
             amid: false,
@@ -110,6 +116,7 @@ impl<L> Switch<L> {
     pub(crate) fn move_out<I: Io<Link = L>>(&mut self, key: u32, io: &mut I) -> Option<Newcomer<L>> {
         let link = io.detach(Peer::Server(key))?;
         let slot = self.servers.remove(key)?;
+        self.let_askers_go(key, io);
         let host = slot.pool.host;
         self.conns[usize::from(host.0)].clear(slot.conn.index, slot.conn.generation);
         Some(Newcomer {
@@ -173,9 +180,10 @@ impl<L> Switch<L> {
         }
         let lent_to = if let Standing::Leased { client } = slot.standing { Some(client) } else { None };
         let client = lent_to.and_then(|client| self.clients.at_mut(client));
+        let greeted = client.as_ref().is_some_and(|client| client.greeted);
         let client = client.map(|client| (&mut client.relay, &mut self.texts));
         let batch = slot.relay.from_server(now.as_nanos(), client, input, &mut out);
-        if let Some(client) = lent_to.filter(|_| !out.client.is_empty()) {
+        if let Some(client) = lent_to.filter(|_| greeted && !out.client.is_empty()) {
             self.send_client(client, out.client.bytes(input), io);
         }
         if !out.server.is_empty() {
@@ -184,7 +192,7 @@ impl<L> Switch<L> {
         self.give_out(out);
         match batch {
             Ok((taken, turn)) => {
-                let ended = matches!(turn, Turn::Released | Turn::SetupFailed);
+                let ended = matches!(turn, Turn::Opened | Turn::Released | Turn::SetupFailed);
                 self.turn(now, key, turn, io);
                 Some((taken, ended))
             }
@@ -201,6 +209,9 @@ impl<L> Switch<L> {
         match (turn, standing) {
             (Turn::More, _) => {}
             (Turn::Opened, Standing::Leased { client }) => {
+                if self.clients.at(client).is_some_and(|client| !client.greeted) {
+                    return self.welcome_here(now, client, key, io);
+                }
                 self.again.push_back(client);
                 io.resume(Peer::Client(client));
             }
@@ -211,11 +222,10 @@ impl<L> Switch<L> {
                 slot.relay.settle(now.as_nanos());
                 self.drive(now, &pool, Input::ResetDone(conn));
             }
-            (Turn::SetupFailed, Standing::Leased { client }) => {
-                let failure = slot.relay.failure().unwrap_or_default();
-                let told = refusal::as_fatal(&failure);
-                self.send_client(client, &told, io);
-                self.client_gone_from(now, client, key, io);
+            (Turn::SetupFailed, Standing::Leased { client }) => self.settings_refused(now, client, key, io),
+            (Turn::SetupFailed, Standing::Farewell) => {
+                slot.relay.failure();
+                self.give_back_unused(now, key); // as it was: the query that failed changed nothing
             }
             (Turn::Opened | Turn::SetupFailed | Turn::Released, _) => {}
         }
@@ -280,6 +290,7 @@ impl<L> Switch<L> {
         if let Some(slot) = self.servers.remove(key) {
             self.conns[usize::from(slot.pool.host.0)].clear(slot.conn.index, slot.conn.generation);
             io.close(Peer::Server(key));
+            self.let_askers_go(key, io);
         }
     }
 

@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use poolwarden_pool::{
     Action, Event, Handled, Host, HostId, HostSettings, HostSnapshot, Input, LoopId, PoolId, PoolKey, Ticket, Time,
+    Verb,
 };
-use poolwarden_relay::{Defaults, Keep, Terms};
+use poolwarden_relay::{Defaults, Keep, Settings, Terms};
 
 use crate::io::Target;
-use crate::mail::{Errand, Mail};
+use crate::keys::Keys;
+use crate::mail::{Asker, Errand, Mail};
 use crate::patience::{Patience, rounds};
+use crate::proof::Proofs;
+use crate::secret::Secret;
 
 /// Events kept until somebody takes them; older ones are dropped and counted (10,000 changes of state take a minute of trouble).
 const MAX_EVENTS: usize = 10_000;
@@ -107,6 +111,7 @@ pub struct PoolShare {
     waiting: AtomicU32,
     terms: Mutex<Arc<PoolTerms>>,
     welcome: Mutex<Option<Arc<Defaults>>>,
+    proofs: Mutex<Proofs>,
 }
 
 impl PoolShare {
@@ -133,8 +138,28 @@ impl PoolShare {
         let mut welcome = held(&self.welcome);
         match welcome.as_ref() {
             Some(known) if **known == reported => known.clone(),
-            Some(_) | None => welcome.insert(Arc::new(reported)).clone(),
+            Some(_) | None => {
+                self.doubt();
+                welcome.insert(Arc::new(reported)).clone()
+            }
         }
+    }
+
+    /// What a client that asks for these settings is told without a server being asked: the defaults, and how it differs from them.
+    pub(crate) fn known(&self, asked: &Settings) -> Option<(Arc<Defaults>, Settings)> {
+        let defaults = self.welcome()?;
+        let settings = held(&self.proofs).known(asked, &defaults)?;
+        Some((defaults, settings))
+    }
+
+    /// A server with these defaults has taken the settings `asked` and has now `made` of them.
+    pub(crate) fn prove(&self, asked: &Settings, made: &Settings, defaults: &Defaults) {
+        held(&self.proofs).note(asked, made, defaults);
+    }
+
+    /// The servers have changed, or one has refused what another took: nothing is known of settings any more.
+    pub(crate) fn doubt(&self) {
+        *held(&self.proofs) = Proofs::default();
     }
 }
 
@@ -167,6 +192,7 @@ pub struct Shared<L> {
     rounds: AtomicU64,
     numbers: AtomicU32,
     serials: AtomicU64,
+    keys: Mutex<Keys>,
 }
 
 /// What one caller carries from input to input: actions for itself, and whom it has to wake.
@@ -213,6 +239,7 @@ impl<L> Shared<L> {
             book: Mutex::new(Arc::new(book)),
             numbers: AtomicU32::new(0),
             serials: AtomicU64::new(1),
+            keys: Mutex::default(),
         }
     }
 
@@ -249,6 +276,10 @@ impl<L> Shared<L> {
         let mut cell = held(cell);
         let cell = &mut *cell;
         cell.last = cell.last.max(now);
+        if let Input::Admin(Verb::Reconnect | Verb::Kill, database) = &input {
+            let meant = |pool: &&Arc<PoolShare>| database.as_ref().is_none_or(|name| *name == pool.key.database);
+            cell.pools.values().filter(meant).for_each(|pool| pool.doubt());
+        }
         let handled = cell.host.handle(cell.last, input);
         while let Some(action) = cell.host.poll_action() {
             if let Some(tap) = &mut cell.tap {
@@ -302,6 +333,23 @@ impl<L> Shared<L> {
         }
     }
 
+    /// A cancel request with this key came in: the loop of the client that may be meant gets it, and knows whether the key is right.
+    pub fn cancel(&self, pid: u32, secret: Secret, asker: Option<Box<Asker<L>>>, desk: &mut Desk) {
+        let told = held(&self.keys).find(pid, &secret);
+        let (to, place) = told.unwrap_or_else(|| crate::cancel::place_of(pid));
+        self.post(to, Mail::Cancel { place, secret, asker }, desk);
+    }
+
+    /// A client was told its server connection's own number.
+    pub(crate) fn add_key(&self, pid: u32, secret: Secret, at: (LoopId, u32)) -> bool {
+        held(&self.keys).add(pid, secret, at)
+    }
+
+    /// That client is gone.
+    pub(crate) fn remove_key(&self, pid: u32, secret: &Secret) {
+        held(&self.keys).remove(pid, secret);
+    }
+
     /// Puts work before the lane.
     pub fn errand(&self, errand: Errand, desk: &mut Desk) {
         held(&self.lane).push(errand);
@@ -352,6 +400,7 @@ impl<L> Shared<L> {
             waiting: AtomicU32::new(0),
             terms: Mutex::new(Arc::new(terms)),
             welcome: Mutex::new(None),
+            proofs: Mutex::default(),
         });
         cell.pools.insert(id, pool.clone());
         Some(pool)

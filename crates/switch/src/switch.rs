@@ -2,7 +2,7 @@
 //!
 //! Every public call ends with `settle`: actions of the core first, then clients that have input left, until neither is left.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use poolwarden_relay::{Out, Texts};
 
 use crate::client::{ClientSlot, Stage};
 use crate::io::{Io, Peer};
-use crate::mail::Mail;
+use crate::mail::{Asker, Mail};
 use crate::report::Totals;
 use crate::server::{ServerSlot, Standing};
 use crate::shared::{Desk, PoolShare, Shared};
@@ -85,6 +85,8 @@ pub struct Switch<L> {
     pub(crate) totals: Vec<Option<(Arc<PoolShare>, Totals)>>,
     pub(crate) draining: bool,
     pub(crate) cancels: (u64, u64),
+    /// Who waits for the cancel request towards which server connection.
+    pub(crate) askers: BTreeMap<u32, Vec<Asker<L>>>,
     pub(crate) moved: u64,
     /// Clients that wait to be welcomed.
     pub(crate) strangers: usize,
@@ -114,6 +116,7 @@ impl<L> Switch<L> {
             totals: Vec::new(),
             draining: false,
             cancels: (0, 0),
+            askers: BTreeMap::new(),
             moved: 0,
             strangers: 0,
             out: Out::default(),
@@ -231,7 +234,8 @@ impl<L> Switch<L> {
             Mail::Lost(host, ticket) => self.lost(now, host, ticket, io),
             Mail::Opened(newcomer) => self.opened(now, *newcomer, io),
             Mail::Join(joining, link) => self.join(now, *joining, link, io),
-            Mail::Cancel { pid, secret } => self.cancel(now, pid, secret, io),
+            Mail::Cancel { place, secret, asker } => self.cancel(now, place, &secret, asker, io),
+            Mail::Cancelling(host, conn) => self.cancelling(host, conn),
             Mail::Cancelled(host, conn, ended) => self.cancelled(now, host, conn, ended, io),
             Mail::Drain => self.drain(now, io),
             Mail::Stop => self.stop(now, io),

@@ -15,6 +15,7 @@ impl Build<'_> {
             data_dir: self.text(&scope, "data_dir").filter(|dir| !dir.is_empty()),
             guard: if observe { Guard::Observe } else { Guard::Enforce },
             loops: self.number(&scope, "loops").and_then(|loops| u16::try_from(loops).ok()),
+            instance_id: self.number(&scope, "instance_id").and_then(|id| u8::try_from(id).ok()),
             drain_delay: self.duration(&scope, "drain_delay").unwrap_or_default(),
             drain_deadline: self.duration(&scope, "drain_deadline").unwrap_or_default(),
         }

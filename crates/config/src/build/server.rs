@@ -53,7 +53,7 @@ impl Build<'_> {
         }
     }
 
-    fn host(&mut self, scope: &Scope, named: &Named) -> Host {
+    pub(super) fn host(&mut self, scope: &Scope, named: &Named) -> Host {
         let span = self.span(scope, "host");
         let Some(host) = self.text(scope, "host") else {
             if !self.walked.refused.contains(&join(&scope.path, "host")) {

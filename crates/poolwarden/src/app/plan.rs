@@ -18,7 +18,7 @@ pub(super) type Seed = [u8; 32];
 
 /// Everything the proxy starts with.
 pub(super) fn settings(config: &Config, seed: Seed) -> Settings {
-    let Reload { limits, hosts, directory, terms, proxy_protocol } = reload(config, &seed);
+    let Reload { limits, hosts, directory, terms, proxy_protocol, peers } = reload(config, &seed);
     let listen = &config.listen;
     Settings {
         listen: listen.addresses.clone(),
@@ -31,6 +31,8 @@ pub(super) fn settings(config: &Config, seed: Seed) -> Settings {
         hosts,
         directory,
         terms,
+        instance: config.poolwarden.instance_id,
+        peers,
         seed,
     }
 }
@@ -49,6 +51,7 @@ pub(super) fn reload(config: &Config, seed: &Seed) -> Reload {
         directory: directory(config, seed),
         terms: terms(config),
         proxy_protocol: config.listen.proxy_protocol.iter().map(|of| (of.address, of.prefix)).collect(),
+        peers: config.peers.iter().map(|(id, peer)| (*id, at(&peer.host, peer.port))).collect(),
     }
 }
 
@@ -66,11 +69,17 @@ pub(super) fn shown_address(server: &Server) -> String {
     }
 }
 
+/// A host of the configuration as the proxy reaches it.
+fn at(host: &Host, port: u16) -> Address {
+    match host {
+        Host::Name(name) => Address::Tcp { host: name.clone(), port },
+        Host::Address(address) => Address::Tcp { host: address.to_string(), port },
+        Host::Socket(directory) => Address::Unix(Path::new(directory).join(format!(".s.PGSQL.{port}"))),
+    }
+}
+
 fn host(config: &Config, index: usize, server: &Server) -> HostPlan {
-    let address = match &server.host {
-        Host::Name(_) | Host::Address(_) => Address::Tcp { host: shown_address(server), port: server.port },
-        Host::Socket(directory) => Address::Unix(Path::new(directory).join(format!(".s.PGSQL.{}", server.port))),
-    };
+    let address = at(&server.host, server.port);
     let login = |watch: &poolwarden_config::WatchLogin| WatchLogin {
         user: watch.user.clone(),
         password: watch.password.as_ref().map(|secret| secret.reveal().to_owned()),
