@@ -104,6 +104,20 @@ pub const CATALOGUE: &[Setting] = &[
         "\"/run/poolwarden\"",
     ),
     restart(
+        "listen.unix_socket_port",
+        Kind::Integer(1, 65_535),
+        "",
+        "port in the unix socket's name; default the first address's, else 6432",
+        "7432",
+    ),
+    restart(
+        "listen.reuse_port",
+        Kind::Bool,
+        "false",
+        "several processes may listen on the same address and the kernel spreads clients over them; one process uses many cores without it",
+        "true",
+    ),
+    restart(
         "listen.http",
         Kind::Address,
         "127.0.0.1:9432",
@@ -259,6 +273,13 @@ pub const CATALOGUE: &[Setting] = &[
         "auto",
         "the host budget: server connections of all pools of this server together; auto asks PostgreSQL, and is 50 while unknown",
         "80",
+    ),
+    live(
+        "servers.NAME.max_user_connections",
+        Kind::Integer(1, MOST),
+        "",
+        "server connections of one user over all pools of this server, for users without a max_connections of their own; default unlimited",
+        "40",
     ),
     live(
         "servers.NAME.instances",

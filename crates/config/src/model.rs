@@ -87,6 +87,10 @@ pub struct Listen {
     pub addresses: Vec<SocketAddr>,
     /// Directory of the unix socket.
     pub unix_socket_dir: Option<String>,
+    /// Port in the unix socket's name; `None`: the first address's, else 6432.
+    pub unix_socket_port: Option<u16>,
+    /// Whether other processes may listen on the same addresses.
+    pub reuse_port: bool,
     /// Dashboard, API, metrics, health; always loopback.
     pub http: Option<SocketAddr>,
     /// Metrics and health alone.
@@ -103,7 +107,7 @@ impl Listen {
     /// Port in the unix socket's name: the first address's, else 6432.
     #[must_use]
     pub fn unix_port(&self) -> u16 {
-        self.addresses.first().map_or(6432, SocketAddr::port)
+        self.unix_socket_port.unwrap_or_else(|| self.addresses.first().map_or(6432, SocketAddr::port))
     }
 }
 
@@ -205,6 +209,8 @@ pub struct Server {
     pub port: u16,
     /// The host budget; `None` is auto.
     pub max_connections: Option<u32>,
+    /// Server connections of one user that has no limit of its own; `None` is unlimited.
+    pub max_user_connections: Option<u32>,
     /// Processes that share it; at least 1.
     pub instances: u32,
     /// Longest a connect may take.
@@ -420,6 +426,7 @@ impl Config {
             users: self.users.iter().filter_map(own).collect(),
             max_any_pools: self.limits.max_any_pools,
             max_connections: host.max_connections,
+            max_user_connections: host.max_user_connections,
             instances: host.instances,
             connects_start: host.connects_start,
             connects_max: host.connects_max,

@@ -69,8 +69,16 @@ impl Reading {
 /// # Errors
 /// Why `entry` itself cannot be read.
 pub fn read(entry: &str, world: &mut dyn World) -> Result<Reading, String> {
+    read_with(entry, &[], world)
+}
+
+/// The same with settings of `[pgbouncer]` that hold whatever the files say: what the console's SET changed.
+///
+/// # Errors
+/// Why `entry` itself cannot be read.
+pub fn read_with(entry: &str, set: &[(String, String)], world: &mut dyn World) -> Result<Reading, String> {
     let mut ini = Ini::read(entry, world)?;
-    let sheet = Sheet::fill(&mut ini);
+    let sheet = Sheet::fill(&mut ini, set);
     let translated = translate::translate(&mut ini, &sheet, world);
     let refused = |ini: &Ini| ini.sources.iter().any(|source| has_errors(&source.findings));
     if refused(&ini) {

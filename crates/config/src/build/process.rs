@@ -26,6 +26,8 @@ impl Build<'_> {
         let listen = Listen {
             addresses: self.addresses(&scope, "address"),
             unix_socket_dir: self.text(&scope, "unix_socket_dir").filter(|dir| !dir.is_empty()),
+            unix_socket_port: self.number(&scope, "unix_socket_port").and_then(|port| u16::try_from(port).ok()),
+            reuse_port: self.truth(&scope, "reuse_port"),
             http: self.address(&scope, "http"),
             metrics: self.address(&scope, "metrics"),
             backlog: self.number(&scope, "backlog").unwrap_or(4096),

@@ -39,6 +39,7 @@ impl Build<'_> {
             host,
             port: self.number(&scope, "port").and_then(|port| u16::try_from(port).ok()).unwrap_or(5432),
             max_connections: self.number(&scope, "max_connections"),
+            max_user_connections: self.number(&scope, "max_user_connections"),
             instances,
             connect_timeout,
             connects_start,

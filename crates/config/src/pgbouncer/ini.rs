@@ -67,6 +67,19 @@ impl Ini {
         Ok(ini)
     }
 
+    /// A setting that stands in no file, as if it stood in one called SET.
+    pub(crate) fn made(&mut self, key: &str, value: &str) -> (Word, Word) {
+        let file = self.sources.len();
+        let text = format!("{key} = {value}");
+        let word = |text: &str, start: usize| Word {
+            text: text.to_owned(),
+            spot: Spot { file, span: start..start + text.len() },
+        };
+        let words = (word(key, 0), word(value, key.len() + " = ".len()));
+        self.sources.push(Source { name: "SET".to_owned(), text: masked(&text), findings: Vec::new() });
+        words
+    }
+
     pub(crate) fn error(&mut self, code: &'static str, spot: &Spot, message: String, fix: String) {
         self.say(Severity::Error, code, spot, (message, fix));
     }

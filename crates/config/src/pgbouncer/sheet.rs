@@ -54,7 +54,8 @@ impl Given {
 }
 
 impl Sheet {
-    pub(crate) fn fill(ini: &mut Ini) -> Self {
+    /// `set` holds over what the files say.
+    pub(crate) fn fill(ini: &mut Ini, set: &[(String, String)]) -> Self {
         let mut sheet = Self::default();
         let mut section = None;
         for item in std::mem::take(&mut ini.items) {
@@ -70,6 +71,10 @@ impl Sheet {
                     }
                 },
             }
+        }
+        for (key, value) in set {
+            let words = ini.made(key, value);
+            sheet.pair(ini, Section::Pgbouncer, words);
         }
         sheet.judge(ini);
         sheet

@@ -11,7 +11,11 @@ pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// What is wrong with a value and what to write; `None`: nothing.
 pub(crate) fn fault(entry: &Entry, text: &str) -> Option<(String, String)> {
     let wrong = |what: &str, fix: String| Some((format!("{} = {text}: {what}", entry.name), fix));
-    let example = || format!("write {} = {}", entry.name, entry.example);
+    let example = || {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let meant = if digits > 0 { &text[..digits] } else { entry.example };
+        format!("write {} = {meant}", entry.name)
+    };
     match entry.form {
         Form::Text => None,
         Form::Number => match number(text) {
