@@ -73,10 +73,13 @@ fn example_of(setting: &Setting) -> (String, String) {
         Some("servers") => setting.key.replace("NAME", "main"),
         Some("pools") => setting.key.replacen("NAME", "app", 1).replace("NAME", "statement_timeout"),
         Some("users") => setting.key.replace("NAME", "app"),
+        Some("peers") => setting.key.replace("NAME", "2"),
         _ => setting.key.replace("NAME", "batch"),
     };
     let needs = match setting.key {
         "pools.NAME.password_env" | "pools.NAME.scram_file" => "pools.app.user = \"u\"\n",
+        "peers.NAME.host" => "poolwarden.instance_id = 1\n",
+        "peers.NAME.port" => "poolwarden.instance_id = 1\npeers.2.host = \"h\"\n",
         key if key.starts_with("servers.NAME.watch.") && !key.ends_with(".user") => "servers.main.watch.user = \"u\"\n",
         "listen.tls.mode" => "listen.tls.certificate = \"c\"\n",
         "listen.tls.key" => "listen.tls.certificate = \"c\"\n",

@@ -584,13 +584,13 @@ pub const CATALOGUE: &[Entry] = &[
         refused("3", "the reserve is the pool's: set it there (reserve_pool_size of the database)", &[]),
     ),
     user("transaction_timeout", Number, same("users.NAME.transaction_timeout", "60")),
-    peer("host", TEXT, same("peers.ID.host", "10.9.9.9")),
+    peer("host", TEXT, same("peers.NAME.host", "10.9.9.9")),
     peer(
         "pool_size",
         Number,
         needless("5", "a cancel request for a peer goes out at once, on a connection of its own"),
     ),
-    peer("port", Number, same("peers.ID.port", "7432")),
+    peer("port", Number, same("peers.NAME.port", "7432")),
 ];
 
 const CHECKED: Text =

@@ -279,7 +279,8 @@ fn masked_line(line: &str) -> String {
 /// What is not quoted as it should be is rather hidden too far than shown.
 fn secret_end(value: &str) -> usize {
     let line = value.trim_end().len();
-    let from = if value.starts_with('\'') { value[1..].find('\'').map_or(line, |at| at + 2) } else { 0 };
+    let quoted = value.strip_prefix('\'');
+    let from = quoted.map_or(0, |inside| inside.find('\'').map_or(line, |at| at + 2));
     let next_key = |at: usize| {
         let rest = value[at..].trim_start();
         let key = rest.find(|c: char| !(c.is_ascii_lowercase() || c == '_')).unwrap_or(rest.len());

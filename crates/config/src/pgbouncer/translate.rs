@@ -135,8 +135,22 @@ impl Translation<'_> {
             let spot = self.spot("peer_id");
             self.toml.put(&Path::top("poolwarden"), "instance_id", peer.to_string(), spot.as_ref());
         }
-        for line in self.sheet.peers.values() {
-            let table = Path::named("peers", &line.name.text);
+        self.peers(peer);
+    }
+
+    /// As in PgBouncer: without an id of one's own nobody is a peer, and one's own entry is overlooked.
+    fn peers(&mut self, own: i64) {
+        for line in self.sheet.peers.values().filter(|_| own > 0) {
+            let id = value::leading(&line.name.text).map_or(0, |(id, _)| id);
+            if id == own {
+                continue;
+            }
+            if !(1..=255).contains(&id) {
+                let message = format!("peer {}: an id is a number from 1 to 255", line.name.text);
+                self.ini.error("refused", &line.name.spot, message, "number the peers from 1".to_owned());
+                continue;
+            }
+            let table = Path::named("peers", &id.to_string());
             self.toml.table(&table, Some(&line.name.spot));
             match line.given.word("host") {
                 Some(host) => self.toml.text_of(&table, "host", &host.text, Some(&host.spot)),
