@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{ConnId, ConnectFailure, Failure, HostId, Input, Limit, LoopId, PoolId};
@@ -11,16 +12,16 @@ use poolwarden_switch::relay::login::{
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::relay::{Defaults, Server};
 use poolwarden_switch::{Mail, Newcomer};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
 
-use crate::address::Address;
-use crate::inner::{Inner, held};
+use crate::auth;
+use crate::inner::Inner;
 use crate::link::Link;
 use crate::random;
+use crate::reach::{self, Unreached};
 use crate::settings::HostPlan;
-use crate::stream::{Socket, Stream};
+use crate::stream::Stream;
+use crate::tls;
 
 /// A connection to be opened.
 #[derive(Clone, Copy)]
@@ -39,34 +40,27 @@ pub(crate) async fn open(inner: Arc<Inner>, opening: Opening) {
     }
 }
 
-async fn try_open(inner: &Inner, opening: Opening) -> Result<Newcomer<Link>, ConnectFailure> {
+async fn try_open(inner: &Arc<Inner>, opening: Opening) -> Result<Newcomer<Link>, ConnectFailure> {
     let gone = || failure(Failure::Database, "3D000", "the pool is not configured any more");
     let pool = inner.shared.pool(opening.host, opening.pool).ok_or_else(gone)?;
     let plan = inner.plan(opening.host).ok_or_else(gone)?;
-    let directory = inner.directory();
-    let (user, database, password) = directory.login(&pool.key.database, &pool.key.user).ok_or_else(gone)?;
-    let configured = password.is_some();
-    let known = (opening.host, user.clone());
-    let password = inner.with_keys(&known, password);
-    let credentials = Credentials { user, database, password, settings: pool.terms().startup.clone() };
+    let outward = auth::outward(inner, opening.host, &pool.key.database, &pool.key.user).await?;
+    let credentials = outward.credentials(pool.terms().startup.clone());
     let opened_at = inner.clock.now().as_nanos();
     let work = async {
-        let mut stream = dial(&plan).await.map_err(|why| unreachable(&plan, &why))?;
+        let (stream, welcome) = session(inner, opening.host, &plan, credentials, outward.configured).await?;
         let (local, remote) = stream.ends();
-        let welcome = log_in(&mut stream, credentials, configured).await?;
-        let link = stream.into_link(None).map_err(|why| unreachable(&plan, &why))?;
+        let link = stream.into_link(None).map_err(|why| failure(Failure::Down, "08006", &why.to_string()))?;
         Ok((link, welcome, local, remote))
     };
     let (link, mut welcome, local, remote) = match tokio::time::timeout(plan.connect_timeout, work).await {
-        Ok(done) => done?,
+        Ok(done) => done.map_err(|why| auth::refused(inner, opening.host, &pool.key.database, &outward, why))?,
         Err(_) => {
             let message = format!("no answer from {} within {:?}", plan.address, plan.connect_timeout);
             return Err(failure(Failure::Down, "08001", &message));
         }
     };
-    if let Some(derived) = welcome.derived.take() {
-        held(&inner.keys).insert(known, derived);
-    }
+    outward.learn(inner, opening.host, welcome.derived.take());
     let defaults = pool.learn(Defaults::new(&welcome.parameters));
     Ok(Newcomer {
         host: opening.host,
@@ -81,56 +75,67 @@ async fn try_open(inner: &Inner, opening: Opening) -> Result<Newcomer<Link>, Con
     })
 }
 
-impl Inner {
-    /// A plain password with the keys derived from it at an earlier login, so that they are not derived again.
-    fn with_keys(&self, known: &(HostId, String), password: Option<Password>) -> Option<Password> {
-        match password {
-            Some(Password::Plain(plain, None)) => Some(Password::Plain(plain, held(&self.keys).get(known).cloned())),
-            other => other,
-        }
-    }
-}
-
-/// Connects: the name is resolved now, and every address it has is tried.
-pub(crate) async fn dial(plan: &HostPlan) -> io::Result<Stream> {
-    match &plan.address {
-        Address::Unix(path) => Ok(Stream::new(Socket::Unix(UnixStream::connect(path).await?))),
-        Address::Tcp { host, port } => {
-            let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            for address in tokio::net::lookup_host((host.as_str(), *port)).await? {
-                match TcpStream::connect(address).await {
-                    Ok(stream) => {
-                        tune(&stream, plan)?;
-                        return Ok(Stream::new(Socket::Tcp(stream)));
-                    }
-                    Err(why) => last = io::Error::new(why.kind(), format!("{address}: {why}")),
-                }
-            }
-            Err(last)
-        }
-    }
-}
-
-fn tune(stream: &TcpStream, plan: &HostPlan) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    if let Some(idle) = plan.keepalive {
-        let step = (idle / 3).max(Duration::from_secs(1));
-        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(step).with_retries(3))?;
-    }
-    socket.set_tcp_user_timeout(plan.tcp_user_timeout)
-}
-
-/// Logs in on a connected stream.
-pub(crate) async fn log_in(
-    stream: &mut Stream,
+/// Reaches a server and logs in: in the ways its TLS policy has, and with the newest protocol it knows.
+pub(crate) async fn session(
+    inner: &Inner,
+    host: HostId,
+    plan: &HostPlan,
     credentials: Credentials,
     configured: bool,
-) -> Result<Welcome, ConnectFailure> {
-    let mut login = ServerLogin::new(credentials, random::bytes(), Channel::default());
-    let lost = |why: io::Error| failure(Failure::Down, "08006", &format!("lost during login: {why}"));
+) -> Result<(Stream, Welcome), ConnectFailure> {
+    let unreachable =
+        |why: Unreached| failure(Failure::Down, "08001", &format!("cannot reach {}: {why}", plan.address));
+    let mut ways = reach::ways(plan).iter().peekable();
+    let mut minor = inner.minor(host, plan);
+    while let Some(way) = ways.next() {
+        let is_last = ways.peek().is_none();
+        let mut stream = match reach::by(*way, plan).await {
+            Err(Unreached::Tls(_)) if !is_last => continue,
+            reached => reached.map_err(unreachable)?,
+        };
+        let mut ended = log_in(inner, &mut stream, plan, (credentials.clone(), minor)).await;
+        if minor > 0 && matches!(ended, Err(Unlogged::Unversed(_))) {
+            minor = 0;
+            stream = reach::by(*way, plan).await.map_err(unreachable)?;
+            ended = log_in(inner, &mut stream, plan, (credentials.clone(), minor)).await;
+            if ended.is_ok() {
+                inner.knows_no_minor(host);
+            }
+        }
+        match ended {
+            Ok(welcome) => return Ok((stream, welcome)),
+            // No line of its pg_hba.conf lets us in this way. A wrong password is not said twice.
+            Err(Unlogged::Said(LoginFailure::Server { sqlstate, .. })) if sqlstate == "28000" && !is_last => {}
+            Err(Unlogged::Said(why) | Unlogged::Unversed(why)) => return Err(classify(&why, configured)),
+            Err(Unlogged::Lost(why)) => return Err(failure(Failure::Down, "08006", &why)),
+        }
+    }
+    Err(failure(Failure::Down, "08001", "there is no way to reach the server")) // there is always one, and the last one returns
+}
+
+/// Why there was no login.
+enum Unlogged {
+    /// The server said so, or what it said makes no sense.
+    Said(LoginFailure),
+    /// It does not know the protocol version asked for.
+    Unversed(LoginFailure),
+    /// The connection ended.
+    Lost(String),
+}
+
+async fn log_in(
+    inner: &Inner,
+    stream: &mut Stream,
+    plan: &HostPlan,
+    (credentials, minor): (Credentials, u16),
+) -> Result<Welcome, Unlogged> {
+    let end_point = stream.tls().and_then(|tls| tls.peer()).and_then(tls::end_point);
+    let channel = Channel { end_point, binding: plan.tls.binding, minor };
+    let mut login = ServerLogin::new(credentials, random::bytes(), channel);
+    let lost = |why: io::Error| Unlogged::Lost(format!("lost during login: {why}"));
     stream.write_all(&login.start()).await.map_err(lost)?;
     let mut buffer = vec![0; 4096];
+    let mut heard_nothing = true;
     loop {
         while let Some(step) = login.poll() {
             match step {
@@ -139,15 +144,36 @@ pub(crate) async fn log_in(
             }
         }
         let count = stream.read(&mut buffer).await.map_err(lost)?;
-        if count == 0 {
-            return Err(failure(Failure::Down, "08006", "the server closed the connection during login"));
+        if count == 0 && heard_nothing && minor > 0 {
+            let why = LoginFailure::Version("it closed the connection without a word".to_owned());
+            return Err(Unlogged::Unversed(why));
         }
-        login.handle(&buffer[..count]).map_err(|why| classify(&why, configured))?;
+        if count == 0 {
+            return Err(Unlogged::Lost("the server closed the connection during login".to_owned()));
+        }
+        heard_nothing = false;
+        let derivations = login.derivations();
+        let heard = login.handle(&buffer[..count]);
+        inner.auth.tally.derived(login.derivations() - derivations);
+        heard.map_err(|why| match why {
+            LoginFailure::Version(_) => Unlogged::Unversed(why),
+            other => Unlogged::Said(other),
+        })?;
     }
 }
 
-fn unreachable(plan: &HostPlan, why: &io::Error) -> ConnectFailure {
-    failure(Failure::Down, "08001", &format!("cannot reach {}: {why}", plan.address))
+impl Inner {
+    /// The minor version of protocol 3 to ask this server for.
+    fn minor(&self, host: HostId, plan: &HostPlan) -> u16 {
+        let unversed = self.unversed.get(usize::from(host.0)).is_some_and(|unversed| unversed.load(Ordering::Relaxed));
+        if unversed { 0 } else { plan.minor }
+    }
+
+    fn knows_no_minor(&self, host: HostId) {
+        if let Some(unversed) = self.unversed.get(usize::from(host.0)) {
+            unversed.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What a failed login means for the core.
@@ -199,8 +225,13 @@ pub(crate) async fn cancel(inner: &Inner, host: HostId, pid: u32, secret: &[u8])
     let Some(plan) = inner.plan(host) else { return false };
     let mut request = Vec::new();
     make::cancel_request(&mut request, pid, secret);
-    let work = async { deliver(&mut dial(&plan).await?, &request).await };
-    matches!(tokio::time::timeout(CANCEL_PATIENCE, work).await, Ok(Ok(())))
+    let work = async {
+        match reach::any(&plan).await {
+            Ok(mut stream) => deliver(&mut stream, &request).await.is_ok(),
+            Err(_) => false,
+        }
+    };
+    tokio::time::timeout(CANCEL_PATIENCE, work).await.unwrap_or(false)
 }
 
 async fn deliver(stream: &mut Stream, request: &[u8]) -> io::Result<()> {

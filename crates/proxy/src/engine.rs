@@ -4,6 +4,7 @@
 //! A read that returns less than was asked for means the socket is empty. Nothing is read of a peer without appetite.
 //! One turn: wait, note what is ready, mailbox, one read of each ready connection, time-outs, then everything is sent.
 
+mod sealed;
 mod sockets;
 
 use std::os::fd::OwnedFd;

@@ -1,6 +1,5 @@
 //! Everything the threads and tasks of a proxy share, and the few things all of them do with it.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,10 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{HostId, Input, Limit, LoopId, ServerFacts};
-use poolwarden_switch::relay::pgwire::scram::Derived;
 use poolwarden_switch::{Desk, LoopReport, Mail, Shared};
 use tokio::sync::{oneshot, watch};
 
+use crate::auth::Auth;
 use crate::cancel::{self, Peers};
 use crate::clock::Clock;
 use crate::directory::Directory;
@@ -22,6 +21,7 @@ use crate::link::Link;
 use crate::note::Notes;
 use crate::operator::Operator;
 use crate::settings::{HostPlan, Listening, ProcessLimits, Settings};
+use crate::tls::ListenTls;
 use crate::visitors::Visitors;
 use crate::wakers::Wakers;
 
@@ -40,8 +40,9 @@ pub(crate) struct Inner {
     pub(crate) instance: Option<u8>,
     pub(crate) state: Mutex<State>,
     pub(crate) watched: Vec<Watched>,
-    /// Keys derived from passwords at earlier logins, by host and role.
-    pub(crate) keys: Mutex<BTreeMap<(HostId, String), Derived>>,
+    /// Hosts that were found to know no protocol newer than 3.0.
+    pub(crate) unversed: Vec<AtomicBool>,
+    pub(crate) auth: Auth,
     pub(crate) memory: Arc<AtomicU64>,
     pub(crate) max_fds: u64,
     /// Loops that get new clients.
@@ -60,6 +61,7 @@ pub(crate) struct State {
     pub(crate) limits: ProcessLimits,
     pub(crate) trusted: Arc<Vec<(IpAddr, u8)>>,
     pub(crate) peers: Peers,
+    pub(crate) tls: Option<Arc<ListenTls>>,
 }
 
 /// What the watch connection of one host has told.
@@ -97,14 +99,16 @@ impl Inner {
             seed: settings.seed,
             instance: settings.instance,
             watched: settings.hosts.iter().map(|_| Watched::default()).collect(),
+            unversed: settings.hosts.iter().map(|_| AtomicBool::new(false)).collect(),
             state: Mutex::new(State {
                 directory: Arc::new(settings.directory),
                 hosts: Arc::new(settings.hosts),
                 limits: settings.limits,
                 trusted: Arc::new(settings.proxy_protocol),
                 peers: cancel::peers(&settings.peers, &Peers::new()),
+                tls: settings.tls,
             }),
-            keys: Mutex::default(),
+            auth: Auth::default(),
             memory: Arc::new(AtomicU64::new(settings.limits.memory)),
             max_fds,
             active_loops: AtomicU32::new(1),
@@ -120,6 +124,13 @@ impl Inner {
         let mut desk = Desk::new(None);
         self.shared.drive(self.clock.now(), host, input, &mut desk);
         ring_all(&*self.wakers, &mut desk.wakes);
+    }
+
+    /// Lets the pools of a host that have given up for a while try at once, for what failed them may be different now.
+    pub(crate) fn try_again(&self, host: HostId) {
+        if let Some(plan) = self.plan(host) {
+            self.drive(host, Input::Apply(Box::new(plan.core)));
+        }
     }
 
     /// Posts to one loop from beside the loops.
@@ -193,7 +204,8 @@ impl Inner {
                 (Limit::Fds, count(&counters.refused_fds)),
                 (Limit::Memory, count(&counters.refused_memory)),
             ],
-            login_failures: count(&counters.login_failures),
+            login_failures: self.auth.tally.failures(),
+            scram_derivations: self.auth.tally.derivations(),
             cancels: Cancels {
                 forwarded: cancels.0 + count(&counters.cancels_handed_on),
                 refused: cancels.1 + count(&counters.cancels_refused),

@@ -8,6 +8,7 @@
 
 mod accept;
 mod address;
+mod auth;
 mod cancel;
 mod clock;
 mod connect;
@@ -25,14 +26,18 @@ mod note;
 mod operator;
 mod proxy;
 mod random;
+mod reach;
+mod secure;
 mod settings;
 mod start;
 mod stream;
+pub mod tls;
 mod visitors;
 mod wakers;
 mod watch;
 
 pub use address::Address;
+pub use auth::{AuthPlan, Demand, Door, From, IdentLine, LoginFailures, Query, Rule, RuleDatabase, SystemName};
 pub use cancel::PeerFigures;
 pub use directory::{Directory, Method, Route, UserEntry};
 pub use fault::StartError;

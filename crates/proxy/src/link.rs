@@ -4,16 +4,20 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A connected, non-blocking stream socket; closing it gives its place back.
+use crate::tls::Tls;
+
+/// A connected, non-blocking stream socket and its TLS; closing it gives its place back.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) fd: OwnedFd,
+    /// In a box, because most connections have none and tables of them shall stay small.
+    pub(crate) tls: Option<Box<Tls>>,
     _place: Option<Place>,
 }
 
 impl Link {
-    pub(crate) fn new(fd: OwnedFd, place: Option<Place>) -> Self {
-        Self { fd, _place: place }
+    pub(crate) fn new(fd: OwnedFd, tls: Option<Box<Tls>>, place: Option<Place>) -> Self {
+        Self { fd, tls, _place: place }
     }
 }
 

@@ -10,32 +10,46 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use poolwarden_switch::pool::PoolKey;
-use poolwarden_switch::relay::greet::{Greeting, Rules, Session, Step, Who};
+use poolwarden_switch::relay::greet::{Fault, GreetError, Greeting, Session, Step, Who};
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::{Joining, Mail, Secret};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::auth::{self, Looked, Memo, Reason, Visit};
 use crate::cancel;
 use crate::console;
 use crate::directory::CONSOLE;
 use crate::figures::bump;
 use crate::haproxy;
 use crate::inner::{Inner, held};
-use crate::link::Place;
+use crate::link::{Link, Place};
 use crate::operator;
 use crate::random;
+use crate::secure;
 use crate::stream::{Socket, Stream};
+use crate::tls::Identity;
 use crate::visitors::Visitor;
 
 /// Where a connection comes from and arrived.
-#[derive(Clone, Copy)]
 struct Ends {
     remote: Option<SocketAddr>,
     local: Option<SocketAddr>,
+    /// The user of the process at the other end of the unix socket.
+    peer_uid: Option<u32>,
     /// It came over the unix socket from a process of our own user.
     own_user: bool,
+    /// Whom its certificate names, which is verified; `None` without TLS or without a certificate.
+    identity: Option<Identity>,
+}
+
+impl Ends {
+    fn visit<'a>(&'a self, who: &'a Who) -> Visit<'a> {
+        let Self { remote, local, peer_uid, own_user, ref identity } = *self;
+        let names = identity.iter().flat_map(Identity::names).collect();
+        Visit { who, remote, local, peer_uid, own_user, names }
+    }
 }
 
 /// Takes in an accepted connection.
@@ -50,7 +64,9 @@ pub(crate) fn welcome(inner: &Arc<Inner>, arrival: Socket, remote: Option<Socket
     let inner = inner.clone();
     let visitor = inner.visitors.enter();
     tokio::spawn(async move {
-        let ends = Ends { remote, local, own_user: is_own_user(&arrival) };
+        let peer_uid = peer_uid(&arrival);
+        let own_user = peer_uid.is_some_and(|uid| uid == rustix::process::geteuid().as_raw());
+        let ends = Ends { remote, local, peer_uid, own_user, identity: None };
         let life = async {
             if let Socket::Tcp(stream) = &arrival {
                 let _ = tune(stream); // the socket may be gone already: reading will tell
@@ -80,14 +96,14 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(Duration::from_secs(120)))
 }
 
-fn is_own_user(arrival: &Socket) -> bool {
+fn peer_uid(arrival: &Socket) -> Option<u32> {
     match arrival {
-        Socket::Tcp(_) => false,
-        Socket::Unix(stream) => stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw()),
+        Socket::Tcp(_) => None,
+        Socket::Unix(stream) => Some(stream.peer_cred().ok()?.uid()),
     }
 }
 
-/// What goes on after the login, outside its time limit: a session on the SQL console.
+/// What goes on after the login, outside its time limit: a session on the SQL console, or a refusal that is told later.
 type After = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 async fn receive(inner: &Arc<Inner>, mut stream: Stream, mut ends: Ends, visitor: &Visitor) -> Option<After> {
@@ -103,19 +119,38 @@ async fn receive(inner: &Arc<Inner>, mut stream: Stream, mut ends: Ends, visitor
     }
     // who says nothing costs no buffer
     stream.readable_now().await.ok()?;
-    let mut greeting = Greeting::new(Rules::new(inner.seed), random::bytes());
+    let listen = secure::offered(inner, &stream);
+    let mut greeting = Greeting::new(secure::rules(inner, listen.as_ref()), random::bytes());
     let mut buffer = vec![0; 2048];
+    let mut asked = None;
     loop {
         while let Some(step) = greeting.poll() {
             match step {
                 Step::Send(bytes) => stream.write_all(&bytes).await.ok()?,
-                Step::StartTls { .. } => return None, // TLS is not offered here
-                Step::Lookup(who) => look_up(inner, &mut greeting, &who, ends),
+                Step::StartTls { received, direct } => {
+                    let listen = listen.as_deref()?; // where it is not offered, this step does not come
+                    let began = (&received[..], direct);
+                    ends.identity = secure::shake_hands(inner, &mut stream, listen, began, ends.remote).await?;
+                    greeting.secured(listen.end_point.clone());
+                }
+                Step::Lookup(who) => {
+                    let looked = match secure::refused(listen.as_deref(), &who, ends.remote) {
+                        Some(found) => Looked::refused(found),
+                        None => auth::look_up(inner, &ends.visit(&who)).await,
+                    };
+                    let memo = answer(inner, &mut greeting, &who, looked, &ends);
+                    asked = Some((who, memo));
+                }
                 Step::Cancel { pid, secret } => {
                     cancel::take_in(inner, stream, (pid, &secret), (ends.remote, ends.local)).await;
                     return None;
                 }
-                Step::Authenticated(session) => return join(inner, stream, *session, ends).await,
+                Step::Authenticated(mut session) => {
+                    if let Some((_, memo)) = &asked {
+                        auth::admitted(inner, memo, &mut session);
+                    }
+                    return join(inner, stream, *session, ends).await;
+                }
                 Step::Close => {
                     linger(&mut stream, &mut buffer).await;
                     return None;
@@ -134,8 +169,17 @@ async fn receive(inner: &Arc<Inner>, mut stream: Stream, mut ends: Ends, visitor
         if !visitor.spoke.swap(true, Ordering::Relaxed) {
             bump(&inner.counters.opened);
         }
-        if let Err(error) = greeting.handle(&buffer[..count]) {
-            note_failure(inner, &error, ends.remote);
+        let derivations = greeting.derivations();
+        let heard = greeting.handle(&buffer[..count]);
+        inner.auth.tally.derived(greeting.derivations() - derivations);
+        if let Err(error) = heard {
+            note_failure(inner, &error, None, ends.remote);
+            if let Some((who, memo)) = &asked {
+                auth::failed(inner, &ends.visit(who), memo, &error);
+            }
+            if let Some((delay, place)) = delay(inner, &error) {
+                return Some(Box::pin(tell_later(greeting, stream, delay, place)));
+            }
         }
     }
 }
@@ -149,19 +193,55 @@ async fn read_proxy_header(stream: &mut Stream) -> Result<Option<SocketAddr>, St
     Ok(haproxy::source(&header, &body))
 }
 
-fn note_failure(inner: &Inner, error: &poolwarden_switch::relay::greet::GreetError, remote: Option<SocketAddr>) {
-    bump(&inner.counters.login_failures);
+fn note_failure(inner: &Inner, error: &GreetError, reason: Option<Reason>, remote: Option<SocketAddr>) {
+    inner.auth.tally.failed(reason.unwrap_or(Reason::of(error.fault)));
     inner.notes.add("login", format!("{} ({})", error.message, error.reason), remote);
 }
 
-fn look_up(inner: &Inner, greeting: &mut Greeting, who: &Who, ends: Ends) {
-    let mut found = inner.directory().found(&who.user);
-    if ends.own_user && CONSOLE.contains(&who.database.as_str()) {
-        found.method = poolwarden_switch::relay::greet::Method::Trust;
-    }
+/// Tells the greeting what was found; gives back what the login's end is to find again.
+fn answer(inner: &Inner, greeting: &mut Greeting, who: &Who, looked: Looked, ends: &Ends) -> Memo {
+    let Looked { found, reason, memo } = looked;
+    let secret = found.secret.clone();
     if let Err(error) = greeting.answer(found) {
-        note_failure(inner, &error, ends.remote);
+        note_failure(inner, &error, reason, ends.remote);
     }
+    if let Some(verifier) = greeting.derived() {
+        inner.auth.tally.derived(1);
+        memo.keep_verifier(inner, secret.as_ref(), &who.user, verifier);
+    }
+    memo
+}
+
+/// Refusals that wait to be told; more are told at once, since each keeps a socket.
+const MOST_DELAYED: u32 = 512;
+
+/// How long a failed login waits to hear so, with some chance in it; other faults are told at once.
+fn delay(inner: &Inner, error: &GreetError) -> Option<(Duration, Place)> {
+    match error.fault {
+        Fault::Credentials | Fault::Configuration => {}
+        Fault::Client | Fault::Rule => return None,
+    }
+    let usual = inner.directory().auth.failure_delay;
+    if usual.is_zero() {
+        return None;
+    }
+    let place = Place::take(&inner.auth.delayed, MOST_DELAYED)?;
+    let [chance] = random::bytes();
+    Some((usual * (192 + u32::from(chance) / 2) / 256, place)) // from 3/4 to 5/4
+}
+
+/// The client's place among those who log in is free already: nobody waits behind a failure.
+async fn tell_later(mut greeting: Greeting, mut stream: Stream, delay: Duration, place: Place) {
+    tokio::time::sleep(delay).await;
+    drop(place);
+    while let Some(step) = greeting.poll() {
+        if let Step::Send(bytes) = step
+            && stream.write_all(&bytes).await.is_err()
+        {
+            return;
+        }
+    }
+    linger(&mut stream, &mut [0; 512]).await;
 }
 
 /// The client has proven who it is: it goes to the console, to a loop, or away.

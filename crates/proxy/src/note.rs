@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 /// A remark about a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// What kind: `login`, `accept`, `protocol`, `console`.
+    /// What kind: `login`, `tls`, `accept`, `protocol`, `console`.
     pub kind: &'static str,
     /// What happened.
     pub text: String,

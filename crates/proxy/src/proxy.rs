@@ -107,13 +107,18 @@ impl Proxy {
         let cores: Vec<_> = reload.hosts.iter().map(|plan| plan.core.clone()).collect();
         {
             let mut state = held(&inner.state);
+            if !state.directory.queries().eq(reload.directory.queries()) {
+                inner.auth.cache.clear();
+            }
             state.directory = Arc::new(reload.directory);
             state.hosts = Arc::new(reload.hosts);
             state.limits = reload.limits;
             state.trusted = Arc::new(reload.proxy_protocol);
             state.peers = cancel::peers(&reload.peers, &state.peers);
+            state.tls = reload.tls;
         }
-        held(&inner.keys).clear(); // passwords may have changed
+        // another server may stand there now
+        inner.unversed.iter().for_each(|unversed| unversed.store(false, Ordering::Relaxed));
         inner.memory.store(reload.limits.memory, Ordering::Relaxed);
         inner.shared.retune(reload.terms);
         for (number, core) in (0..).zip(cores) {

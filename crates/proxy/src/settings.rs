@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use poolwarden_switch::TermsBook;
@@ -10,6 +11,7 @@ use poolwarden_switch::pool::HostSettings;
 
 use crate::address::Address;
 use crate::directory::Directory;
+use crate::tls::{ListenTls, ServerTls};
 
 /// What `Proxy::start` needs.
 #[derive(Clone, Debug)]
@@ -22,8 +24,12 @@ pub struct Settings {
     pub unix_port: u16,
     /// Connections the kernel may hold before they are accepted.
     pub backlog: u32,
+    /// Whether other processes may listen on the same TCP addresses.
+    pub reuse_port: bool,
     /// Networks whose PROXY protocol v2 headers are believed.
     pub proxy_protocol: Vec<(IpAddr, u8)>,
+    /// TLS for clients over TCP.
+    pub tls: Option<Arc<ListenTls>>,
     /// Event loops; `None`: as many as the load needs.
     pub loops: Option<u16>,
     /// Bounds of the process.
@@ -70,6 +76,10 @@ pub struct HostPlan {
     pub tcp_user_timeout: Option<Duration>,
     /// Idle time before the first keepalive probe.
     pub keepalive: Option<Duration>,
+    /// TLS towards it.
+    pub tls: Arc<ServerTls>,
+    /// The newest minor version of protocol 3 that is asked for.
+    pub minor: u16,
     /// Login of the watch connection.
     pub watch: Option<WatchLogin>,
 }
@@ -106,6 +116,8 @@ pub struct Reload {
     pub proxy_protocol: Vec<(IpAddr, u8)>,
     /// The other instances by id.
     pub peers: BTreeMap<u8, Address>,
+    /// TLS for clients over TCP: handshakes from now on.
+    pub tls: Option<Arc<ListenTls>>,
 }
 
 /// Where it listens.

@@ -11,7 +11,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::connect;
 use crate::inner::{Inner, held};
-use crate::settings::WatchLogin;
 use crate::stream::Stream;
 
 /// PostgreSQL is asked this often.
@@ -56,23 +55,16 @@ async fn stay(inner: &Inner, host: HostId) -> String {
     let Some(login) = plan.watch.clone() else {
         return "no [servers.NAME.watch] user is configured: PostgreSQL's own limits and backends are not seen".into();
     };
-    match tokio::time::timeout(PATIENCE, connect::dial(&plan)).await {
-        Ok(Ok(stream)) => ask_on(inner, host, stream, login).await,
-        Ok(Err(why)) => format!("cannot reach {}: {why}", plan.address),
-        Err(_) => format!("no answer from {} within {PATIENCE:?}", plan.address),
-    }
-}
-
-async fn ask_on(inner: &Inner, host: HostId, mut stream: Stream, login: WatchLogin) -> String {
     let configured = login.password.is_some();
     let password = login.password.map(|password| Password::Plain(Plain::new(&password), None));
     let settings = vec![("application_name".to_owned(), "poolwarden watch".to_owned())];
     let credentials = Credentials { user: login.user, database: login.database, password, settings };
-    match tokio::time::timeout(PATIENCE, connect::log_in(&mut stream, credentials, configured)).await {
-        Ok(Ok(_)) => {}
+    let session = connect::session(inner, host, &plan, credentials, configured);
+    let mut stream = match tokio::time::timeout(PATIENCE, session).await {
+        Ok(Ok((stream, _))) => stream,
         Ok(Err(failure)) => return failure.message.into(),
-        Err(_) => return "the login hangs".into(),
-    }
+        Err(_) => return format!("no answer from {} within {PATIENCE:?}", plan.address),
+    };
     loop {
         match tokio::time::timeout(PATIENCE, ask(&mut stream)).await {
             Ok(Ok(facts)) => publish(inner, host, facts).await,

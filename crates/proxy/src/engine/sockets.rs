@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use crate::engine::Wake;
+use crate::engine::sealed::last_words;
 use crate::figures::{Counters, bump};
 use crate::link::Link;
 
@@ -36,14 +37,14 @@ pub(super) enum Read {
 }
 
 /// One socket and what is known of it.
-struct Socket {
-    link: Link,
+pub(super) struct Socket {
+    pub(super) link: Link,
     /// Tells this socket's events from those of the one that had its place before.
     generation: u32,
     /// There may be something to read.
-    readable: bool,
+    pub(super) readable: bool,
     /// The peer has closed its side, or the socket failed.
-    hung_up: bool,
+    pub(super) hung_up: bool,
     /// It stands in the list of those worth a look.
     listed: bool,
     /// Sending failed: reading will tell how it ended.
@@ -66,6 +67,10 @@ pub(super) struct Sockets {
     wakers: Arc<dyn Wake>,
     counters: Arc<Counters>,
     memory: Arc<AtomicU64>,
+    /// Where TLS connections are received into; empty until the first.
+    pub(super) scratch: Vec<u8>,
+    /// What is being encrypted.
+    sealing: Vec<u8>,
 }
 
 impl Sockets {
@@ -89,10 +94,12 @@ impl Sockets {
             wakers,
             counters,
             memory,
+            scratch: Vec::new(),
+            sealing: Vec::new(),
         })
     }
 
-    fn at(&mut self, peer: Peer) -> Option<&mut Socket> {
+    pub(super) fn at(&mut self, peer: Peer) -> Option<&mut Socket> {
         match peer {
             Peer::Client(key) => self.clients.get_mut(key as usize)?.as_mut(),
             Peer::Server(key) => self.servers.get_mut(key as usize)?.as_mut(),
@@ -133,6 +140,15 @@ impl Sockets {
         }
     }
 
+    /// There may be something to read: it is looked at in the next turn.
+    pub(super) fn resume_reading(&mut self, peer: Peer) {
+        let worth =
+            |socket: &mut Socket| socket.readable || socket.link.tls.as_ref().is_some_and(|tls| tls.is_worth_a_look());
+        if self.at(peer).is_some_and(worth) {
+            self.list(peer);
+        }
+    }
+
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
@@ -152,7 +168,13 @@ impl Sockets {
 
     /// Reads once, if there may be something and room for it.
     pub(super) fn read(&mut self, peer: Peer, room: &mut [u8]) -> Read {
-        let Some(socket) = self.at(peer).filter(|socket| socket.readable) else { return Read::Nothing };
+        let Some(socket) = self.at(peer) else { return Read::Nothing };
+        if socket.link.tls.is_some() {
+            return self.read_sealed(peer, room);
+        }
+        if !socket.readable {
+            return Read::Nothing;
+        }
         if room.is_empty() {
             return Read::Nothing; // `resume` brings it back
         }
@@ -244,6 +266,23 @@ impl Sockets {
     }
 
     fn send_now(&mut self, peer: Peer, bytes: &[u8]) -> Sent {
+        if self.at(peer).is_none_or(|socket| socket.link.tls.is_none()) {
+            return self.send_bytes(peer, bytes);
+        }
+        let mut sealing = std::mem::take(&mut self.sealing);
+        let sent = match self.at(peer).filter(|socket| !socket.broken) {
+            Some(socket) => {
+                let sealed = socket.seal(bytes, &mut sealing);
+                self.send_bytes(peer, sealed)
+            }
+            None => Sent::All,
+        };
+        self.sealing = sealing;
+        sent
+    }
+
+    /// Sends bytes as they are.
+    pub(super) fn send_bytes(&mut self, peer: Peer, bytes: &[u8]) -> Sent {
         let Some(socket) = self.at(peer).filter(|socket| !socket.broken) else { return Sent::All };
         let mut sent = 0;
         if socket.backlog.is_empty() {
@@ -281,11 +320,14 @@ impl Sockets {
 impl Io for Sockets {
     type Link = Link;
 
-    fn attach(&mut self, peer: Peer, link: Link) {
+    fn attach(&mut self, peer: Peer, mut link: Link) {
         self.generation = self.generation.wrapping_add(1);
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         let added = epoll::add(&self.epoll, link.fd.as_fd(), EventData::new_u64(data_of(peer, self.generation)), flags);
         let broken = added.is_err(); // without memory for it: reading ends it
+        let backlog = link.tls.as_mut().map_or_else(Vec::new, |tls| std::mem::take(&mut tls.owed));
+        self.counters.memory.fetch_add(backlog.len() as u64, Ordering::Relaxed);
+        let holds = link.tls.as_ref().is_some_and(|tls| tls.is_worth_a_look());
         let socket = Socket {
             link,
             generation: self.generation,
@@ -293,25 +335,32 @@ impl Io for Sockets {
             hung_up: broken,
             listed: false,
             broken,
-            backlog: Vec::new(),
+            backlog,
         };
         self.place(peer, socket);
-        if broken {
+        if broken || holds {
             self.list(peer);
         }
     }
 
-    fn turn_away(&mut self, link: Link, bytes: &[u8]) {
-        // a peer that does not take these few bytes at once will not see why it was turned away
-        let _ = rustix::net::send(&link.fd, bytes, SendFlags::NOSIGNAL);
-        let _ = rustix::net::shutdown(&link.fd, rustix::net::Shutdown::Write);
+    fn turn_away(&mut self, mut link: Link, bytes: &[u8]) {
+        let mut unsent = link.tls.as_mut().map_or_else(Vec::new, |tls| std::mem::take(&mut tls.owed));
+        match &mut link.tls {
+            Some(tls) => drop(tls.seal(bytes, &mut unsent)), // without keys there is nothing to say
+            None => unsent.extend_from_slice(bytes),
+        }
+        last_words(link.tls.as_mut(), unsent, &link.fd);
     }
 
     fn detach(&mut self, peer: Peer) -> Option<Link> {
         self.post();
-        let socket = self.take(peer)?;
+        let mut socket = self.take(peer)?;
         // it was added, or reading would have ended it
         let _ = epoll::delete(&self.epoll, socket.link.fd.as_fd());
+        if let Some(tls) = &mut socket.link.tls {
+            self.counters.memory.fetch_sub(socket.backlog.len() as u64, Ordering::Relaxed);
+            tls.owed = socket.backlog;
+        }
         Some(socket.link)
     }
 
@@ -332,36 +381,31 @@ impl Io for Sockets {
     }
 
     fn has_unread(&mut self, peer: Peer) -> bool {
-        self.at(peer).is_some_and(|socket| socket.readable && !socket.hung_up)
+        self.at(peer).is_some_and(|socket| {
+            socket.readable && !socket.hung_up || socket.link.tls.as_ref().is_some_and(|tls| tls.holds())
+        })
     }
 
     fn resume(&mut self, peer: Peer) {
-        if self.at(peer).is_some_and(|socket| socket.readable) {
-            self.list(peer);
-        }
+        self.resume_reading(peer);
     }
 
     fn finish(&mut self, peer: Peer) {
         self.post();
         let Some(socket) = self.at(peer) else { return };
         let backlog = std::mem::take(&mut socket.backlog);
-        if !backlog.is_empty() {
-            let _ = rustix::net::send(&socket.link.fd, &backlog, SendFlags::NOSIGNAL); // one last try
-        }
-        // where the peer is gone already, reading will tell
-        let _ = rustix::net::shutdown(&socket.link.fd, rustix::net::Shutdown::Write);
-        self.counters.memory.fetch_sub(backlog.len() as u64, Ordering::Relaxed);
+        let unsent = backlog.len() as u64;
+        last_words(socket.link.tls.as_mut(), backlog, &socket.link.fd);
+        self.counters.memory.fetch_sub(unsent, Ordering::Relaxed);
     }
 
     fn close(&mut self, peer: Peer) {
         self.post();
-        let Some(socket) = self.take(peer) else { return };
+        let Some(mut socket) = self.take(peer) else { return };
         if !socket.backlog.is_empty() {
             self.counters.memory.fetch_sub(socket.backlog.len() as u64, Ordering::Relaxed);
-            let _ = rustix::net::send(&socket.link.fd, &socket.backlog, SendFlags::NOSIGNAL); // one last try
         }
-        // closing alone would reset the connection where input is unread, and take the last words with it
-        let _ = rustix::net::shutdown(&socket.link.fd, rustix::net::Shutdown::Write);
+        last_words(socket.link.tls.as_mut(), socket.backlog, &socket.link.fd);
     }
 
     fn wake(&mut self, target: Target) {
