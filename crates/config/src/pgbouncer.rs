@@ -11,6 +11,7 @@ mod sheet;
 mod toml;
 mod translate;
 mod value;
+mod verb;
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 pub use catalogue::{Becomes, CATALOGUE, CHANGED, Entry, Form, Section, Verdict, find};
 pub use ini::Source;
 pub use process::{Process, Standing, Syslog};
+pub use verb::{Door, VERBS, Verb};
 
 use crate::finding::{Severity, has_errors};
 use crate::model::Config;

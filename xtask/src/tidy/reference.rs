@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use anyhow::{Result, bail};
 use poolwarden_config::Setting;
+use poolwarden_config::pgbouncer::{self, Becomes};
 use poolwarden_console::{metrics, sql};
 use poolwarden_watch::pool::{Limit, PoolKey};
 use poolwarden_watch::remedy;
@@ -14,12 +15,13 @@ use super::finding::Tree;
 use super::{arrow, driver};
 
 /// Every generated block, and the document that must print it.
-pub(crate) const BLOCKS: [(&str, &str); 6] = [
+pub(crate) const BLOCKS: [(&str, &str); 7] = [
     ("arrows", arrow::ARCHITECTURE),
     ("settings", "docs/configuration.md"),
     ("metrics", "docs/metrics.md"),
     ("commands", "docs/console.md"),
     ("limits", "docs/troubleshooting.md"),
+    ("pgbouncer", "docs/pgbouncer.md"),
     ("drivers", "docs/drivers.md"),
 ];
 
@@ -31,6 +33,7 @@ pub(crate) fn block(tree: &Tree, name: &str) -> Result<String> {
         "metrics" => metric_table(&metrics::CATALOGUE),
         "commands" => commands(&sql::CATALOGUE),
         "limits" => limits(),
+        "pgbouncer" => of_pgbouncer(pgbouncer::CATALOGUE),
         "drivers" => driver::table(tree)?,
         _ => bail!("nothing generates a block named \"{name}\""),
     };
@@ -102,6 +105,34 @@ fn limits() -> String {
     text
 }
 
+/// Every setting of PgBouncer and what it is here, one table per section of its file.
+fn of_pgbouncer(catalogue: &[pgbouncer::Entry]) -> String {
+    let mut text = String::new();
+    for section in pgbouncer::Section::ALL {
+        line(&mut text, format_args!("\n### `[{}]`\n", section.name()));
+        line(&mut text, format_args!("| setting | default | here | becomes | how, or why not |"));
+        line(&mut text, format_args!("|---|---|---|---|---|"));
+        for entry in catalogue.iter().filter(|entry| entry.section == section) {
+            let default = if entry.default.is_empty() { String::new() } else { code(entry.default) };
+            let becomes = match entry.becomes {
+                Becomes::Setting(key) => code(key),
+                Becomes::Process => "the process".to_owned(),
+                Becomes::Nothing => String::new(),
+            };
+            let (name, verdict, why) = (code(entry.name), entry.verdict.name(), cell(entry.why));
+            line(&mut text, format_args!("| {name} | {default} | {verdict} | {becomes} | {why} |"));
+        }
+    }
+    for door in pgbouncer::Door::ALL {
+        line(&mut text, format_args!("\n### {}\n\n| said | here | how, or why not |\n|---|---|---|", door.title()));
+        for verb in pgbouncer::VERBS.iter().filter(|verb| verb.door == door) {
+            line(&mut text, format_args!("| {} | {} | {} |", code(verb.name), verb.verdict.name(), cell(verb.why)));
+        }
+    }
+    text.push('\n');
+    text
+}
+
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
     let _ = text.write_fmt(arguments);
@@ -134,7 +165,17 @@ mod tests {
         assert_eq!(rows("metrics"), metrics::CATALOGUE.len());
         assert_eq!(rows("commands"), sql::CATALOGUE.len());
         assert_eq!(rows("limits"), Limit::ALL.len());
+        assert_eq!(rows("pgbouncer"), pgbouncer::CATALOGUE.len() + pgbouncer::VERBS.len());
         assert!(block(&tree, "rumours").is_err());
+    }
+
+    #[test]
+    fn what_is_said_of_pgbouncers_console_is_true_of_ours() {
+        let spoken = |name: &str| sql::CATALOGUE.iter().any(|entry| entry.name == name);
+        for verb in pgbouncer::VERBS.iter().filter(|verb| verb.door == pgbouncer::Door::Console) {
+            let refused = matches!(verb.verdict, pgbouncer::Verdict::Refused(_));
+            assert_ne!(spoken(verb.name), refused, "{} is {}", verb.name, verb.verdict.name());
+        }
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! The grammar against texts as people write them, and the faults they make.
+
 use core::net::IpAddr;
 use std::collections::BTreeMap;
 
