@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 /// A PostgreSQL connection pooler that guards the pool.
 #[derive(Debug, Parser)]
@@ -21,6 +21,33 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArgs),
+    Import(ImportArgs),
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+/// The poolwarden.toml that says what a pgbouncer.ini says.
+///
+/// It is printed with a comment for whatever is different; what is refused is named with its line, and nothing is printed.
+/// Passwords move to environment variables, which the TOML names.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  poolwarden import /etc/pgbouncer/pgbouncer.ini > poolwarden.toml\n  \
+                        poolwarden import --format json pgbouncer.ini\n\n\
+                        Exit codes: 0 printed, 1 something in the file is refused, 2 the file cannot be read")]
+pub(crate) struct ImportArgs {
+    /// PgBouncer's configuration file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// The pooler with everything on.
@@ -29,6 +56,7 @@ pub(crate) enum Command {
 /// started it, a private PostgreSQL of its own on loopback.
 #[derive(Args, Clone, Debug, Default)]
 #[command(after_help = "Examples:\n  poolwarden run\n  poolwarden run -c poolwarden.toml\n  \
+                        poolwarden run --pgbouncer /etc/pgbouncer/pgbouncer.ini\n  \
                         poolwarden run --database postgres://app:secret@db.internal/app")]
 pub(crate) struct RunArgs {
     /// Configuration file
@@ -39,7 +67,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "URL", group = "source")]
     pub(crate) database: Option<String>,
 
-    /// Configuration file of PgBouncer (comes with a later release)
+    /// Configuration file of PgBouncer: its settings, its defaults, its signals
     #[arg(long, value_name = "FILE", group = "source")]
     pub(crate) pgbouncer: Option<PathBuf>,
 }
@@ -77,7 +105,7 @@ mod tests {
     #[test]
     fn a_misspelt_verb_is_answered_with_the_verbs() {
         let error = with_verbs(Cli::try_parse_from(["poolwarden", "rnu"]).expect_err("no such verb"));
-        assert!(error.to_string().contains("the verbs are: run"), "{error}");
+        assert!(error.to_string().contains("the verbs are: run, import"), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
 

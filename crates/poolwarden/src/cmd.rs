@@ -1,3 +1,4 @@
 //! One file per verb.
 
+pub(crate) mod import;
 pub(crate) mod run;

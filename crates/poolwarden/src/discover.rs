@@ -16,7 +16,7 @@ const CANDIDATES: [&str; 2] = ["poolwarden.toml", "/etc/poolwarden/poolwarden.to
 /// Set by service managers: there nobody sees a banner, and a private PostgreSQL would hide a missing file.
 const SERVICE_MANAGERS: [&str; 3] = ["INVOCATION_ID", "NOTIFY_SOCKET", "KUBERNETES_SERVICE_HOST"];
 /// Far above any configuration, so that a wrong path (a device, a dump) ends soon.
-const MAX_FILE_BYTES: u64 = 4 << 20;
+pub(crate) const MAX_FILE_BYTES: u64 = 4 << 20;
 /// A SCRAM secret is about 130 bytes.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 
@@ -39,6 +39,13 @@ pub(crate) struct Loaded {
 pub(crate) struct Faults {
     rendered: String,
     pub(crate) lines: Vec<String>,
+}
+
+impl Faults {
+    /// `findings` as they are rendered, and one a line.
+    pub(crate) fn new(name: &str, findings: &str, lines: Vec<String>) -> Self {
+        Self { rendered: format!("{name} is refused\n\n{}", findings.trim_end()), lines }
+    }
 }
 
 impl std::fmt::Display for Faults {
@@ -85,11 +92,12 @@ pub(crate) fn load(path: &Path, edits: &[Edit]) -> anyhow::Result<Loaded> {
     let lines = findings.iter().map(|finding| one_line(&name, finding)).collect();
     match config {
         Some(config) => Ok(Loaded { config, remarks: rendered, lines }),
-        None => Err(Faults { rendered: format!("{name} is refused\n\n{}", rendered.trim_end()), lines }.into()),
+        None => Err(Faults::new(&name, &rendered, lines).into()),
     }
 }
 
-fn one_line(name: &str, finding: &Finding) -> String {
+/// A finding on one line, for the log and the SQL console.
+pub(crate) fn one_line(name: &str, finding: &Finding) -> String {
     let Finding { line, column, message, fix, .. } = finding;
     let fix = if fix.is_empty() { String::new() } else { format!("; {fix}") };
     format!("{name}:{line}:{column}: {message}{fix}")
@@ -98,12 +106,8 @@ fn one_line(name: &str, finding: &Finding) -> String {
 /// Gets a secret from its file (relative to the configuration's directory) or its variable. Errors never hold it.
 fn resolve(directory: &Path, wanted: &SecretRef) -> Result<String, String> {
     match wanted {
-        SecretRef::File(path) => {
-            let path = directory.join(path);
-            let bytes =
-                read_bounded(&path, MAX_SECRET_BYTES).map_err(|error| format!("{}: {error:#}", path.display()))?;
-            String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8 text", path.display()))
-        }
+        SecretRef::File(path) => text(&directory.join(path), MAX_SECRET_BYTES),
+        SecretRef::Text(path) => text(&directory.join(path), MAX_FILE_BYTES),
         SecretRef::Env(name) => match std::env::var(name) {
             Ok(value) => Ok(value),
             Err(std::env::VarError::NotPresent) => Err(format!("the environment variable {name} is not set")),
@@ -112,7 +116,13 @@ fn resolve(directory: &Path, wanted: &SecretRef) -> Result<String, String> {
     }
 }
 
-fn read_bounded(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
+fn text(path: &Path, most: u64) -> Result<String, String> {
+    let bytes = read_bounded(path, most).map_err(|error| format!("{}: {error:#}", path.display()))?;
+    String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8 text", path.display()))
+}
+
+/// A file that is not larger than `most` bytes.
+pub(crate) fn read_bounded(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {

@@ -5,6 +5,7 @@ mod cli;
 mod cmd;
 mod discover;
 mod embedded;
+mod pgbouncer;
 
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ const UNUSABLE: u8 = 2;
 fn main() -> ExitCode {
     let done = match cli::Cli::read().command {
         cli::Command::Run(args) => cmd::run::run(&args),
+        cli::Command::Import(args) => cmd::import::import(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("poolwarden: {error:#}");

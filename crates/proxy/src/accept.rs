@@ -30,7 +30,7 @@ impl Listeners {
     pub(crate) fn bind(settings: &Settings) -> Result<Self, StartError> {
         let mut tcp = Vec::new();
         for address in &settings.listen {
-            let listener = bind_tcp(*address, settings.backlog).and_then(TcpListener::from_std);
+            let listener = bind_tcp(*address, settings).and_then(TcpListener::from_std);
             tcp.push(listener.map_err(|why| StartError::Listen(address.to_string(), why))?);
         }
         let first = tcp.first().and_then(|listener| listener.local_addr().ok()).map(|address| address.port());
@@ -54,14 +54,15 @@ impl Listeners {
     }
 }
 
-fn bind_tcp(address: SocketAddr, backlog: u32) -> io::Result<StdTcp> {
+fn bind_tcp(address: SocketAddr, settings: &Settings) -> io::Result<StdTcp> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?; // a restart must not wait for connections that linger
+    socket.set_reuse_port(settings.reuse_port)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    socket.listen(i32::try_from(settings.backlog).unwrap_or(i32::MAX))?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }

@@ -29,17 +29,6 @@ pub(crate) fn toml(text: &str, edits: &[Edit]) -> Result<String, String> {
     Ok(table.to_string())
 }
 
-/// The text of a pgbouncer.ini with these settings behind it: what is written last holds.
-pub(crate) fn ini(text: &str, edits: &[Edit]) -> String {
-    let mut text = text.to_owned();
-    for edit in edits {
-        // The console's words and texts hold no line break that could begin another setting.
-        let value = edit.value.replace(['\n', '\r'], " ");
-        text.push_str(&format!("\n[pgbouncer]\n{} = {value}\n", edit.key));
-    }
-    text
-}
-
 fn put(table: &mut Table, edit: &Edit) -> Result<(), String> {
     let (path, last) = edit.key.rsplit_once('.').unwrap_or(("", &edit.key));
     let mut inside = table;
@@ -89,11 +78,5 @@ mod tests {
         assert_eq!(toml(text, &[]).unwrap(), text);
         let below = toml(text, &[edit("pools.app.size.more", "1", false)]).unwrap_err();
         assert!(below.contains("nothing below it"), "{below}");
-    }
-
-    #[test]
-    fn what_stands_last_in_an_ini_holds_and_no_value_begins_another_setting() {
-        let text = ini("[databases]\na = host=x", &[edit("default_pool_size", "9\nadmin_users = x", true)]);
-        assert_eq!(text, "[databases]\na = host=x\n[pgbouncer]\ndefault_pool_size = 9 admin_users = x\n");
     }
 }

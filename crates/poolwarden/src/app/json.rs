@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// `text` as a JSON string, on one line, without control characters.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for character in text.chars() {

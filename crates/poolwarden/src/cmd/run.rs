@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use poolwarden_config::Config;
 
 use crate::app::{self, Source, Started};
 use crate::cli::RunArgs;
 use crate::discover::{self, Found};
 use crate::embedded::Embedded;
+use crate::pgbouncer;
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     app::run(start(args)?)
@@ -16,10 +17,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
 fn start(args: &RunArgs) -> anyhow::Result<Started> {
     if let Some(ini) = &args.pgbouncer {
-        bail!(
-            "--pgbouncer {}: reading PgBouncer's configuration comes with a later release; write a poolwarden.toml",
-            ini.display()
-        );
+        let loaded = pgbouncer::load(ini, &[])?;
+        eprint!("{}", loaded.remarks);
+        return Ok(Started { config: loaded.config, source: Source::Ini });
     }
     if let Some(url) = &args.database {
         let config = Config::from_url(url).map_err(|why| anyhow!("--database: {why}"))?;
