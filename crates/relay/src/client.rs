@@ -3,12 +3,14 @@
 //! An idle client owns no buffer. What a client without a server connection sends is looked at only as far as needed
 //! to know whether it wants one.
 
+use std::sync::Arc;
+
 use poolwarden_pgwire::frame;
 use poolwarden_pgwire::tag::client as tag;
 
 use crate::refuse::Skip;
 use crate::server::Fault;
-use crate::settings::Settings;
+use crate::settings::{Defaults, Settings};
 use crate::statement::{ClientBook, Named, Statement, Texts, Unnamed, What};
 
 /// One client connection after its login.
@@ -16,6 +18,10 @@ use crate::statement::{ClientBook, Named, Statement, Texts, Unnamed, What};
 pub struct Client {
     /// The session settings it wants to find on every server connection.
     pub settings: Settings,
+    /// Those it asked for at its login: what RESET gives it back.
+    pub(crate) born: Settings,
+    /// The defaults it was told of.
+    pub(crate) told: Option<Arc<Defaults>>,
     /// Input nobody has taken yet.
     pub pending: Vec<u8>,
     /// Whose statement texts it shares: those of clients with the same number, which is that of its pool.
@@ -58,7 +64,13 @@ impl Client {
     /// A client that wants these settings.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, ..Self::default() }
+        Self { born: settings.clone(), settings, ..Self::default() }
+    }
+
+    /// It is welcomed with the settings it has, and told of these defaults.
+    pub fn greeted(&mut self, told: Option<Arc<Defaults>>) {
+        self.born = self.settings.clone();
+        self.told = told;
     }
 
     /// Looks at `input` of a client that has no server connection: how many bytes are done with, and what the rest asks for.
@@ -178,7 +190,7 @@ impl Client {
 
     /// A named statement is there after all: its Close was skipped.
     pub(crate) fn restore_named(&mut self, name: Box<[u8]>, named: Named, texts: &mut Texts) {
-        texts.charge(name.len());
+        texts.owe(name.len());
         self.book().named.insert(name, named);
     }
 
@@ -209,7 +221,7 @@ impl Client {
         let id = texts.fresh_id();
         let book = self.book();
         book.unnamed_at = made_at;
-        book.unnamed = Some(Unnamed { id, rest: buffer, described: None, made_at });
+        book.unnamed = Some(Unnamed { id, rest: buffer, described: None, made_at, touch: None });
         Some(id)
     }
 

@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use crate::probe::Findings;
+use crate::session::Pin;
 use crate::statement::{Named, Unnamed};
 
 /// A message on its way through the server, by what will answer it.
@@ -46,12 +48,31 @@ pub(crate) enum Expect {
     LocalParse { name: Box<[u8]> },
     /// Answered here: CloseComplete for a statement that stays on the server; kept for the case that it is skipped.
     LocalClose { closed: Box<(Box<[u8]>, Named)> },
+    /// A simple query of which parts were put in other words: like `Query`, but some of its completions are not the client's.
+    Spliced(Box<Splice>),
+    /// What the client asked for is refused: a simple query, or a Parse, of ours in its place, which must fail.
+    Denied { pin: Pin, simple: bool },
+    /// Execute of a DEALLOCATE of a statement of the client's; kept for the case that it is skipped.
+    Deallocate { closed: Box<(Box<[u8]>, Named)> },
+    /// PostgreSQL is asked what a transaction left behind: hidden up to ReadyForQuery.
+    Probe(Box<Findings>),
     /// Settings are being changed by a query of ours: hidden up to ReadyForQuery.
     Setup,
     /// A transaction is being rolled back by a query of ours: hidden up to ReadyForQuery.
     Rollback,
     /// The reset query: hidden up to ReadyForQuery.
     Reset,
+}
+
+/// How a simple query was put in other words.
+#[derive(Debug, Default)]
+pub(crate) struct Splice {
+    /// How many of its completions have come.
+    pub(crate) done: u32,
+    /// Those the client does not see, by their number from 0.
+    pub(crate) hidden: Vec<u32>,
+    /// The client's statements that are gone with a completion.
+    pub(crate) closes: Vec<(u32, Box<[u8]>)>,
 }
 
 /// The queue, with a running number for each place in it.
@@ -140,6 +161,9 @@ impl Expect {
     pub(crate) fn is_round(&self) -> bool {
         match self {
             Self::Query | Self::Function | Self::Sync | Self::Setup | Self::Rollback | Self::Reset => true,
+            Self::Spliced(_) | Self::Probe(_) => true,
+            Self::Denied { simple, .. } => *simple,
+            Self::Deallocate { .. } => false,
             Self::Parse { .. }
             | Self::Duplicate { .. }
             | Self::Poison
@@ -160,7 +184,7 @@ impl Expect {
 
     /// The client's statement that it closes.
     fn closed(&self) -> Option<&[u8]> {
-        if let Self::LocalClose { closed } | Self::Close { pinned: Some(closed) } = self {
+        if let Self::LocalClose { closed } | Self::Close { pinned: Some(closed) } | Self::Deallocate { closed } = self {
             Some(&closed.0)
         } else {
             None
@@ -169,6 +193,6 @@ impl Expect {
 
     /// Whether it is a query of ours, of which the client sees nothing.
     pub(crate) fn is_own(&self) -> bool {
-        matches!(self, Self::Setup | Self::Rollback | Self::Reset)
+        matches!(self, Self::Setup | Self::Rollback | Self::Reset | Self::Probe(_))
     }
 }

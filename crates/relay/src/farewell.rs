@@ -6,7 +6,8 @@ use crate::client::{Body, Client};
 use crate::expect::Expect;
 use crate::from_server::Turn;
 use crate::gather::Out;
-use crate::server::{Fault, Gate, Server};
+use crate::server::{Fault, Gate, Keep, Server};
+use crate::session::{Held, Pin};
 use crate::statement::What;
 
 /// What a client's going leaves of its lease.
@@ -23,16 +24,19 @@ pub enum Farewell {
     Broken,
 }
 
+/// What takes everything of a session away that PostgreSQL can take away.
+const RESET: &str = "DISCARD ALL";
+
 impl Server {
     /// The client is gone (or must go) at `now`.
     pub fn client_gone(&mut self, now: u64, client: &Client, out: &mut Out) -> Farewell {
         self.tick(now);
-        if self.fatal || self.uncertain || matches!(client.body, Body::Forward(_)) {
+        if self.fatal || self.uncertain || self.held.pins.has(Pin::Load) || matches!(client.body, Body::Forward(_)) {
             return Farewell::Broken;
         }
         self.doom_pinned(client);
         self.body.1 = false; // the rest of a message it was being sent goes nowhere
-        let running = !self.queue.is_empty() && self.gate != Gate::Setup;
+        let running = self.queue.front().is_some_and(|front| !front.is_own());
         self.gate = Gate::Farewell;
         self.end_requests(out);
         if !self.queue.is_empty() {
@@ -40,6 +44,10 @@ impl Server {
         }
         if self.status != b'I' {
             self.own_query("ROLLBACK", Expect::Rollback, out);
+            return Farewell::Draining { cancel: false };
+        }
+        if self.is_stained() {
+            self.own_query(RESET, Expect::Reset, out);
             return Farewell::Draining { cancel: false };
         }
         if self.body.0 == 0 { Farewell::Clean } else { Farewell::Draining { cancel: false } }
@@ -77,12 +85,23 @@ impl Server {
             self.own_query("ROLLBACK", Expect::Rollback, out);
             return Ok(Turn::More);
         }
+        if self.is_stained() {
+            self.own_query(RESET, Expect::Reset, out);
+            return Ok(Turn::More);
+        }
         Ok(if self.is_releasable() { Turn::Released } else { Turn::More })
+    }
+
+    /// Whether the client may have left session state behind.
+    fn is_stained(&self) -> bool {
+        self.terms.keep != Keep::Session && (self.doubts.is_some() || !self.held.pins.is_empty())
     }
 
     /// The connection was reset to what it was born with.
     pub fn was_reset(&mut self) {
         self.settings = crate::settings::Settings::default();
+        self.doubts = None;
+        self.held = Held::default();
         self.book.clear();
     }
 

@@ -8,7 +8,9 @@ use crate::client::{Body, Client};
 use crate::expect::Expect;
 use crate::gather::Out;
 use crate::server::{Fault, Gate, Keep, Server};
+use crate::sql::Touch;
 use crate::statement::Texts;
+use crate::suspect::Seen;
 
 /// One message at the front of the client's input.
 #[derive(Clone, Copy)]
@@ -114,14 +116,29 @@ impl Server {
                 if self.is_unnamed_in_doubt(client) {
                     return Ok(self.settle_first(message.input, out));
                 }
+                let seen = if self.terms.keep == Keep::Session { Seen::Plain } else { self.look(client, message) };
+                if matches!(seen, Seen::TooLittle) {
+                    return Ok(Step::Wait);
+                }
                 self.save_unnamed(client, texts);
                 self.drop_unnamed();
                 client.forget_unnamed(texts);
-                let step = self.round(now, client, Expect::Query, message, out);
+                let step = match seen {
+                    Seen::Touching(touch) => self.touching_query(now, client, &touch, message, out),
+                    Seen::Plain | Seen::TooLittle => self.round(now, client, Expect::Query, message, out),
+                };
                 self.answer_local(&mut out.client, message.input);
                 Ok(step)
             }
-            tag::FUNCTION_CALL => Ok(self.round(now, client, Expect::Function, message, out)),
+            tag::FUNCTION_CALL => {
+                if self.terms.keep != Keep::Session {
+                    if message.body().len() < 4 && message.whole().is_none() {
+                        return Ok(Step::Wait);
+                    }
+                    self.look_at_call(message);
+                }
+                Ok(self.round(now, client, Expect::Function, message, out))
+            }
             // whether a COPY whose rows went out ahead of its beginning has swallowed this Sync depends on whether those rows were well
             tag::SYNC if self.has_rows_last() && !self.reads_rows() => Ok(self.settle_first(message.input, out)),
             tag::SYNC => Ok(self.sync(now, client, message, out)),
@@ -147,7 +164,8 @@ impl Server {
     ) -> Result<Step, Fault> {
         let tag = message.header.tag;
         if tag == tag::EXECUTE {
-            return Ok(self.extended_as_is(client, Expect::Execute, message, out));
+            let entry = if self.closing.is_some() { self.deallocation(client, texts) } else { Expect::Execute };
+            return Ok(self.extended_as_is(client, entry, message, out));
         }
         if self.terms.follows() {
             self.evict(message.input, out);
@@ -160,6 +178,19 @@ impl Server {
         }
         let entry = match tag {
             tag::PARSE => {
+                if self.terms.keep != Keep::Session {
+                    match self.look_at_parse(client, message) {
+                        Seen::TooLittle => return Ok(Step::Wait),
+                        Seen::Plain => {}
+                        Seen::Touching(touch) => {
+                            if let Some(pin) = self.forbidden(&touch) {
+                                self.deny(pin, false, &mut out.server, message.input);
+                                return Ok(Self::drop_message(client, message));
+                            }
+                            self.suspect(&touch, |_| None);
+                        }
+                    }
+                }
                 self.counts.client_parses += 1;
                 self.counts.server_parses += 1;
                 Expect::Parse { id: 0, name: Box::default(), hidden: false }
@@ -194,18 +225,50 @@ impl Server {
         Self::pass(client, message, out)
     }
 
+    /// A simple query that may do something to the session.
+    fn touching_query(
+        &mut self,
+        now: u64,
+        client: &mut Client,
+        touch: &Touch,
+        message: Message<'_>,
+        out: &mut Out,
+    ) -> Step {
+        if let Some(pin) = self.forbidden(touch) {
+            self.begin_round(now, client);
+            self.deny(pin, true, &mut out.server, message.input);
+            return Self::drop_message(client, message);
+        }
+        self.suspect(touch, |_| None);
+        let spliced = message.whole().and_then(|body| body.split_last()).map(|(_, text)| text);
+        if let Some((words, splice)) = spliced.and_then(|text| self.spliced(client, touch, text)) {
+            self.begin_round(now, client);
+            self.expect(Expect::Spliced(splice));
+            make::query(out.server.own(message.input), words);
+            return Step::Took(message.end());
+        }
+        self.round(now, client, Expect::Query, message, out)
+    }
+
     /// Forwards a message that ends with a ReadyForQuery.
+    #[inline]
     fn round(&mut self, now: u64, client: &mut Client, entry: Expect, message: Message<'_>, out: &mut Out) -> Step {
-        client.pipelined |= !self.queue.is_empty();
+        self.begin_round(now, client);
         self.expect(entry);
+        Self::pass(client, message, out)
+    }
+
+    /// A message that ends with a ReadyForQuery is about to go out.
+    #[inline]
+    fn begin_round(&mut self, now: u64, client: &mut Client) {
+        client.pipelined |= !self.queue.is_empty();
         self.rounds = self.rounds.saturating_add(1);
-        let step = Self::pass(client, message, out);
         let (rounds, nanos) = self.terms.cut;
         let long = self.rounds >= rounds || now.saturating_sub(self.clock.granted) >= nanos;
-        if long && self.others_wait && self.pins == 0 && self.terms.keep != Keep::Session && !self.unsynced {
+        let held = self.pins > 0 || !self.held.pins.is_empty();
+        if long && self.others_wait && !held && self.terms.keep != Keep::Session && !self.unsynced {
             self.gate = Gate::Draining;
         }
-        step
     }
 
     /// A Sync. While the server reads COPY data it would be swallowed, so it is held back until it means something.

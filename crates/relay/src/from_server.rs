@@ -8,8 +8,10 @@ use crate::client::{Body, Client};
 use crate::expect::Expect;
 use crate::gather::{Gather, Out};
 use crate::server::{Fault, Gate, Keep, Server};
+use crate::session::{Pin, Pins};
 use crate::settings::TRACKED;
 use crate::statement::{Texts, hash};
+use crate::suspect::denial;
 use crate::tracked::{PROVOKED, RESULT_CHANGED};
 
 /// How a batch of the server's bytes left the lease.
@@ -21,6 +23,9 @@ pub enum Turn {
     Opened,
     /// The lease is over: the connection is clean, and the client outside any transaction. The rest of the input, if any, is async.
     Released,
+    /// The lease is over and the client outside any transaction, but the connection is of no more use: it could not be told what
+    /// the client left behind.
+    Spoiled,
     /// The client's settings could not be made; [`Server::failure`] is the server's ErrorResponse.
     SetupFailed,
 }
@@ -87,7 +92,7 @@ impl Server {
                     turn = Turn::Opened;
                 }
                 Turn::More => {}
-                ended @ (Turn::Opened | Turn::Released | Turn::SetupFailed) => {
+                ended @ (Turn::Opened | Turn::Released | Turn::SetupFailed | Turn::Spoiled) => {
                     turn = ended;
                     break;
                 }
@@ -118,7 +123,8 @@ impl Server {
     #[inline]
     fn must_see(&self, header: Header) -> bool {
         match header.tag {
-            tag::DATA_ROW | tag::COPY_DATA | tag::COPY_OUT | tag::COPY_DONE | tag::NOTICE | tag::NOTIFICATION => false,
+            tag::DATA_ROW => self.gate == Gate::Probe,
+            tag::COPY_DATA | tag::COPY_OUT | tag::COPY_DONE | tag::NOTICE | tag::NOTIFICATION => false,
             tag::ROW_DESCRIPTION | tag::PARAMETER_DESCRIPTION => {
                 !matches!(self.queue.front(), Some(Expect::Query)) && header.total() <= MAX_SEEN
             }
@@ -145,9 +151,13 @@ impl Server {
             tag::ERROR => return Ok(self.error(client, reply, out)),
             tag::PARAMETER_STATUS => self.parameter(client, reply, shown, out),
             tag::COMMAND_COMPLETE | tag::EMPTY_QUERY | tag::PORTAL_SUSPENDED => {
-                self.executed(client, reply)?;
-                show(shown, reply, &mut out.client);
+                let visible = self.executed(client, reply)?;
+                show(shown && visible, reply, &mut out.client);
             }
+            tag::DATA_ROW => match self.queue.front_mut() {
+                Some(Expect::Probe(findings)) => findings.read(reply.body),
+                front => return Err(desync(reply.tag, front.as_deref())),
+            },
             tag::COPY_IN => {
                 self.copy_in = true;
                 let swallowed = self.queue.swallow_syncs();
@@ -209,9 +219,12 @@ impl Server {
         Ok(visible)
     }
 
-    /// CommandComplete, EmptyQueryResponse, PortalSuspended.
-    fn executed(&mut self, client: &mut Option<(&mut Client, &mut Texts)>, reply: Reply<'_>) -> Result<(), Fault> {
+    /// CommandComplete, EmptyQueryResponse, PortalSuspended: whether the client is to see it.
+    fn executed(&mut self, client: &mut Option<(&mut Client, &mut Texts)>, reply: Reply<'_>) -> Result<bool, Fault> {
         self.copy_in = false;
+        if reply.body == b"LOAD\0" && self.terms.keep != Keep::Session {
+            self.pin(self.clock.since, self.held.pins.and(Pins::of(Pin::Load))); // stays even where its transaction is rolled back
+        }
         if matches!(reply.body, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0") {
             self.book.clear();
             self.pins = u32::from(matches!(self.book.unnamed, Some((0, _))));
@@ -220,12 +233,16 @@ impl Server {
             }
         }
         match self.queue.front() {
-            Some(Expect::Execute) => {
+            Some(Expect::Execute | Expect::Deallocate { .. }) => {
                 self.queue.pop();
                 self.held_sync = false;
-                Ok(())
+                Ok(true)
             }
-            Some(Expect::Query | Expect::Setup | Expect::Rollback | Expect::Reset) => Ok(()),
+            Some(Expect::Query | Expect::Setup | Expect::Rollback | Expect::Reset | Expect::Probe(_)) => Ok(true),
+            Some(Expect::Spliced(_)) => {
+                let Some((client, texts)) = client else { return Ok(true) };
+                Ok(self.spliced_completion(client, texts))
+            }
             front => Err(desync(reply.tag, front)),
         }
     }
@@ -253,7 +270,8 @@ impl Server {
                 self.queue.pop();
                 true
             }
-            Some(Expect::Query | Expect::Setup | Expect::Rollback | Expect::Reset) => true,
+            Some(Expect::Query | Expect::Spliced(_) | Expect::Setup | Expect::Rollback | Expect::Reset) => true,
+            Some(Expect::Probe(_)) => true,
             _ => return Err(desync(reply.tag, self.queue.front())),
         };
         show(shown && visible, reply, &mut out.client);
@@ -309,6 +327,9 @@ impl Server {
                 let difference = self.defaults.difference(name, value);
                 self.settings = self.settings.with(&lower, difference);
                 if let Some((client, _)) = client.as_mut().filter(|_| shown) {
+                    if self.doubts.is_some() && self.is_passing(client, &lower) {
+                        return;
+                    }
                     client.settings = client.settings.with(&lower, difference);
                 }
             }
@@ -325,7 +346,18 @@ impl Server {
         self.uncertain |= was_copy && fields.routine == INTERRUPTED && self.queue.has_swallowed();
         match self.queue.front() {
             None => show(shown, reply, &mut out.client),
-            Some(Expect::Query | Expect::Function) => show(shown, reply, &mut out.client),
+            Some(Expect::Query | Expect::Function | Expect::Spliced(_)) => show(shown, reply, &mut out.client),
+            Some(Expect::Denied { pin, simple }) => {
+                let (pin, simple) = (*pin, *simple);
+                if fields.sqlstate == PROVOKED && shown {
+                    denial(pin, out.client.own(reply.input));
+                } else {
+                    show(shown, reply, &mut out.client);
+                }
+                if !simple {
+                    self.skip_to_sync(client);
+                }
+            }
             Some(own) if own.is_own() => self.failure = Some(reply.input[reply.at..reply.end].to_vec()),
             Some(Expect::Sync) => show(shown, reply, &mut out.client),
             Some(Expect::Duplicate { name }) if fields.sqlstate == "42P05" => {
@@ -427,7 +459,15 @@ impl Server {
                 }
             }
             Expect::Evict { number } => self.book.doomed.push(number),
+            Expect::Deallocate { closed } => {
+                if let Some((client, texts)) = client {
+                    client.restore_named(closed.0, closed.1, texts);
+                }
+            }
             Expect::Query
+            | Expect::Spliced(_)
+            | Expect::Denied { .. }
+            | Expect::Probe(_)
             | Expect::Function
             | Expect::Sync
             | Expect::Duplicate { .. }
@@ -473,9 +513,9 @@ impl Server {
         let Some(round) = self.queue.front().filter(|entry| entry.is_round()) else {
             return Err(desync(reply.tag, self.queue.front()));
         };
-        let (own, setup) = (round.is_own(), matches!(round, Expect::Setup));
+        let own = round.is_own();
         show(client.is_some() && self.is_shown(reply.tag), reply, &mut out.client);
-        self.queue.pop();
+        let ended_with = self.queue.pop();
         self.clock.turned = self.clock.since;
         self.copy_in = false;
         self.unsynced &= !self.queue.is_empty(); // a simple query ends a batch before it, too
@@ -486,8 +526,16 @@ impl Server {
             self.counts.transactions += u64::from(ended);
         }
         self.answer_local(&mut out.client, reply.input);
-        if setup {
-            return Ok(self.set_up(client, reply.input, out));
+        if own {
+            match ended_with {
+                Some(Expect::Setup) => return Ok(self.set_up(client, reply.input, out)),
+                Some(Expect::Probe(findings)) if self.gate != Gate::Farewell => {
+                    let Some((client, _)) = client else { return self.after_farewell_round(out) };
+                    return Ok(self.probed(client, &findings, out));
+                }
+                Some(Expect::Reset) if self.failure.is_none() => self.was_reset(),
+                _ => {}
+            }
         }
         self.after_round(client, out)
     }
@@ -530,6 +578,14 @@ impl Server {
             Keep::Statement if self.status != b'I' => return Err(Fault::Block),
             Keep::Statement | Keep::Transaction => {}
         }
+        if self.doubts.is_some()
+            && self.queue.is_empty()
+            && !self.unsynced
+            && let Some((client, _)) = client
+            && self.settle_doubts(client, out)
+        {
+            return Ok(Turn::More);
+        }
         if self.is_releasable() && client.as_mut().is_none_or(|(client, _)| finish_message(client, out)) {
             return Ok(Turn::Released);
         }
@@ -544,7 +600,7 @@ impl Server {
 
 /// Nothing is outstanding, so a message of which a part went out is one the server ignores (COPY's, too late): it is filled up
 /// with zeros, and the client's own rest goes nowhere. Returns false if that would be too much: the next round's end will do.
-fn finish_message(client: &mut Client, out: &mut Out) -> bool {
+pub(crate) fn finish_message(client: &mut Client, out: &mut Out) -> bool {
     let Body::Forward(missing) = client.body else { return true };
     let fits = missing <= MAX_FILL;
     if fits {

@@ -21,6 +21,7 @@ use poolwarden_pgwire::make;
 use crate::client::Client;
 use crate::expect::{Expect, Queue};
 use crate::gather::Out;
+use crate::session::{Doubts, Held, Pin, Pins, SessionState};
 use crate::settings::{Defaults, Settings, transition};
 use crate::statement::ServerBook;
 
@@ -45,6 +46,8 @@ pub struct Terms {
     pub statements: usize,
     /// A text above this many bytes is not shared but pins.
     pub large_text: usize,
+    /// What becomes of session state that no other connection can be given.
+    pub state: SessionState,
     /// After so many rounds, or so many nanoseconds, a pipeline is cut at a Sync while others wait.
     pub cut: (u32, u64),
 }
@@ -59,7 +62,13 @@ impl Terms {
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { keep: Keep::Transaction, statements: 200, large_text: 1 << 20, cut: (64, 50_000_000) }
+        Self {
+            keep: Keep::Transaction,
+            statements: 200,
+            large_text: 1 << 20,
+            state: SessionState::Pin,
+            cut: (64, 50_000_000),
+        }
     }
 }
 
@@ -70,6 +79,8 @@ pub(crate) enum Gate {
     Open,
     /// A query of ours changes the settings.
     Setup,
+    /// PostgreSQL is asked what the transaction left behind.
+    Probe,
     /// The description of a statement is being compared.
     Describe,
     /// What the client's next message means depends on what is outstanding; that is answered first.
@@ -97,6 +108,25 @@ pub struct Counts {
     pub server_parses: u64,
     /// Bind messages.
     pub binds: u64,
+}
+
+/// What happened to session state, by [`Pin::ALL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Times a connection began to stay with its client.
+    pub pinned: [u64; Pin::ALL.len()],
+    /// Requests refused.
+    pub refused: [u64; Pin::ALL.len()],
+}
+
+impl Tally {
+    /// Adds another's numbers.
+    pub fn add(&mut self, other: &Self) {
+        for at in 0..Pin::ALL.len() {
+            self.pinned[at] += other.pinned[at];
+            self.refused[at] += other.refused[at];
+        }
+    }
 }
 
 /// How a lease went.
@@ -189,6 +219,14 @@ pub struct Server {
     pub(crate) uncertain: bool,
     /// Reasons to stay with the client: statements that live here alone.
     pub(crate) pins: u32,
+    /// What the client's transactions may have left behind, and PostgreSQL has not been asked yet.
+    pub(crate) doubts: Option<Box<Doubts>>,
+    /// The statement that the next Execute deallocates.
+    pub(crate) closing: Option<Box<[u8]>>,
+    /// Reasons to stay with the client: session state that is known to be here.
+    pub(crate) held: Held,
+    /// What happened to session state in this lease, if anything did.
+    pub(crate) tally: Option<Box<Tally>>,
     /// Rounds forwarded in this lease.
     pub(crate) rounds: u32,
     /// The server said FATAL: its end follows.
@@ -240,6 +278,10 @@ impl Server {
             segment: 0,
             uncertain: false,
             pins: 0,
+            doubts: None,
+            closing: None,
+            held: Held::default(),
+            tally: None,
             rounds: 0,
             fatal: false,
             failure: None,
@@ -328,12 +370,15 @@ impl Server {
     }
 
     /// Lends it to `client` at `now`. If their settings differ, the query that mends it goes out first.
-    pub fn lend(&mut self, now: u64, terms: Terms, client: &Client, out: &mut Out) {
+    pub fn lend(&mut self, now: u64, terms: Terms, client: &mut Client, out: &mut Out) {
         self.terms = terms;
         self.gate = Gate::Open;
         self.rounds = 0;
         self.pins = 0;
         self.touch(now);
+        if client.told.as_ref().is_some_and(|told| !Arc::ptr_eq(told, &self.defaults)) {
+            self.tell_defaults(client, &mut out.client);
+        }
         if let Some(sql) = transition(&self.settings, &client.settings, &self.defaults) {
             self.own_query(&sql, Expect::Setup, out);
             self.coming = client.settings.clone();
@@ -352,6 +397,25 @@ impl Server {
         self.tick(now);
         self.own_query(sql, Expect::Reset, out);
         self.gate = Gate::Farewell;
+    }
+
+    /// Why it stays with its client beyond the transaction, and since when (nanoseconds).
+    #[must_use]
+    pub fn pins(&self) -> (Pins, u64) {
+        let large = if self.pins > 0 && self.status == b'I' { Pins::of(Pin::Statement) } else { Pins::NONE };
+        let since = if self.held.pins.is_empty() { self.clock.granted } else { self.held.since };
+        (self.held.pins.and(large), since)
+    }
+
+    /// What has happened to session state since it was taken last.
+    pub fn take_tally(&mut self) -> Option<Box<Tally>> {
+        self.tally.take()
+    }
+
+    /// The same, while it goes on.
+    #[must_use]
+    pub fn tally(&self) -> Option<&Tally> {
+        self.tally.as_deref()
     }
 
     /// Ends the lease: its times and numbers.
@@ -435,6 +499,8 @@ impl Server {
             && self.queue.is_empty()
             && !self.unsynced
             && self.pins == 0
+            && self.held.pins.is_empty()
+            && self.doubts.is_none()
             && self.body.0 == 0
             && !self.uncertain
     }

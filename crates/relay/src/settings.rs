@@ -14,6 +14,9 @@ pub const TRACKED: [&str; 6] =
 /// Most settings one session may differ in; more are refused at login.
 pub const MAX_SETTINGS: usize = 64;
 
+/// The settings that say who the session is; the first sets the second to nobody.
+const IDENTITY: [&str; 2] = ["session_authorization", "role"];
+
 type Pairs = BTreeMap<Box<str>, Box<str>>;
 
 /// Differences from the pool's defaults: lower-case name to value.
@@ -70,6 +73,18 @@ impl Settings {
             None => drop(pairs.remove(name.as_str())),
         }
         Self::of(pairs)
+    }
+
+    /// Whether there is no difference.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// How many differences there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |kept| kept.pairs.len())
     }
 
     /// Bytes that these settings keep on the heap (shared ones counted in full).
@@ -133,7 +148,8 @@ impl Defaults {
 /// The SQL that leads from what a server connection `has` to what a client `wants`; `None` where nothing differs.
 ///
 /// Values go through `set_config`, which reads lists as the start-up packet does (SET would quote them as one name).
-/// A setting that has no reported default is taken back by RESET. All of it is one simple query, so it happens whole or not at all.
+/// A setting that has no reported default is taken back by RESET. Who the session is comes last, and what it was is laid down first,
+/// because another role may not be allowed to change the rest. All of it is one simple query, so it happens whole or not at all.
 #[must_use]
 pub fn transition(has: &Settings, wants: &Settings, defaults: &Defaults) -> Option<String> {
     if has == wants {
@@ -141,17 +157,23 @@ pub fn transition(has: &Settings, wants: &Settings, defaults: &Defaults) -> Opti
     }
     let mut sets = Vec::new();
     let mut resets = String::new();
-    for (name, value) in wants.iter() {
+    if IDENTITY.iter().any(|name| has.value(name).is_some()) {
+        resets.push_str("RESET SESSION AUTHORIZATION;RESET ROLE;");
+    }
+    let is_identity = |name: &str| IDENTITY.contains(&name);
+    for (name, value) in wants.iter().filter(|(name, _)| !is_identity(name)) {
         if has.value(name) != Some(value) {
             sets.push(set_config(name, value));
         }
     }
-    for (name, _) in has.iter().filter(|(name, _)| wants.value(name).is_none()) {
+    for (name, _) in has.iter().filter(|(name, _)| wants.value(name).is_none() && !is_identity(name)) {
         match defaults.value(name) {
             Some(value) => sets.push(set_config(name, value)),
             None => resets.push_str(&format!("RESET \"{}\";", name.replace('"', "\"\""))),
         }
     }
+    let identity = IDENTITY.iter().filter_map(|name| Some(set_config(name, wants.value(name)?)));
+    sets.extend(identity);
     let sets = if sets.is_empty() { String::new() } else { format!("SELECT {}", sets.join(",")) };
     (!sets.is_empty() || !resets.is_empty()).then(|| resets + &sets)
 }
@@ -161,7 +183,7 @@ fn set_config(name: &str, value: &str) -> String {
 }
 
 /// A string literal that means the same whatever `standard_conforming_strings` says.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
@@ -196,6 +218,19 @@ mod tests {
         assert_eq!(one, two);
         assert_ne!(one.flavor(), 0);
         assert_eq!(Settings::default().flavor(), 0);
+    }
+
+    #[test]
+    fn the_old_role_is_laid_down_first_and_the_new_one_taken_last() {
+        let (one, two) = (Settings::new([("role", "one"), ("app.tenant", "1")]), Settings::new([("role", "two")]));
+        assert_eq!(
+            transition(&one, &two, &defaults()).unwrap(),
+            "RESET SESSION AUTHORIZATION;RESET ROLE;RESET \"app.tenant\";SELECT pg_catalog.set_config(E'role',E'two',false)"
+        );
+        assert_eq!(
+            transition(&two, &Settings::default(), &defaults()).unwrap(),
+            "RESET SESSION AUTHORIZATION;RESET ROLE;"
+        );
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use crate::sql::Touch;
+
 /// A statement's text and parameter types, as they stand in a Parse message behind the name.
 #[derive(Debug)]
 pub(crate) struct Statement {
@@ -18,6 +20,8 @@ pub(crate) struct Statement {
     generation: AtomicU32,
     /// Clients of which pool share it.
     scope: u32,
+    /// What its text may do to the session.
+    pub(crate) touch: Option<Box<Touch>>,
     /// A server of that pool has parsed it, and none has said since that it is out of date.
     good: AtomicBool,
 }
@@ -79,7 +83,7 @@ impl Texts {
     }
 
     /// The one statement of this text in this scope; `None` when the bound is reached.
-    pub(crate) fn share(&mut self, scope: u32, rest: &[u8]) -> Option<Arc<Statement>> {
+    pub(crate) fn share(&mut self, scope: u32, rest: &[u8], touch: Option<Box<Touch>>) -> Option<Arc<Statement>> {
         if let Some(same) = self.known(scope, rest) {
             return Some(same);
         }
@@ -96,6 +100,7 @@ impl Texts {
             rest: rest.into(),
             generation: AtomicU32::new(0),
             scope,
+            touch,
             good: AtomicBool::new(false),
         });
         self.shared.entry(hash(rest)).or_default().push(statement.clone());
@@ -113,6 +118,29 @@ impl Texts {
         let fits = self.bytes + bytes <= self.bound;
         self.bytes += if fits { bytes } else { 0 };
         fits
+    }
+
+    /// Counts `bytes` that are kept whether they fit or not.
+    pub(crate) fn owe(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    /// As `share`, with the name a client calls it by.
+    pub(crate) fn share_named(
+        &mut self,
+        scope: u32,
+        name: &[u8],
+        rest: &[u8],
+        touch: Option<Box<Touch>>,
+    ) -> Option<Arc<Statement>> {
+        let statement = self.share(scope, rest, touch)?;
+        if !self.charge(name.len()) {
+            self.sweep();
+            if !self.charge(name.len()) {
+                return None;
+            }
+        }
+        Some(statement)
     }
 
     /// Gives back what `charge` took (a client that moved in from another loop may give back more than it took here).
@@ -162,6 +190,8 @@ pub(crate) struct Unnamed {
     pub(crate) rest: Vec<u8>,
     pub(crate) described: Option<u64>,
     pub(crate) made_at: u64,
+    /// What its text may do to the session.
+    pub(crate) touch: Option<Box<Touch>>,
 }
 
 /// All statements of one client.
@@ -231,6 +261,11 @@ pub(crate) fn name_of(number: u32) -> String {
     format!("{PREFIX}{number}")
 }
 
+/// The text of a Parse, from what stands behind its name.
+pub(crate) fn text_of(rest: &[u8]) -> &[u8] {
+    memchr::memchr(0, rest).map_or(rest, |end| &rest[..end])
+}
+
 /// FNV-1a over 64 bits; equality is always checked on the text itself.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
@@ -243,12 +278,12 @@ mod tests {
     #[test]
     fn equal_texts_are_one_statement_and_unheld_ones_make_room() {
         let mut texts = Texts::new(1, 3 * (OVERHEAD + 4));
-        let first = texts.share(0, b"aaaa").unwrap();
-        assert_eq!(texts.share(0, b"aaaa").unwrap().id, first.id);
-        drop(texts.share(0, b"bbbb").unwrap());
-        let third = texts.share(0, b"cccc").unwrap();
-        let fourth = texts.share(0, b"dddd").expect("bbbb is swept");
-        assert!(texts.share(0, b"eeee").is_none(), "all three are held");
+        let first = texts.share(0, b"aaaa", None).unwrap();
+        assert_eq!(texts.share(0, b"aaaa", None).unwrap().id, first.id);
+        drop(texts.share(0, b"bbbb", None).unwrap());
+        let third = texts.share(0, b"cccc", None).unwrap();
+        let fourth = texts.share(0, b"dddd", None).expect("bbbb is swept");
+        assert!(texts.share(0, b"eeee", None).is_none(), "all three are held");
         assert!(third.id != fourth.id && texts.bytes() <= 3 * (OVERHEAD + 4));
     }
 }

@@ -11,6 +11,7 @@ use crate::expect::Expect;
 use crate::from_client::{MAX_NAME, Message, Step};
 use crate::gather::{Gather, Out};
 use crate::server::{Fault, Gate, Server};
+use crate::sql::is_plain;
 use crate::statement::{Named, OnServer, PREFIX, Statement, Texts, What, name_of};
 
 /// PostgreSQL's words for a statement whose result is not what it was.
@@ -33,16 +34,25 @@ enum Ready {
 enum Known {
     Unknown,
     Pinned(u32),
-    Shared { id: u64, described: Option<u64>, generation: u32 },
+    /// `touches`: its text may do something to the session.
+    Shared {
+        id: u64,
+        described: Option<u64>,
+        generation: u32,
+        touches: bool,
+    },
 }
 
 fn known(client: &Client, name: &[u8]) -> Known {
     match client.named(name) {
         None => Known::Unknown,
         Some(Named { what: What::Pinned(number), .. }) => Known::Pinned(*number),
-        Some(Named { what: What::Shared(statement), described, .. }) => {
-            Known::Shared { id: statement.id, described: *described, generation: statement.generation() }
-        }
+        Some(Named { what: What::Shared(statement), described, .. }) => Known::Shared {
+            id: statement.id,
+            described: *described,
+            generation: statement.generation(),
+            touches: statement.touch.is_some(),
+        },
     }
 }
 
@@ -64,6 +74,11 @@ impl Server {
         let Some(body) = message.whole() else { return Ok(Step::Wait) };
         let parse = read::parse(body).ok_or_else(|| bad("Parse"))?;
         let place = self.queue.next_place();
+        let touch = if is_plain(parse.text) { None } else { crate::sql::read(parse.text, self.escapes(client)) };
+        if let Some(pin) = touch.as_ref().and_then(|touch| self.forbidden(touch)) {
+            self.deny(pin, false, &mut out.server, message.input);
+            return Ok(Step::Took(message.end()));
+        }
         if parse.name.is_empty() {
             if self.is_unnamed_in_doubt(client) {
                 return Ok(self.settle_first(message.input, out));
@@ -72,12 +87,22 @@ impl Server {
             self.counts.server_parses += 1;
             self.save_unnamed(client, texts);
             self.drop_unnamed();
+            let renamed = touch.as_ref().and_then(|touch| self.renamed(client, touch, parse.rest, message, out));
             let place = self.queue.next_place();
-            let id = client.keep_unnamed(texts, parse.rest, place);
+            let id = client.keep_unnamed(texts, renamed.as_deref().unwrap_or(parse.rest), place);
+            if let (Some(_), Some(unnamed)) = (&touch, client.book().unnamed.as_mut()) {
+                unnamed.touch = touch;
+            }
             self.pins += u32::from(id.is_none()); // what is not kept lives on this connection alone
             self.book.unnamed = Some((id.unwrap_or(0), None));
             self.book.unnamed_made = place;
             let entry = Expect::Parse { id: id.unwrap_or(0), name: Box::default(), hidden: false };
+            if let Some(rest) = renamed {
+                make::parse_raw(out.server.own(message.input), "", &rest);
+                self.unsynced = true;
+                self.expect(entry);
+                return Ok(Step::Took(message.end()));
+            }
             return Ok(self.extended_as_is(client, entry, message, out));
         }
         if self.is_parse_in_doubt(client, parse.name) {
@@ -86,8 +111,7 @@ impl Server {
         if client.named(parse.name).is_some() {
             return Ok(self.parse_taken(client, parse.name, message, out));
         }
-        let Some(statement) = texts.charge(parse.name.len()).then(|| texts.share(client.scope, parse.rest)).flatten()
-        else {
+        let Some(statement) = texts.share_named(client.scope, parse.name, parse.rest, touch) else {
             return self.parse_pinned(client, texts, message, out);
         };
         self.counts.client_parses += 1;
@@ -127,7 +151,7 @@ impl Server {
     }
 
     /// Sends a Parse of ours of the client's statement; returns its number.
-    fn prepare(&mut self, statement: &Statement, input: &[u8], out: &mut Out) -> u32 {
+    pub(crate) fn prepare(&mut self, statement: &Statement, input: &[u8], out: &mut Out) -> u32 {
         let number = self.hold(statement.id, statement.generation(), self.queue.next_place());
         make::parse_raw(out.server.own(input), name_of(number), &statement.rest);
         self.expect(Expect::Parse { id: statement.id, name: Box::default(), hidden: true });
@@ -171,6 +195,7 @@ impl Server {
         self.pins += 1;
         self.counts.server_parses += 1;
         let named = Named { what: What::Pinned(number), described: None, made_at: place };
+        texts.owe(name.len());
         client.book().named.insert(name.into(), named);
         self.expect(Expect::Parse { id: 0, name: name.into(), hidden: false });
         Ok(rename(client, message, 0..name.len(), number, out))
@@ -183,12 +208,23 @@ impl Server {
             return Ok(self.settle_first(message.input, out));
         }
         let (id, ready) = if bind.statement.is_empty() {
+            let touches =
+                client.book.as_ref().and_then(|book| book.unnamed.as_ref()).is_none_or(|it| it.touch.is_some());
+            if touches && let Some(step) = self.touching_bind(client, bind.statement, message, out) {
+                return Ok(step);
+            }
             (0, self.ready_unnamed(client, message.input, out))
         } else {
             match known(client, bind.statement) {
                 Known::Unknown => (0, Ready::Yes(self.number_of_unknown(bind.statement))),
-                Known::Pinned(number) => (0, Ready::Yes(number)),
-                Known::Shared { id, described, generation } => {
+                Known::Pinned(number) => {
+                    self.doubts.get_or_insert_default().add_all(); // it was too large to be read
+                    (0, Ready::Yes(number))
+                }
+                Known::Shared { id, described, generation, touches } => {
+                    if touches && let Some(step) = self.touching_bind(client, bind.statement, message, out) {
+                        return Ok(step);
+                    }
                     self.forget_older(id, generation);
                     (id, self.ready(client, bind.statement, id, described, message.input, out))
                 }
@@ -227,7 +263,7 @@ impl Server {
             match known(client, name) {
                 Known::Unknown => (0, Ready::Yes(self.number_of_unknown(name))),
                 Known::Pinned(number) => (0, Ready::Yes(number)),
-                Known::Shared { id, described, generation } => {
+                Known::Shared { id, described, generation, .. } => {
                     self.forget_older(id, generation);
                     (id, self.ready(client, name, id, described, message.input, out))
                 }

@@ -5,7 +5,7 @@ mod support;
 
 use poolwarden_relay::{Farewell, Fault, Keep, Refused, Terms};
 use support::reply::{put, report};
-use support::script::{Script, message, tell};
+use support::script::{Script, bind, message, tell};
 use support::wire::{Cut, Wire, same_under};
 
 fn s() -> Script {
@@ -226,6 +226,11 @@ fn a_client_that_goes_within_a_message_breaks_its_connection() {
     let at = wire.join(&s());
     let query = message(|out| put(out, b'Q', &[b"select 1\0"]));
     wire.say(at, &query[..8]);
+    wire.settle();
+    assert_eq!(wire.leave(at), Some(Farewell::Clean), "a query is read before it goes out");
+    let at = wire.join(&s());
+    let bind = message(|out| bind(out, "", ""));
+    wire.say(at, &bind[..bind.len() - 1]);
     wire.settle();
     assert_eq!(wire.leave(at), Some(Farewell::Broken));
     let next = join(&mut wire, &s().query("select 1"));

@@ -179,6 +179,7 @@ fn terms() -> impl Strategy<Value = Terms> {
         statements,
         large_text,
         cut,
+        ..Terms::default()
     })
 }
 

@@ -133,7 +133,7 @@ impl<L> Switch<L> {
                 client.relay.settings = slot.relay.defaults().differences(&client.asked);
             }
             if !known {
-                slot.relay.lend(now.as_nanos(), slot.pool.terms().lease(), &client.relay, &mut out);
+                slot.relay.lend(now.as_nanos(), slot.pool.terms().lease(), &mut client.relay, &mut out);
             }
             let pool = client.pool.clone();
             let totals = self.count(&pool);
@@ -142,6 +142,9 @@ impl<L> Switch<L> {
         }
         if !out.server.is_empty() {
             self.send_server(server, out.server.bytes(&[]), io);
+        }
+        if !out.client.is_empty() {
+            self.send_client(key, out.client.bytes(&[]), io);
         }
         self.give_out(out);
     }
@@ -170,6 +173,7 @@ impl<L> Switch<L> {
         let fitness = match (slot.doomed, used.keep) {
             (true, _) => Fitness::Broken,
             (false, Keep::Session) if !used.reset_query.is_empty() => Fitness::NeedsReset,
+            (false, _) if used.reset_always => Fitness::NeedsReset,
             (false, _) => Fitness::Clean,
         };
         if let Some(client) = client {
@@ -191,6 +195,15 @@ impl<L> Switch<L> {
             client.relay.rest();
         }
         io.resume(Peer::Client(key));
+    }
+
+    /// A lease is over and its client unharmed, but the connection cannot be lent again.
+    pub(crate) fn spoiled<I: Io<Link = L>>(&mut self, now: Time, server: u32, io: &mut I) {
+        let Some(slot) = self.servers.at(server) else { return };
+        if let Standing::Leased { client } = slot.standing {
+            self.free(now, client, io);
+        }
+        self.give_back_broken(now, server);
     }
 
     /// A connection that was granted and never used.
@@ -226,8 +239,13 @@ impl<L> Switch<L> {
     pub(crate) fn close_books(&mut self, now: Time, server: u32) -> LeaseEnd {
         let Some(slot) = self.servers.at_mut(server) else { return LeaseEnd::default() };
         let end = slot.relay.settle(now.as_nanos());
+        let tally = slot.relay.take_tally();
         let pool = slot.pool.clone();
-        self.count(&pool).add(&end);
+        let totals = self.count(&pool);
+        totals.add(&end);
+        if let Some(tally) = tally {
+            totals.state.add(&tally);
+        }
         end
     }
 

@@ -192,7 +192,7 @@ impl<L> Switch<L> {
         self.give_out(out);
         match batch {
             Ok((taken, turn)) => {
-                let ended = matches!(turn, Turn::Opened | Turn::Released | Turn::SetupFailed);
+                let ended = matches!(turn, Turn::Opened | Turn::Released | Turn::SetupFailed | Turn::Spoiled);
                 self.turn(now, key, turn, io);
                 Some((taken, ended))
             }
@@ -216,6 +216,7 @@ impl<L> Switch<L> {
                 io.resume(Peer::Client(client));
             }
             (Turn::Released, Standing::Leased { .. } | Standing::Farewell) => self.release(now, key, io),
+            (Turn::Spoiled, _) => self.spoiled(now, key, io),
             (Turn::Released, Standing::Resetting) => {
                 slot.relay.was_reset();
                 slot.standing = Standing::Idle;
@@ -352,7 +353,7 @@ impl<L> Switch<L> {
         let clean_by = now + self.rules.farewell;
         slot.clean_by = clean_by;
         let terms = slot.pool.terms();
-        slot.relay.reset(now.as_nanos(), &terms.reset_query, &mut out);
+        slot.relay.reset(now.as_nanos(), terms.reset_sql(), &mut out);
         self.send_server(key, out.server.bytes(&[]), io);
         self.give_out(out);
         self.farewells.push_back(Look { at: now + self.rules.farewell_step(), clean_by, host, conn });

@@ -11,7 +11,7 @@ use poolwarden_pool::{
     Action, Event, Handled, Host, HostId, HostSettings, HostSnapshot, Input, LoopId, PoolId, PoolKey, Ticket, Time,
     Verb,
 };
-use poolwarden_relay::{Defaults, Keep, Settings, Terms};
+use poolwarden_relay::{Defaults, Keep, SessionState, Settings, Terms};
 
 use crate::io::Target;
 use crate::keys::Keys;
@@ -34,6 +34,10 @@ pub struct PoolTerms {
     pub track: Arc<[String]>,
     /// Run in session mode before another client gets the connection; empty: none.
     pub reset_query: String,
+    /// The connection is reset after every lease, whatever the mode.
+    pub reset_always: bool,
+    /// What becomes of session state that no other connection can be given.
+    pub session_state: SessionState,
     /// Settings every connection starts with, beside what clients ask for.
     pub startup: Vec<(String, String)>,
     /// How long its clients may take for what they do.
@@ -47,6 +51,8 @@ impl Default for PoolTerms {
             statements: 200,
             track: Arc::default(),
             reset_query: "DISCARD ALL".into(),
+            reset_always: false,
+            session_state: SessionState::Pin,
             startup: Vec::new(),
             patience: Patience::default(),
         }
@@ -55,7 +61,12 @@ impl Default for PoolTerms {
 
 impl PoolTerms {
     pub(crate) fn lease(&self) -> Terms {
-        Terms { keep: self.keep, statements: self.statements, ..Terms::default() }
+        Terms { keep: self.keep, statements: self.statements, state: self.session_state, ..Terms::default() }
+    }
+
+    /// What is run to reset a connection.
+    pub(crate) fn reset_sql(&self) -> &str {
+        if self.reset_query.is_empty() { "DISCARD ALL" } else { &self.reset_query }
     }
 }
 

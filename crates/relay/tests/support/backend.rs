@@ -3,10 +3,12 @@
 //! It keeps what it says until PostgreSQL would flush it. It knows nothing of the relay.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::command::{Command, Unfit};
+use poolwarden_relay::Settings;
+
+use super::command::{Asked, Command, Unfit};
 use super::reply::{complete, put, report, row_description};
 
 type Pairs = BTreeMap<String, String>;
@@ -67,6 +69,13 @@ pub struct Backend {
     defaults: Pairs,
     reported: Pairs,
     saved: Option<Pairs>,
+    /// Session state that a rollback takes back, and what there was before.
+    state: BTreeSet<&'static str>,
+    state_before: Option<BTreeSet<&'static str>>,
+    /// Session state that stays.
+    fixed: BTreeSet<&'static str>,
+    /// Statements prepared in SQL.
+    sql: BTreeMap<String, Command>,
     locals: Pairs,
     notified: bool,
     pub closed: bool,
@@ -80,6 +89,7 @@ impl Backend {
         let mut all: Pairs = REPORTED.iter().map(|(name, _, value)| ((*name).into(), (*value).into())).collect();
         all.insert("search_path".into(), "public".into());
         all.insert("work_mem".into(), "4MB".into());
+        all.insert("role".into(), "none".into());
         for (name, value) in settings {
             all.insert(name.to_ascii_lowercase(), canonical(name, value));
         }
@@ -99,6 +109,10 @@ impl Backend {
             reported: all.clone(),
             settings: all,
             saved: None,
+            state: BTreeSet::new(),
+            state_before: None,
+            fixed: BTreeSet::new(),
+            sql: BTreeMap::new(),
             locals: Pairs::new(),
             notified: false,
             closed: false,
@@ -179,6 +193,64 @@ impl Backend {
             left = rest;
         }
         (!idle || !quiet || !left.is_empty()).then(|| format!("returned dirty: {self:?}"))
+    }
+
+    /// What the next client would find here although nobody knows of it.
+    pub fn left_behind(&self, known: &Settings) -> Option<String> {
+        let mut left: Vec<String> = self.state.iter().chain(&self.fixed).map(|name| (*name).to_owned()).collect();
+        left.extend(
+            self.sql.keys().filter(|name| !name.starts_with("poolwarden_")).map(|name| format!("prepare {name}")),
+        );
+        for (name, value) in self.settings.iter().filter(|(name, _)| !name.starts_with(SESSION)) {
+            let expected = known.value(name).or_else(|| self.defaults.get(name).map(String::as_str)).unwrap_or("");
+            if value != expected {
+                left.push(format!("{name} is {value:?}, known as {expected:?}"));
+            }
+        }
+        (!left.is_empty()).then(|| left.join(", "))
+    }
+
+    fn found(&self, name: &str) -> bool {
+        if name == "prepare" {
+            return self.sql.keys().any(|name| !name.starts_with("poolwarden_"));
+        }
+        self.state.contains(name) || self.fixed.contains(name)
+    }
+
+    fn answer(&mut self, asked: &[Asked]) {
+        let mut rows: Vec<[Option<String>; 3]> = Vec::new();
+        for one in asked {
+            match one {
+                Asked::Value(name) => {
+                    rows.push([Some("s".into()), Some(name.clone()), self.settings.get(name).cloned()])
+                }
+                Asked::Differences(names) => {
+                    let listed = |name: &str| !name.contains('.') && name != "role" && !name.starts_with(SESSION);
+                    for (name, value) in self.settings.iter().filter(|(name, _)| listed(name)) {
+                        let ours = self.settings.contains_key(&format!("{SESSION}{name}"));
+                        if names.contains(name) || (names.is_empty() && ours) {
+                            rows.push([Some("d".into()), Some(name.clone()), ours.then(|| value.clone())]);
+                        }
+                    }
+                }
+                Asked::State(name) if self.found(name) => rows.push([Some("p".into()), Some(name.clone()), None]),
+                Asked::State(_) => {}
+            }
+        }
+        for row in &rows {
+            let mut body = vec![0, 3];
+            for value in row {
+                match value {
+                    Some(value) => {
+                        body.extend_from_slice(&u32::try_from(value.len()).unwrap().to_be_bytes());
+                        body.extend_from_slice(value.as_bytes());
+                    }
+                    None => body.extend_from_slice(&u32::MAX.to_be_bytes()),
+                }
+            }
+            put(&mut self.buffered, b'D', &[&body]);
+        }
+        complete(&mut self.buffered, &format!("SELECT {}", rows.len()));
     }
 
     fn flush(&mut self) {
@@ -275,12 +347,16 @@ impl Backend {
     fn touch(&mut self) {
         if self.saved.is_none() {
             self.saved = Some(self.settings.clone());
+            self.state_before = Some(self.state.clone());
         }
     }
 
     fn restore(&mut self) {
         if let Some(saved) = self.saved.take() {
             self.settings = saved;
+        }
+        if let Some(before) = self.state_before.take() {
+            self.state = before;
         }
         self.locals.clear();
     }
@@ -295,6 +371,7 @@ impl Backend {
     fn committed(&mut self) {
         self.settings.append(&mut self.locals);
         self.saved = None;
+        self.state_before = None;
         self.portals.clear();
     }
 
@@ -545,12 +622,57 @@ impl Backend {
                 if *local {
                     self.locals.entry(name.clone()).or_insert(before);
                 } else {
+                    self.mark(name, true);
                     self.locals.remove(name);
                 }
                 complete(&mut self.buffered, "SET");
             }
             Command::Configure { resets, sets } => return self.configure(resets, sets),
+            Command::Probe(asked) => self.answer(asked),
+            Command::ResetAll => {
+                for name in self.settings.keys().filter(|name| *name != "role").cloned().collect::<Vec<_>>() {
+                    self.reset(&name);
+                }
+                complete(&mut self.buffered, "RESET");
+            }
+            Command::Make(what, rolls_back) => {
+                if *rolls_back {
+                    self.state.insert(what);
+                } else {
+                    self.fixed.insert(what);
+                }
+                return Ok(self.done(command));
+            }
+            Command::Unmake(what) => {
+                self.state.remove(what);
+                self.fixed.remove(what);
+                return Ok(self.done(command));
+            }
+            Command::State => {
+                let mut found: Vec<&str> = self.state.iter().chain(&self.fixed).copied().collect();
+                found.sort_unstable();
+                return Ok(self.rows(1, found.join(" ").as_bytes(), 0, 0));
+            }
+            Command::Prepare(name, what) => {
+                if self.sql.contains_key(name) || self.statements.contains_key(name.as_bytes()) {
+                    return Err(("42P05", format!("prepared statement \"{name}\" already exists")));
+                }
+                self.sql.insert(name.clone(), (**what).clone());
+                complete(&mut self.buffered, "PREPARE");
+            }
+            Command::Execute(name) => {
+                let plan = self.statements.get(name.as_bytes()).map(|plan| plan.command.clone());
+                let Some(what) = self.sql.get(name).cloned().or(plan) else { return Err(unknown(name)) };
+                return self.run(&what, from, limit);
+            }
+            Command::Deallocate(name) => {
+                if self.sql.remove(name).is_none() && self.statements.remove(name.as_bytes()).is_none() {
+                    return Err(unknown(name));
+                }
+                complete(&mut self.buffered, "DEALLOCATE");
+            }
             Command::DeallocateAll => {
+                self.sql.clear();
                 self.statements.clear();
                 complete(&mut self.buffered, "DEALLOCATE ALL");
             }
@@ -559,8 +681,13 @@ impl Backend {
                     return Err(("25001", "DISCARD ALL cannot run inside a transaction block".into()));
                 }
                 self.statements.clear();
+                self.sql.clear();
+                self.state.clear();
+                self.fixed.clear();
                 self.portals.clear();
-                self.settings = self.defaults.clone();
+                for name in self.settings.keys().cloned().collect::<Vec<_>>() {
+                    self.reset(&name);
+                }
                 complete(&mut self.buffered, "DISCARD ALL");
             }
             Command::Notice => {
@@ -630,27 +757,62 @@ impl Backend {
         if value.contains("invalid") {
             return Err(("22023", format!("invalid value for parameter \"{name}\": \"{value}\"")));
         }
-        if !self.settings.contains_key(name) {
+        if !self.settings.contains_key(name) && !name.contains('.') {
             return Err(("42704", format!("unrecognized configuration parameter \"{name}\"")));
         }
         self.settings.insert(name.into(), canonical(name, value));
         Ok(())
     }
 
+    fn mark(&mut self, name: &str, ours: bool) {
+        let mark = format!("{SESSION}{name}");
+        if ours {
+            self.settings.insert(mark, String::new());
+        } else {
+            self.settings.remove(&mark);
+        }
+    }
+
+    fn reset(&mut self, name: &str) {
+        if name.starts_with(SESSION) || !(self.settings.contains_key(name) || name.contains('.')) {
+            return;
+        }
+        let value = self.defaults.get(name).cloned().unwrap_or_default();
+        self.settings.insert(name.into(), value);
+        self.locals.remove(name);
+        self.mark(name, false);
+    }
+
+    /// Tells that session state came or went.
+    fn done(&mut self, command: &Command) -> usize {
+        if command.columns(1).is_some() {
+            return self.rows(1, b"", 0, 0);
+        }
+        complete(&mut self.buffered, "DONE");
+        0
+    }
+
     fn configure(&mut self, resets: &[String], sets: &[(String, String)]) -> Result<usize, Failure> {
         for name in resets {
-            let value = self.defaults.get(name).cloned().unwrap_or_default();
-            self.set(name, &value)?;
+            self.reset(name);
             complete(&mut self.buffered, "RESET");
         }
         for (name, value) in sets {
             self.set(name, value)?;
+            self.mark(name, true);
         }
         if !sets.is_empty() {
             return Ok(self.rows(1, b"set", 0, 0));
         }
         Ok(0)
     }
+}
+
+/// The mark of a setting that was set in the session.
+const SESSION: char = '!';
+
+fn unknown(name: &str) -> Failure {
+    ("26000", format!("prepared statement \"{name}\" does not exist"))
 }
 
 /// PostgreSQL spells some values in its own way.

@@ -29,6 +29,19 @@ pub enum Command {
         resets: Vec<String>,
         sets: Vec<(String, String)>,
     },
+    /// RESET ALL, by a client.
+    ResetAll,
+    /// Session state comes to be, or goes; whether a rollback takes it back.
+    Make(&'static str, bool),
+    Unmake(&'static str),
+    /// What session state there is.
+    State,
+    /// SQL's PREPARE, EXECUTE and DEALLOCATE: name, and what it does.
+    Prepare(String, Box<Self>),
+    Execute(String),
+    Deallocate(String),
+    /// The pooler asks what was left behind.
+    Probe(Vec<Asked>),
     DeallocateAll,
     DiscardAll,
     Notice,
@@ -38,6 +51,15 @@ pub enum Command {
     Alter,
     /// The backend is terminated.
     Fatal,
+}
+
+/// One question of the pooler's.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asked {
+    Value(String),
+    /// Whether it was set in the session, and to what; no names: all that were.
+    Differences(Vec<String>),
+    State(String),
 }
 
 /// Why a text is no command.
@@ -51,7 +73,10 @@ pub enum Unfit {
 impl Command {
     /// Splits a text at its semicolons; every part must be a command.
     pub fn all(text: &str) -> Result<Vec<Result<Self, Unfit>>, Unfit> {
-        if text.contains("set_config") {
+        if let Some(asked) = probe(text) {
+            return Ok(vec![Ok(Self::Probe(asked))]);
+        }
+        if text.contains("set_config") || text.starts_with("RESET ") {
             return Ok(vec![Ok(configure(text)?)]);
         }
         let mut commands: Vec<_> = Vec::new();
@@ -74,6 +99,22 @@ impl Command {
             ("begin", _) | ("start", "transaction") => Self::Begin,
             ("commit", _) => Self::Commit,
             ("rollback", _) => Self::Rollback,
+            ("select", "pg_advisory_lock(1)") => Self::Make("advisory_lock", false),
+            ("select", "pg_advisory_unlock_all()") => Self::Unmake("advisory_lock"),
+            ("select", "state") => Self::State,
+            ("create", "temp") => Self::Make("temp_table", true),
+            ("drop", _) => Self::Unmake("temp_table"),
+            ("declare", _) => Self::Make("hold_cursor", true),
+            ("close", _) => Self::Unmake("hold_cursor"),
+            ("listen", _) => Self::Make("listen", true),
+            ("unlisten", _) => Self::Unmake("listen"),
+            ("prepare", _) => {
+                let what = text.split_once(" as ").ok_or(Unfit::Syntax)?.1;
+                Self::Prepare(identifier(&word(1)?), Box::new(Self::one(&what.to_ascii_lowercase())?))
+            }
+            ("execute", _) => Self::Execute(identifier(&word(1)?)),
+            ("deallocate", name) if name != "all" => Self::Deallocate(identifier(&word(1)?)),
+            ("reset", "all") => Self::ResetAll,
             ("select", name) if name.contains("poolwarden") => return Err(Unfit::Missing),
             ("select", _) => Self::Select(word(1)?),
             ("rows", _) => Self::Rows(number(1)?, number(2)?),
@@ -85,7 +126,9 @@ impl Command {
                 Self::Set { name: word(2)?.to_ascii_lowercase(), value: words[3..].join(" "), local: true }
             }
             ("set", _) => Self::Set { name: word(1)?.to_ascii_lowercase(), value: words[2..].join(" "), local: false },
-            ("reset", _) => Self::Configure { resets: vec![word(1)?.trim_matches('"').to_owned()], sets: vec![] },
+            ("reset", _) => {
+                Self::Configure { resets: vec![word(1)?.trim_matches('"').to_ascii_lowercase()], sets: vec![] }
+            }
             ("show", _) => Self::Show(word(1)?.to_ascii_lowercase()),
             ("deallocate", "all") => Self::DeallocateAll,
             ("discard", "all") => Self::DiscardAll,
@@ -107,7 +150,11 @@ impl Command {
     /// How many columns its rows have (`table` has as many as the catalog's version says); none, if it returns no rows.
     pub fn columns(&self, version: u16) -> Option<u16> {
         match self {
-            Self::Select(_) | Self::Rows(..) | Self::Show(_) => Some(1),
+            Self::Select(_) | Self::Rows(..) | Self::Show(_) | Self::State | Self::Make("advisory_lock", _) => Some(1),
+            Self::Unmake("advisory_lock") => Some(1),
+            Self::Probe(_) => Some(3),
+            Self::Make(..) | Self::Unmake(_) | Self::ResetAll | Self::Prepare(..) | Self::Deallocate(_) => None,
+            Self::Execute(_) => Some(1), // what these tests execute is a row
             Self::Table => Some(version),
             Self::Configure { sets, .. } if !sets.is_empty() => u16::try_from(sets.len()).ok(),
             Self::Empty | Self::Begin | Self::Commit | Self::Rollback | Self::Insert | Self::Error | Self::CopyIn => {
@@ -123,10 +170,17 @@ impl Command {
 fn configure(text: &str) -> Result<Command, Unfit> {
     let (mut resets, mut sets) = (Vec::new(), Vec::new());
     let mut rest = text;
+    if let Some(tail) = rest.strip_prefix("RESET SESSION AUTHORIZATION;RESET ROLE;") {
+        resets.push("role".to_owned());
+        rest = tail;
+    }
     while let Some(tail) = rest.strip_prefix("RESET \"") {
         let (name, tail) = tail.split_once("\";").ok_or(Unfit::Syntax)?;
         resets.push(name.to_owned());
         rest = tail;
+    }
+    if rest.is_empty() {
+        return Ok(Command::Configure { resets, sets });
     }
     rest = rest.strip_prefix("SELECT ").ok_or(Unfit::Syntax)?;
     loop {
@@ -141,6 +195,31 @@ fn configure(text: &str) -> Result<Command, Unfit> {
             None => return Err(Unfit::Syntax),
         }
     }
+}
+
+/// A name as PostgreSQL folds it.
+fn identifier(word: &str) -> String {
+    word.strip_prefix('"').map_or_else(|| word.to_ascii_lowercase(), |word| word.trim_end_matches('"').to_owned())
+}
+
+/// The pooler's question, if it is one.
+fn probe(text: &str) -> Option<Vec<Asked>> {
+    let parts = text.split(" UNION ALL ").map(|part| {
+        let part = part.strip_prefix("SELECT '")?;
+        if let Some(rest) = part.strip_prefix("s',") {
+            return Some(Some(Asked::Value(literal(rest).ok()?.0)));
+        }
+        if let Some(rest) = part.strip_prefix("p','") {
+            return Some(Some(Asked::State(rest.split_once('\'')?.0.to_owned())));
+        }
+        if part.starts_with("d',") {
+            let Some((_, list)) = part.split_once("ARRAY[") else { return Some(Some(Asked::Differences(vec![]))) };
+            let names = list.split("E'").skip(1).filter_map(|name| Some(name.split_once('\'')?.0.to_owned()));
+            return Some(Some(Asked::Differences(names.collect())));
+        }
+        part.starts_with("n',").then_some(None)
+    });
+    Some(parts.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 /// An `E'...'` literal and what follows it.

@@ -109,8 +109,10 @@ impl Wire {
 
     pub fn join(&mut self, script: &Script) -> usize {
         let settings = Settings::new(script.settings.iter().copied());
+        let mut client = Client::new(settings);
+        client.greeted(None);
         self.peers.push(Peer {
-            client: Client::new(settings),
+            client,
             parts: script.parts.iter().cloned().collect(),
             sent_parts: 0,
             direct: script.direct(),
@@ -297,8 +299,18 @@ impl Wire {
         seat.server.pending = input[taken..].to_vec();
         match turn {
             Turn::More => {}
-            Turn::Opened => self.pump(lent.expect("a gate opens for a client")),
+            Turn::Opened => {
+                self.pump(lent.expect("a gate opens for a client"));
+                if !self.seats[at].server.pending.is_empty() {
+                    return self.hear(at, &[]);
+                }
+            }
             Turn::Released => self.release(at),
+            Turn::Spoiled => {
+                let peer = lent.expect("a client was served");
+                self.replace(at);
+                return self.pump(peer);
+            }
             Turn::SetupFailed => {
                 let peer = lent.expect("settings are made for a client");
                 self.peers[peer].unset = self.seats[at].server.failure();
@@ -338,6 +350,7 @@ impl Wire {
             let known = seat.server.settings().value(name).or_else(|| seat.server.defaults().value(name));
             assert_eq!(known, Some(seat.backend.setting(name)), "what is known of {name}");
         }
+        assert_eq!(seat.backend.left_behind(seat.server.settings()), None);
         let end = seat.server.settle(self.now);
         assert!(end.held >= end.on_server + end.idle_in_transaction, "{end:?}");
         self.released += 1;
@@ -356,7 +369,7 @@ impl Wire {
         seat.lent = Some(peer);
         seat.used += 1;
         let mut out = Out::default();
-        seat.server.lend(self.now, self.terms, &self.peers[peer].client, &mut out);
+        seat.server.lend(self.now, self.terms, &mut self.peers[peer].client, &mut out);
         seat.to_server.extend_from_slice(out.server.bytes(&[]));
         self.pump(peer);
     }

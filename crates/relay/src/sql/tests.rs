@@ -1,0 +1,213 @@
+use super::*;
+
+fn seen(text: &str) -> String {
+    let Some(touch) = read(text.as_bytes(), false) else { return String::new() };
+    let mut told: Vec<String> = touch
+        .sets
+        .iter()
+        .map(|name| match name {
+            Name::Is(name) => format!("set {name}"),
+            Name::Parameter(number) => format!("set ${number}"),
+        })
+        .collect();
+    told.extend(touch.resets.iter().map(|name| format!("reset {name}")));
+    told.extend(touch.resets_all.then(|| "reset all".to_owned()));
+    told.extend(touch.makes.iter().map(|pin| format!("makes {}", pin.name())));
+    if touch.ends == Pins::all() {
+        told.push("ends all".to_owned());
+    } else {
+        told.extend(touch.ends.iter().map(|pin| format!("ends {}", pin.name())));
+    }
+    told.extend(touch.uses.iter().map(|one| {
+        let named = &text[one.at.0..one.at.1];
+        format!("{} {} as {named}", if one.deallocates { "drops" } else { "runs" }, String::from_utf8_lossy(&one.name))
+    }));
+    told.join(", ")
+}
+
+#[test]
+fn what_touches_the_session_is_seen() {
+    let cases = [
+        ("set search_path = a, b", "set search_path"),
+        ("SET SESSION search_path TO 'x'", "set search_path"),
+        ("set app.tenant = '7'", "set app.tenant"),
+        ("set \"app.Tenant\" = '7'", "set app.tenant"),
+        ("set time zone 'UTC'", "set timezone"),
+        ("set time zone local", "reset timezone"),
+        ("set names 'latin1'", "set client_encoding"),
+        ("set schema 'x'", "set search_path"),
+        ("set role anna", "set role"),
+        ("set session role anna", "set role"),
+        ("set session authorization anna", "set session_authorization"),
+        ("set session authorization default", "reset session_authorization"),
+        ("set datestyle to default", "reset datestyle"),
+        ("set role = default", "reset role"),
+        (
+            "set session characteristics as transaction read only",
+            "set default_transaction_isolation, set default_transaction_read_only, set default_transaction_deferrable",
+        ),
+        ("reset search_path", "reset search_path"),
+        ("reset app.tenant;", "reset app.tenant"),
+        ("reset all", "reset all"),
+        ("reset session authorization", "reset session_authorization"),
+        ("reset time zone", "reset timezone"),
+        ("discard all", "reset role, reset session_authorization, reset all, ends all"),
+        ("discard temp", "ends temp_table"),
+        ("select set_config('App.Tenant', $1, false)", "set app.tenant"),
+        ("select pg_catalog . \"set_config\" ( 'a.b'::text , 'x', 'f')", "set a.b"),
+        ("select set_config($2::text, $1, $3)", "set $2"),
+        ("select set_config('a' || 'b', 'x', false)", "makes setting"),
+        ("select set_config(setting_name => 'a', new_value => 'x', is_local => false)", "makes setting"),
+        ("select set_config('a.b', coalesce(set_config('c.d', 'x', false), ''), false)", "set a.b, set c.d"),
+        ("select U&\"set\\005fconfig\"('a', 'b', false)", "makes setting"),
+        ("select pg_advisory_lock(1)", "makes advisory_lock"),
+        ("select pg_try_advisory_lock_shared (1, 2)", "makes advisory_lock"),
+        ("select pg_advisory_unlock_all()", "ends advisory_lock"),
+        ("create temp table t (a int)", "makes temp_table"),
+        ("create or replace local temporary view v as select 1", "makes temp_table"),
+        ("create table pg_temp.t (a int)", "makes temp_table"),
+        ("select 1 into temp t", "makes temp_table"),
+        ("with a as (select 1) select * into local temporary t from a", "makes temp_table"),
+        ("drop table t", "ends temp_table"),
+        ("declare c scroll cursor with hold for select 1", "makes hold_cursor"),
+        ("close c", "ends hold_cursor"),
+        ("listen x", "makes listen"),
+        ("unlisten *", "ends listen"),
+        ("load 'auto_explain'", "makes load"),
+        ("prepare p as select set_config('a.b', $1, false)", "set a.b, makes prepare"),
+        ("deallocate \"P\"\"1\"", "ends prepare, drops P\"1 as \"P\"\"1\""),
+        ("DEALLOCATE PREPARE Pdo_1", "ends prepare, drops pdo_1 as Pdo_1"),
+        ("deallocate all", "ends prepare"),
+        ("explain (analyze, costs off) execute p(1)", "ends prepare, runs p as p"),
+        ("begin; set search_path = x; commit", "set search_path"),
+        ("select 1 /* ; */ ; -- nothing\n set a.b = 1", "set a.b"),
+        ("do $$ begin perform set_config('a.b', 'x', false); end $$", "set a.b"),
+        ("do 'begin set search_path = x; end'", "set search_path"),
+        ("/* tag */ set a.b = 1", "set a.b"),
+        ("/* a /* b */ c */ set a.b = 1", "set a.b"),
+        ("values (1); listen \"X\"", "makes listen"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(seen(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_does_not_touch_it_is_not() {
+    let texts = [
+        "",
+        ";",
+        "select 1",
+        "begin",
+        "set local search_path = x",
+        "set transaction isolation level serializable",
+        "set constraints all deferred",
+        "prepare transaction 'x'",
+        "select set_config('a.b', 'x', true)",
+        "select set_config('a.b', $1, 'on')",
+        "select pg_advisory_xact_lock(1), pg_try_advisory_xact_lock(2)",
+        "select 'set_config(''a'', ''b'', false)'",
+        "select $x$ ; set a = 1 $x$, $$;listen x$$",
+        "select E'\\'; set a = 1; --'",
+        "update t set a = 1 where set_config = 2",
+        "insert into temp_readings (a) values (1)",
+        "select temp from weather where account_type = 1 and a in (1, 2)",
+        "create table t (a int)",
+        "create function f() returns void language sql as 'select set_config(''a'', ''b'', false)'",
+        "alter role anna set search_path = x",
+        "alter database d reset all",
+        "declare c cursor for select 1",
+        "explain select 1",
+        "select \"set_config\"",
+        "comment on table t is 'listen'",
+        "copy t from stdin",
+    ];
+    for text in texts {
+        assert_eq!(seen(text), "", "{text}");
+    }
+}
+
+#[test]
+fn a_backslash_escapes_where_strings_do_not_conform() {
+    let text = br"select 'a\'; set app.tenant = 1; --'";
+    assert!(read(text, false).is_some(), "the string ends at the second quote, and a SET follows");
+    assert!(read(text, true).is_none(), "all of it is one string");
+}
+
+#[test]
+fn statements_are_numbered_as_they_complete() {
+    let touch = read(b"select 1;; deallocate a; begin; execute b(1)", false).unwrap();
+    let numbers: Vec<(u32, usize)> = touch.uses.iter().map(|one| (one.number, one.start)).collect();
+    assert_eq!(numbers, [(1, 11), (3, 32)]);
+    assert_eq!(touch.statements, 4);
+}
+
+#[test]
+fn nothing_makes_the_scanner_fail_or_run_long() {
+    let broken = [
+        "'",
+        "\"",
+        "$",
+        "$$",
+        "$a",
+        "$a$ x",
+        "/*",
+        "/*/*",
+        "--",
+        "e'\\",
+        "set",
+        "set a.",
+        "set_config(",
+        "do",
+        "u&\"",
+        "declare",
+        "select set_config('a'",
+        "explain (",
+        "deallocate prepare",
+        "set session",
+        "reset",
+        "prepare",
+        "select a into",
+        "\u{e9}(",
+    ];
+    for text in broken {
+        for prefix in ["", "select 1;", "set ", "do '"] {
+            read(format!("{prefix}{text}").as_bytes(), true);
+        }
+    }
+    for piece in ["(", "/*", "do $$", "set_config(", "$a$", "'", "explain ", "begin "] {
+        let long = piece.repeat(20_000);
+        let started = std::time::Instant::now();
+        read(long.as_bytes(), false);
+        assert!(started.elapsed().as_secs() < 5, "{piece}");
+    }
+}
+
+#[test]
+fn the_glance_misses_nothing_whatever_stands_around() {
+    let touching = [
+        "select set_config('a.b', '1', false)",
+        "select pg_advisory_lock(1)",
+        "select 1 into TeMp t",
+        "select 1; listen x",
+    ];
+    for text in touching {
+        for before in 0..40 {
+            for after in 0..3 {
+                let text = format!("select {}, {} {}", "1".repeat(before + 1), &text[7..], "9".repeat(after * 17));
+                assert!(!is_plain(text.as_bytes()), "{text}");
+            }
+        }
+    }
+    let plain = [
+        "select abalance from pgbench_accounts where aid = 42424;",
+        "INSERT INTO t (a, b) VALUES ($1, $2)",
+        "BEGIN",
+        "commit",
+        "\n  select count(*) from company_timestamps where a = 'x' ; ",
+        "update t set a_b = lower($1) where id = $2",
+    ];
+    for text in plain {
+        assert!(is_plain(text.as_bytes()), "{text}");
+    }
+}
