@@ -1,0 +1,96 @@
+//! A server that answers what it is asked in the simplest right way: no rows, no errors; BEGIN opens, COMMIT and ROLLBACK end.
+
+use std::collections::VecDeque;
+
+use poolwarden_pgwire::frame::{self, HEADER};
+use poolwarden_pgwire::{make, read};
+
+/// What has been asked and not answered.
+#[derive(Default)]
+pub(crate) struct Answering {
+    input: Vec<u8>,
+    owed: VecDeque<Vec<u8>>,
+    open: bool,
+    /// The last text that was parsed, for Execute.
+    parsed: Vec<u8>,
+}
+
+impl Answering {
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+        while let Ok(Some(header)) = frame::header(&self.input) {
+            if self.input.len() < header.total() {
+                return;
+            }
+            let rest = self.input.split_off(header.total());
+            let message = std::mem::replace(&mut self.input, rest);
+            let answer = self.answer(header.tag, &message[HEADER..]);
+            if !answer.is_empty() {
+                self.owed.push_back(answer);
+            }
+        }
+    }
+
+    /// The answer to the oldest request.
+    pub(crate) fn one(&mut self) -> Vec<u8> {
+        self.owed.pop_front().unwrap_or_default()
+    }
+
+    /// Every answer that is owed.
+    pub(crate) fn all(&mut self) -> Vec<u8> {
+        self.owed.drain(..).flatten().collect()
+    }
+
+    fn answer(&mut self, tag: u8, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        match tag {
+            b'Q' => {
+                let text = body.strip_suffix(b"\0").unwrap_or(body).to_vec();
+                self.run(&text, &mut out);
+                make::ready(&mut out, self.status());
+            }
+            b'P' => {
+                self.parsed = read::parse(body).map(|parse| parse.text.to_vec()).unwrap_or_default();
+                make::parse_complete(&mut out);
+            }
+            b'B' => make::bind_complete(&mut out),
+            b'C' => make::close_complete(&mut out),
+            b'D' => {
+                if body.first() == Some(&b'S') {
+                    out.extend_from_slice(b"t\0\0\0\x06\0\0");
+                }
+                out.extend_from_slice(b"n\0\0\0\x04");
+            }
+            b'E' => {
+                let text = std::mem::take(&mut self.parsed);
+                self.run(&text, &mut out);
+            }
+            b'F' => {
+                out.extend_from_slice(b"V\0\0\0\x08\xff\xff\xff\xff");
+                make::ready(&mut out, self.status());
+            }
+            b'S' => make::ready(&mut out, self.status()),
+            _ => {}
+        }
+        out
+    }
+
+    fn run(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        let text = String::from_utf8_lossy(text).to_ascii_lowercase();
+        let first = text.split(|c: char| !c.is_ascii_alphabetic()).find(|word| !word.is_empty()).unwrap_or_default();
+        match first {
+            "begin" => self.open = true,
+            "commit" | "rollback" => self.open = false,
+            _ => {}
+        }
+        if first.is_empty() {
+            make::empty_query(out);
+        } else {
+            make::command_complete(out, &first.to_ascii_uppercase());
+        }
+    }
+
+    fn status(&self) -> u8 {
+        if self.open { b'T' } else { b'I' }
+    }
+}
