@@ -1,5 +1,6 @@
 //! From walked values to a [`Config`]: defaults filled in, names resolved, contradictions found.
 
+mod auth;
 mod check;
 mod peer;
 mod pool;
@@ -64,7 +65,7 @@ pub(crate) fn build<'a>(walked: Walked, end: usize, resolve: &'a mut Resolve<'a>
         listen: b.listen(),
         console: b.console(),
         log: b.log(),
-        auth: b.auth(),
+        auth: b.auth(&servers),
         servers,
         pools,
         users,
@@ -164,15 +165,20 @@ impl Build<'_> {
 
     /// A secret from `scram_file` or `password_env`; both at once contradict each other.
     fn secret(&mut self, scope: &Scope) -> Option<Secret> {
-        let file = self.written(scope, "scram_file").map(|w| (w.value.to_string(), w.span.clone()));
+        self.secret_of(scope, "scram_file")
+    }
+
+    /// The same, where the file's key has another name.
+    fn secret_of(&mut self, scope: &Scope, file_key: &'static str) -> Option<Secret> {
+        let file = self.written(scope, file_key).map(|w| (w.value.to_string(), w.span.clone()));
         let env = self.written(scope, "password_env").map(|w| (w.value.to_string(), w.span.clone()));
         let (key, wanted, span) = match (file, env) {
             (Some(_), Some((_, span))) => {
-                let message = format!("[{}] has scram_file and password_env", scope.path);
+                let message = format!("[{}] has {file_key} and password_env", scope.path);
                 self.finding(Severity::Error, "contradiction", span, (message, "keep one of them".to_owned()));
                 return None;
             }
-            (Some((path, span)), None) => ("scram_file", SecretRef::File(path), span),
+            (Some((path, span)), None) => (file_key, SecretRef::File(path), span),
             (None, Some((name, span))) => ("password_env", SecretRef::Env(name), span),
             (None, None) => return None,
         };

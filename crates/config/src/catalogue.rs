@@ -204,10 +204,90 @@ pub const CATALOGUE: &[Setting] = &[
     ),
     live(
         "auth.method",
-        Kind::Choice(&["trust", "password", "md5", "scram-sha-256"]),
+        Kind::Choice(&["trust", "password", "md5", "scram-sha-256", "cert", "hba", "peer"]),
         "scram-sha-256",
-        "how clients prove who they are",
+        "how clients prove who they are; md5 asks users with a SCRAM secret for SCRAM, hba follows the rules of auth.hba",
         "\"scram-sha-256\"",
+    ),
+    live(
+        "auth.userlist",
+        Kind::Text,
+        "",
+        "file of PgBouncer's form (\"user\" \"secret\", a line each); a secret below [users.NAME] goes before",
+        "\"userlist.txt\"",
+    ),
+    live(
+        "auth.hba",
+        Kind::Text,
+        "",
+        "file of rules as PostgreSQL's pg_hba.conf (local, host, hostssl, hostnossl); the first that fits counts",
+        "\"hba.conf\"",
+    ),
+    live(
+        "auth.ident_map",
+        Kind::Text,
+        "",
+        "file of maps as PostgreSQL's pg_ident.conf, for the rules cert and peer with map=",
+        "\"ident.conf\"",
+    ),
+    live(
+        "auth.user",
+        Kind::Text,
+        "",
+        "role that looks up users who are listed nowhere; without it nobody is looked up",
+        "\"poolwarden_auth\"",
+    ),
+    live(
+        "auth.query",
+        Kind::Text,
+        "select rolname, case when rolvaliduntil < now() then null else rolpassword end from pg_authid where rolname = $1 and rolcanlogin",
+        "gives the name and the secret of user $1; no row, or no secret: nobody may log in so",
+        "\"select * from poolwarden.lookup($1)\"",
+    ),
+    live("auth.password_env", Kind::SecretEnv, "", "variable with the password of auth.user", "\"AUTH_PASSWORD\""),
+    live(
+        "auth.password_file",
+        Kind::SecretFile,
+        "",
+        "file with it; without either, its password as a user",
+        "\"secrets/auth\"",
+    ),
+    live(
+        "auth.database",
+        Kind::Text,
+        "",
+        "database in which users are looked up; default the one the client wants",
+        "\"postgres\"",
+    ),
+    live("auth.server", Kind::Text, "", "server that is asked; default that of the client's pool", "\"main\""),
+    live(
+        "auth.search_path",
+        Kind::Text,
+        "pg_catalog",
+        "search_path of that connection, so that nobody's tables are read instead; empty leaves the role's own",
+        "\"pg_catalog\"",
+    ),
+    live(
+        "auth.cache",
+        Kind::Duration,
+        "60s",
+        "how long an answer counts; for as long again it counts while a newer one is fetched",
+        "\"10s\"",
+    ),
+    live("auth.max_stale", Kind::Duration, "1h", "how long an answer serves while PostgreSQL is away", "\"15m\""),
+    live(
+        "auth.failure_delay",
+        Kind::Duration,
+        "500ms",
+        "a failed login is told so after about this long; nobody else waits",
+        "\"1s\"",
+    ),
+    live(
+        "auth.failures_per_minute",
+        Kind::Integer(0, ANY),
+        "60",
+        "failures of one user from one address (or IPv6 /64) that are heard in a minute, further tries are refused unheard; 0 hears all",
+        "10",
     ),
     live(
         "servers.NAME.host",
@@ -664,8 +744,6 @@ pub(crate) struct RefusedKey {
 
 const LITERAL: &str = "a literal password in the file";
 const LITERAL_FIX: &str = "put it in a file and write scram_file = \"PATH\", or write password_env = \"VARIABLE\"";
-const QUERY: &str = "looking users up in PostgreSQL is not in this release";
-const QUERY_FIX: &str = "remove it and list the users: [users.NAME] with scram_file or password_env";
 
 const fn refused(key: Text, code: Text, why: Text, fix: Text) -> RefusedKey {
     RefusedKey { key, code, why, fix }
@@ -673,18 +751,16 @@ const fn refused(key: Text, code: Text, why: Text, fix: Text) -> RefusedKey {
 
 /// See [`RefusedKey`].
 pub(crate) const REFUSED: &[RefusedKey] = &[
-    refused("auth.query", "not-yet", QUERY, QUERY_FIX),
-    refused("auth.user", "not-yet", QUERY, QUERY_FIX),
-    refused("auth.password_env", "not-yet", QUERY, QUERY_FIX),
-    refused("auth.scram_file", "not-yet", QUERY, QUERY_FIX),
+    refused(
+        "auth.password",
+        "literal-secret",
+        LITERAL,
+        "put it in a file and write password_file = \"PATH\", or write password_env = \"VARIABLE\"",
+    ),
     refused("users.NAME.password", "literal-secret", LITERAL, LITERAL_FIX),
     refused("pools.NAME.password", "literal-secret", LITERAL, LITERAL_FIX),
     refused("servers.NAME.watch.password", "literal-secret", LITERAL, LITERAL_FIX),
 ];
-
-/// A word a later release accepts: key, words, why, what to write.
-pub(crate) const REFUSED_WORDS: &[(&str, &[&str], &str, &str)] =
-    &[("auth.method", &["cert"], "certificate logins are not in this release", "write \"scram-sha-256\"")];
 
 /// PgBouncer's words and ours.
 pub(crate) const FOREIGN: &[(&str, &str)] = &[
@@ -705,7 +781,12 @@ pub(crate) const FOREIGN: &[(&str, &str)] = &[
     ("listen_addr", "listen.address"),
     ("listen_port", "listen.address"),
     ("auth_type", "auth.method"),
-    ("auth_file", "users.NAME.scram_file"),
+    ("auth_file", "auth.userlist"),
+    ("auth_hba_file", "auth.hba"),
+    ("auth_ident_file", "auth.ident_map"),
+    ("auth_query", "auth.query"),
+    ("auth_user", "auth.user"),
+    ("auth_dbname", "auth.database"),
     ("admin_users", "console.admins"),
     ("stats_users", "console.readers"),
     ("dbname", "pools.NAME.database"),
@@ -754,6 +835,5 @@ mod tests {
     fn foreign_words_lead_to_real_settings_and_refused_keys_are_none() {
         assert!(FOREIGN.iter().all(|(_, ours)| find(ours).is_some()));
         assert!(REFUSED.iter().all(|refused| find(refused.key).is_none() && !is_table(refused.key)));
-        assert!(REFUSED_WORDS.iter().all(|(key, ..)| find(key).is_some()));
     }
 }

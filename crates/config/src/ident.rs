@@ -26,7 +26,7 @@ pub enum RoleName {
 }
 
 /// One line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentLine {
     /// Where it stands, from 1.
     pub line: usize,
@@ -37,6 +37,18 @@ pub struct IdentLine {
     /// The database user.
     pub role: RoleName,
 }
+
+impl PartialEq for SystemName {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(one), Self::Exact(two)) => one == two,
+            (Self::Pattern(one), Self::Pattern(two)) => one.as_str() == two.as_str(),
+            (Self::Exact(_), Self::Pattern(_)) | (Self::Pattern(_), Self::Exact(_)) => false,
+        }
+    }
+}
+
+impl Eq for SystemName {}
 
 /// Reads the maps.
 #[must_use]

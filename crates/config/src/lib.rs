@@ -29,9 +29,9 @@ pub use diff::{Change, diff};
 pub use finding::{Finding, Severity, has_errors, render};
 pub use line::LineFinding;
 pub use model::{
-    Auth, AuthMethod, ChannelBinding, Class, Config, Console, Guard, Host, Keepalive, Limits, Listen, ListenTls, Log,
-    LogFormat, LogLevel, Patience, Peer, Pool, Process, Route, Server, ServerTls, TlsIdentity, TlsMode, TlsVersion,
-    User, WatchLogin,
+    Auth, AuthMethod, AuthQuery, ChannelBinding, Class, Config, Console, Guard, Host, Keepalive, Limits, Listen,
+    ListenTls, Log, LogFormat, LogLevel, Patience, Peer, Pool, Process, Route, Server, ServerTls, TlsIdentity, TlsMode,
+    TlsVersion, User, WatchLogin,
 };
 pub use parse::MAX_FINDINGS;
 pub use secret::{Secret, SecretRef};

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use poolwarden_pool::{DatabaseSettings, HostSettings, Mode, UserSettings};
 
+use crate::hba::HbaRule;
+use crate::ident::IdentLine;
 use crate::pgbouncer;
 use crate::secret::Secret;
 use crate::show::Shown;
@@ -168,10 +170,43 @@ pub enum LogLevel {
 }
 
 /// `[auth]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
     /// How clients prove who they are.
     pub method: AuthMethod,
+    /// Users of the userlist; `None` is known, but no password fits. `[users.NAME]` with a secret goes before.
+    pub listed: BTreeMap<String, Option<Secret>>,
+    /// Rules; only `method = "hba"` follows them.
+    pub rules: Vec<HbaRule>,
+    /// Ident maps.
+    pub ident: Vec<IdentLine>,
+    /// How users are looked up who are not listed.
+    pub query: Option<AuthQuery>,
+    /// A failed login hears so after this long.
+    pub failure_delay: Duration,
+    /// Failures of one user from one source that are heard in a minute; 0: any number.
+    pub failures_per_minute: u32,
+}
+
+/// Looking users up in PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthQuery {
+    /// The query.
+    pub sql: String,
+    /// The role that asks.
+    pub user: String,
+    /// Its password; `None`: the one it has as a user.
+    pub password: Option<Secret>,
+    /// Where it asks; `None`: in the database the client wants.
+    pub database: Option<String>,
+    /// The server's place; `None`: that of the client's pool.
+    pub server: Option<usize>,
+    /// Its search_path; `None`: the role's own.
+    pub search_path: Option<String>,
+    /// How long an answer counts.
+    pub fresh: Duration,
+    /// How long it serves while PostgreSQL does not answer.
+    pub max_stale: Duration,
 }
 
 /// How clients prove who they are.
@@ -185,6 +220,12 @@ pub enum AuthMethod {
     Md5,
     /// SCRAM-SHA-256.
     ScramSha256,
+    /// A certificate that names the user.
+    Cert,
+    /// As the rules say.
+    Hba,
+    /// A process of the user of that name, over the unix socket.
+    Peer,
 }
 
 /// Where a PostgreSQL listens.

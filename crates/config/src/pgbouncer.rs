@@ -90,7 +90,7 @@ pub fn read_with(entry: &str, set: &[(String, String)], world: &mut dyn World) -
     let known: BTreeMap<&str, &crate::Secret> =
         translated.variables.iter().map(|(name, secret)| (name.as_str(), secret)).collect();
     let resolve = |wanted: SecretRef| match wanted {
-        SecretRef::File(path) => world.read(&path),
+        SecretRef::File(path) | SecretRef::Text(path) => world.read(&path),
         SecretRef::Env(name) => {
             let found = known.get(name.as_str()).map(|secret| secret.reveal().to_owned());
             found.ok_or_else(|| format!("{name} is not set"))

@@ -33,4 +33,6 @@ pub enum SecretRef {
     File(String),
     /// `password_env`: an environment variable.
     Env(String),
+    /// `userlist`, `hba`, `ident_map`: a whole file, found as `File`.
+    Text(String),
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::catalogue::{self, FOREIGN, REFUSED, REFUSED_WORDS, Setting};
+use crate::catalogue::{self, FOREIGN, REFUSED, Setting};
 use crate::finding::{Finding, Severity};
 use crate::nearest::nearest;
 use crate::value::{self, Value};
@@ -151,12 +151,6 @@ impl Walked {
     }
 
     fn value(&mut self, setting: &'static Setting, item: &Spanned<DeValue<'_>>, path: String) {
-        let word = item.get_ref().as_str().unwrap_or_default();
-        let refused = REFUSED_WORDS.iter().find(|(key, words, ..)| *key == setting.key && words.contains(&word));
-        if let Some((_, _, why, fix)) = refused {
-            self.error("not-yet", item.span(), format!("{path} = \"{word}\": {why}"), (*fix).to_owned());
-            return;
-        }
         match value::read(setting.kind, item.get_ref()) {
             Ok(value) => {
                 self.values.insert(path, Written { value, span: item.span(), setting });

@@ -7,7 +7,13 @@ fn resolve(wanted: SecretRef) -> Result<String, String> {
     match wanted {
         SecretRef::File(path) if path == "empty" => Ok("\n".to_owned()),
         SecretRef::File(path) if path == "two-lines" => Ok("hunter2\nhunter3\n".to_owned()),
-        SecretRef::File(path) => Err(format!("{path}: no such file")),
+        SecretRef::Text(path) if path == "userlist.txt" => Ok("\"app\" \"hunter3\"\napp hunter3\n".to_owned()),
+        SecretRef::Text(path) if path == "etc/hba.conf" => {
+            Ok("host all all all ldap\nhost all @names all md5\n".to_owned())
+        }
+        SecretRef::Text(path) if path == "etc/names" => Ok("app, other\n".to_owned()),
+        SecretRef::Text(path) if path == "ident.conf" => Ok("m /(bob \\1\n".to_owned()),
+        SecretRef::File(path) | SecretRef::Text(path) => Err(format!("{path}: no such file")),
         SecretRef::Env(_) => Ok("hunter2".to_owned()),
     }
 }
@@ -62,7 +68,14 @@ const REFUSED: &[(&str, bool, &str)] = &[
     ),
     ("tls_direct_without_tls", true, "tls_negotiation = \"direct\"\nchannel_binding = \"require\"\n"),
     ("tls_words", true, "tls = \"on\"\n[listen.tls]\ncert = \"c\"\nmin_version = \"1.1\"\n"),
-    ("auth_that_is_not_there_yet", true, "[auth]\nmethod = \"cert\"\nquery = \"select 1\"\nuser = \"u\"\n"),
+    ("auth_query_that_nobody_asks", true, "[auth]\nquery = \"select 1\"\n"),
+    ("auth_server_and_rules_missing", true, "[auth]\nmethod = \"hba\"\nuser = \"u\"\nserver = \"mian\"\n"),
+    (
+        "auth_files_with_faults",
+        true,
+        "[auth]\nmethod = \"hba\"\nuserlist = \"userlist.txt\"\nhba = \"etc/hba.conf\"\nident_map = \"ident.conf\"\n",
+    ),
+    ("auth_file_not_there", true, "[auth]\nuserlist = \"nowhere.txt\"\n"),
     ("watch_without_user", true, "[servers.main.watch]\ndatabase = \"postgres\"\n"),
     ("connects_upside_down", true, "connects_start = 20\n"),
     ("time_limit_of_nothing", true, "connect_timeout = \"0s\"\n[limits]\nlogin_timeout = \"0s\"\n"),

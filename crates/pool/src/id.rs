@@ -1,7 +1,7 @@
 //! Names of things that others own: small, copyable, and generational where their slot is reused.
 
 /// One PostgreSQL server in front of which this process pools; an index into the servers of the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct HostId(pub u16);
 
 /// One pool, a (database, user) pair, of one host. Never reused while the host lives.

@@ -109,7 +109,7 @@ fn configuration(cluster: &Cluster, passwords: &Passwords, port: u16, http_port:
     );
     let (config, findings) = Config::parse(&text, |wanted| match wanted {
         SecretRef::Env(name) if name == "watch" => Ok(passwords.watch.clone()),
-        SecretRef::Env(_) | SecretRef::File(_) => Ok(passwords.app.clone()),
+        SecretRef::Env(_) | SecretRef::File(_) | SecretRef::Text(_) => Ok(passwords.app.clone()),
     });
     config.ok_or_else(|| anyhow!("the embedded configuration is refused\n{}", render("embedded", &text, &findings)))
 }

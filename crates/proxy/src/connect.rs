@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use poolwarden_switch::pool::{ConnId, ConnectFailure, Failure, HostId, Input, Limit, LoopId, PoolId};
 use poolwarden_switch::relay::login::{
-    Capacity, Channel, Credentials, LoginFailure, LoginStep, Password, ServerLogin, Welcome,
+    Capacity, Channel, Credentials, LoginFailure, LoginStep, ServerLogin, Welcome,
 };
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::relay::{Defaults, Server};

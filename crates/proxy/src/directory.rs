@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use poolwarden_switch::pool::{ClassId, HostId};
-use poolwarden_switch::relay::greet;
-use poolwarden_switch::relay::login::Password;
-use poolwarden_switch::relay::pgwire::password::{Plain, Secret};
+use poolwarden_switch::relay::pgwire::password::Secret;
+
+use crate::auth::AuthPlan;
 
 /// How clients prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -19,6 +19,12 @@ pub enum Method {
     /// SCRAM-SHA-256.
     #[default]
     Scram,
+    /// With a certificate that names the user.
+    Cert,
+    /// As the rules say.
+    Hba,
+    /// By being a process of the user of that name, over the unix socket.
+    Peer,
 }
 
 /// One user of the configuration.
@@ -52,6 +58,8 @@ pub struct Route {
 pub struct Directory {
     /// How clients prove who they are.
     pub method: Method,
+    /// The rest of authentication.
+    pub auth: AuthPlan,
     /// Users.
     pub users: BTreeMap<String, UserEntry>,
     /// Databases by the name clients ask for.
@@ -72,32 +80,9 @@ impl Directory {
         self.routes.get(database).or(self.any.as_ref())
     }
 
-    /// What the greeting needs to know about a user.
-    pub(crate) fn found(&self, user: &str) -> greet::Found {
-        let method = match self.method {
-            Method::Trust => greet::Method::Trust,
-            Method::Password => greet::Method::Password,
-            Method::Md5 => greet::Method::Md5,
-            Method::Scram => greet::Method::Scram,
-        };
-        greet::Found { method, secret: self.users.get(user).and_then(|entry| entry.secret.clone()) }
-    }
-
     pub(crate) fn class(&self, user: &str, route: &Route) -> ClassId {
         let own = self.users.get(user).map(|entry| entry.class);
         route.class.or(own).unwrap_or_default()
-    }
-
-    /// How server connections of this (database, user) log in: role, the database's own name, password.
-    pub(crate) fn login(&self, database: &str, user: &str) -> Option<(String, String, Option<Password>)> {
-        let route = self.route(database)?;
-        let role = route.user.clone().unwrap_or_else(|| user.to_owned());
-        let name = route.database.clone().unwrap_or_else(|| database.to_owned());
-        let password = match &route.password {
-            Some(password) => Some(Password::Plain(Plain::new(password), None)),
-            None => self.users.get(&role).and_then(|entry| entry.secret.as_ref()).and_then(usable),
-        };
-        Some((role, name, password))
     }
 
     pub(crate) fn is_console_admin(&self, user: &str) -> bool {
@@ -106,14 +91,5 @@ impl Directory {
 
     pub(crate) fn is_console_reader(&self, user: &str) -> bool {
         self.is_console_admin(user) || self.console_readers.iter().any(|name| name == "*" || name == user)
-    }
-}
-
-/// What of a secret can log in to a server: a SCRAM secret alone cannot.
-fn usable(secret: &Secret) -> Option<Password> {
-    match secret {
-        Secret::Plain(plain) => Some(Password::Plain(plain.clone(), None)),
-        Secret::Md5(hash) => Some(Password::Md5(hash.clone())),
-        Secret::Scram(_) => None,
     }
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use poolwarden_switch::pool::{Limit, Time};
 
+use crate::auth::LoginFailures;
+
 /// One event loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LoopFigures {
@@ -54,8 +56,10 @@ pub struct ProcessFigures {
     pub opened_total: u64,
     /// Clients refused at the door, by limit.
     pub refused: Vec<(Limit, u64)>,
-    /// Logins that failed.
-    pub login_failures: u64,
+    /// Logins that failed, by reason.
+    pub login_failures: LoginFailures,
+    /// Keys derived from passwords (PBKDF2), towards clients and servers.
+    pub scram_derivations: u64,
     /// Cancel requests.
     pub cancels: Cancels,
     /// Failures to accept (descriptors ran out).
@@ -74,7 +78,6 @@ pub(crate) struct Counters {
     pub(crate) refused_clients: AtomicU64,
     pub(crate) refused_fds: AtomicU64,
     pub(crate) refused_memory: AtomicU64,
-    pub(crate) login_failures: AtomicU64,
     pub(crate) cancels_dropped: AtomicU64,
     pub(crate) cancels_refused: AtomicU64,
     pub(crate) cancels_handed_on: AtomicU64,

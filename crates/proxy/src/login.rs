@@ -24,7 +24,7 @@ use crate::directory::CONSOLE;
 use crate::figures::bump;
 use crate::haproxy;
 use crate::inner::{Inner, held};
-use crate::link::{Link, Place};
+use crate::link::Place;
 use crate::operator;
 use crate::random;
 use crate::secure;

@@ -107,7 +107,7 @@ impl Proxy {
         let cores: Vec<_> = reload.hosts.iter().map(|plan| plan.core.clone()).collect();
         {
             let mut state = held(&inner.state);
-            if !state.directory.queries().eq(reload.directory.queries()) {
+            if state.directory.auth.query != reload.directory.auth.query {
                 inner.auth.cache.clear();
             }
             state.directory = Arc::new(reload.directory);

@@ -432,8 +432,10 @@ pub struct ProcessView {
     pub refused_clients: [u64; 16],
     /// Client connections accepted.
     pub clients_opened: u64,
-    /// Logins that failed.
-    pub login_failures: u64,
+    /// Logins that failed, by reason.
+    pub login_failures: Vec<(&'static str, u64)>,
+    /// Keys derived from passwords (PBKDF2).
+    pub scram_derivations: u64,
     /// Cancel requests.
     pub cancels: Cancels,
     /// Log lines dropped because the writer was behind.

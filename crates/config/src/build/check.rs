@@ -24,11 +24,15 @@ impl Build<'_> {
                 let texts = (message, "write method = \"scram-sha-256\", or listen on loopback only".to_owned());
                 self.finding(Severity::Warning, "open-door", span, texts);
             }
-            (AuthMethod::Trust, None) => {}
+            (AuthMethod::Trust | AuthMethod::Cert | AuthMethod::Peer | AuthMethod::Hba, _) => {}
             (AuthMethod::Password | AuthMethod::Md5 | AuthMethod::ScramSha256, _) => {
-                if config.users.values().all(|user| user.secret.is_none()) {
+                let listed = config.users.values().any(|user| user.secret.is_some()) || !config.auth.listed.is_empty();
+                if !listed && config.auth.query.is_none() {
                     let message = "no user has a secret: nobody can log in".to_owned();
-                    let texts = (message, "write [users.NAME] with scram_file or password_env".to_owned());
+                    let texts = (
+                        message,
+                        "write [users.NAME] with scram_file or password_env, auth.userlist or auth.user".to_owned(),
+                    );
                     self.finding(Severity::Warning, "locked-door", span, texts);
                 }
             }

@@ -1,11 +1,11 @@
-//! The sections about this process itself: `[poolwarden]`, `[listen]`, `[console]`, `[log]`, `[auth]`, `[limits]`, `[classes]`.
+//! The sections about this process itself: `[poolwarden]`, `[listen]`, `[console]`, `[log]`, `[limits]`, `[classes]`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Build, Scope};
 use crate::finding::Severity;
-use crate::model::{Auth, AuthMethod, Class, Console, Guard, Limits, Listen, Log, LogFormat, LogLevel, Process};
+use crate::model::{Class, Console, Guard, Limits, Listen, Log, LogFormat, LogLevel, Process};
 
 impl Build<'_> {
     pub(super) fn process(&self) -> Process {
@@ -83,16 +83,6 @@ impl Build<'_> {
             _ => LogLevel::Info,
         };
         Log { format: if json { LogFormat::Json } else { LogFormat::Text }, level }
-    }
-
-    pub(super) fn auth(&self) -> Auth {
-        let method = match self.text(&Scope::top("auth"), "method").unwrap_or_default().as_str() {
-            "trust" => AuthMethod::Trust,
-            "password" => AuthMethod::Password,
-            "md5" => AuthMethod::Md5,
-            _ => AuthMethod::ScramSha256,
-        };
-        Auth { method }
     }
 
     pub(super) fn limits(&mut self) -> Limits {

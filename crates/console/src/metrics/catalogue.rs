@@ -86,7 +86,7 @@ use Kind::{Counter, Gauge, Histogram, Info};
 
 /// The metrics, in the order they are written.
 #[rustfmt::skip] // one line per metric is the table one reads
-pub static CATALOGUE: [Metric; 56] = [
+pub static CATALOGUE: [Metric; 57] = [
     metric(("poolwarden_build_info", ""), Info, &["version"], process::build, "version of the running binary"),
     metric(("poolwarden_config_info", ""), Info, &["hash"], process::config, "hash of the configuration in force"),
     metric(("poolwarden_start_time_seconds", "seconds"), Gauge, NONE, process::start_time, "when the process started, since 1970 UTC"),
@@ -139,7 +139,8 @@ pub static CATALOGUE: [Metric; 56] = [
     metric(("poolwarden_client_connections_logging_in", ""), Gauge, NONE, process::logins, "client connections before the end of their login"),
     metric(("poolwarden_client_connections_opened_total", ""), Counter, NONE, process::opened, "client connections accepted"),
     metric(("poolwarden_client_connections_refused_total", ""), Counter, &["reason"], process::refused, "clients refused before they entered a pool, by limit"),
-    metric(("poolwarden_client_login_failures_total", ""), Counter, NONE, process::login_failures, "logins that failed"),
+    metric(("poolwarden_client_login_failures_total", ""), Counter, &["reason"], process::login_failures, "logins that failed, by reason"),
+    metric(("poolwarden_scram_derivations_total", ""), Counter, NONE, process::derivations, "keys derived from passwords (PBKDF2), towards clients and PostgreSQL"),
     metric(("poolwarden_cancels_total", ""), Counter, &["result"], process::cancels, "cancel requests: forwarded to PostgreSQL, answered here, refused or dropped"),
     metric(("poolwarden_config_reloads_total", ""), Counter, &["result"], process::reloads, "reloads of the configuration"),
     metric(("poolwarden_log_lines_dropped_total", ""), Counter, NONE, process::log_dropped, "log lines dropped because the writer was behind"),

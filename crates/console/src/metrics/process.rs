@@ -69,7 +69,13 @@ pub(super) fn refused(view: &View, out: &mut Samples) {
 }
 
 pub(super) fn login_failures(view: &View, out: &mut Samples) {
-    out.push(&[], view.process.login_failures);
+    for (reason, count) in &view.process.login_failures {
+        out.push(&[("reason", reason)], count);
+    }
+}
+
+pub(super) fn derivations(view: &View, out: &mut Samples) {
+    out.push(&[], view.process.scram_derivations);
 }
 
 pub(super) fn cancels(view: &View, out: &mut Samples) {

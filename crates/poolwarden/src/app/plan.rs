@@ -1,16 +1,14 @@
 //! What the proxy is told, made from the configuration: pure, once at the start and once per reload.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+mod directory;
 
-use poolwarden_config::{AuthMethod, Config, Host, Pool, Server, User};
-use poolwarden_pool::{ClassId, HostId, HostSettings, Mode};
-use poolwarden_proxy::{
-    Address, Directory, HostPlan, Method, ProcessLimits, Reload, Route, Settings, UserEntry, WatchLogin,
-};
+use std::path::Path;
+use std::sync::Arc;
+
+use poolwarden_config::{Config, Host, Pool, Server, User};
+use poolwarden_pool::{HostId, HostSettings, Mode};
+use poolwarden_proxy::{Address, HostPlan, ProcessLimits, Reload, Settings, WatchLogin};
 use poolwarden_relay::Keep;
-use poolwarden_relay::pgwire::password::Secret;
-use poolwarden_relay::pgwire::scram;
 use poolwarden_switch::{Patience, PoolTerms, TermsBook, UserTerms};
 
 /// Secret of this installation, from which salts are made.
@@ -18,14 +16,16 @@ pub(super) type Seed = [u8; 32];
 
 /// Everything the proxy starts with.
 pub(super) fn settings(config: &Config, seed: Seed) -> Settings {
-    let Reload { limits, hosts, directory, terms, proxy_protocol, peers } = reload(config, &seed);
+    let Reload { limits, hosts, directory, terms, proxy_protocol, peers, tls } = reload(config, &seed);
     let listen = &config.listen;
     Settings {
         listen: listen.addresses.clone(),
         unix: listen.unix_socket_dir.as_ref().map(Into::into),
         unix_port: listen.unix_port(),
         backlog: listen.backlog,
+        reuse_port: listen.reuse_port,
         proxy_protocol,
+        tls,
         loops: config.poolwarden.loops,
         limits,
         hosts,
@@ -48,10 +48,11 @@ pub(super) fn reload(config: &Config, seed: &Seed) -> Reload {
             memory: limits.memory_bytes,
         },
         hosts: config.servers.iter().enumerate().map(|(index, server)| host(config, index, server)).collect(),
-        directory: directory(config, seed),
+        directory: directory::directory(config, seed),
         terms: terms(config),
         proxy_protocol: config.listen.proxy_protocol.iter().map(|of| (of.address, of.prefix)).collect(),
         peers: config.peers.iter().map(|(id, peer)| (*id, at(&peer.host, peer.port))).collect(),
+        tls: None, // its files are read elsewhere
     }
 }
 
@@ -92,6 +93,8 @@ fn host(config: &Config, index: usize, server: &Server) -> HostPlan {
         connect_timeout: server.connect_timeout,
         tcp_user_timeout: server.tcp_user_timeout,
         keepalive: server.keepalive.map(|keepalive| keepalive.idle),
+        tls: Arc::default(), // its files are read elsewhere
+        minor: server.max_protocol_minor,
         watch: server.watch.as_ref().map(login),
     }
 }
@@ -150,59 +153,6 @@ const fn keep(mode: Mode) -> Keep {
         Mode::Session => Keep::Session,
         Mode::Transaction => Keep::Transaction,
         Mode::Statement => Keep::Statement,
-    }
-}
-
-fn directory(config: &Config, seed: &Seed) -> Directory {
-    let method = match config.auth.method {
-        AuthMethod::Trust => Method::Trust,
-        AuthMethod::Password => Method::Password,
-        AuthMethod::Md5 => Method::Md5,
-        AuthMethod::ScramSha256 => Method::Scram,
-    };
-    let classes = classes(config);
-    let class = |name: &str| classes.get(name).copied().unwrap_or_default();
-    let user = |(name, user): (&String, &User)| {
-        let secret = user.secret.as_ref().map(|text| secret(text.reveal(), name, method, seed));
-        (name.clone(), UserEntry { secret, class: class(&user.class) })
-    };
-    let route = |pool: &Pool| Route {
-        host: host_id(pool.server),
-        database: pool.database.clone(),
-        user: pool.user.clone(),
-        password: pool.password.as_ref().map(|secret| secret.reveal().to_owned()),
-        startup: pool.startup.clone(),
-        class: pool.class.as_deref().map(class),
-    };
-    Directory {
-        method,
-        users: config.users.iter().map(user).collect(),
-        routes: config
-            .pools
-            .iter()
-            .filter(|(name, _)| *name != "*")
-            .map(|(name, of)| (name.clone(), route(of)))
-            .collect(),
-        any: config.pools.get("*").map(route),
-        console_admins: config.console.admins.clone(),
-        console_readers: config.console.readers.clone(),
-    }
-}
-
-/// `default` is 0, what a client without a class gets; the others follow by name.
-fn classes(config: &Config) -> BTreeMap<&str, ClassId> {
-    let others = config.classes.keys().map(String::as_str).filter(|name| *name != "default");
-    let ids = (0..=u8::MAX).map(ClassId);
-    std::iter::once("default").chain(others).zip(ids).collect()
-}
-
-/// What a user must know. A plain password is salted once here, and not at each login.
-fn secret(text: &str, user: &str, method: Method, seed: &Seed) -> Secret {
-    match (Secret::parse(text), method) {
-        (Secret::Plain(plain), Method::Scram) => {
-            Secret::Plain(plain.with_verifier(&scram::salt(seed, user), scram::ITERATIONS))
-        }
-        (secret, Method::Trust | Method::Password | Method::Md5 | Method::Scram) => secret,
     }
 }
 

@@ -153,7 +153,8 @@ fn process(seen: &Seen) -> ProcessView {
         memory_bytes: Uses { used: figures.memory, max: Some(figures.max_memory) },
         refused_clients,
         clients_opened: figures.opened_total,
-        login_failures: figures.login_failures,
+        login_failures: figures.login_failures.to_vec(),
+        scram_derivations: figures.scram_derivations,
         cancels: Cancels {
             forwarded: figures.cancels.forwarded,
             answered: 0,

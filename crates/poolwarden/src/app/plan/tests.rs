@@ -11,7 +11,7 @@ const SEED: Seed = [7; 32];
 
 fn config(text: &str) -> Config {
     let (config, findings) = Config::parse(text, |wanted| match wanted {
-        SecretRef::Env(name) | SecretRef::File(name) => Ok(format!("{name}-password")),
+        SecretRef::Env(name) | SecretRef::File(name) | SecretRef::Text(name) => Ok(format!("{name}-password")),
     });
     config.unwrap_or_else(|| panic!("{}", render("test", text, &findings)))
 }
