@@ -534,6 +534,20 @@ pub const CATALOGUE: &[Setting] = &[
         "\"DISCARD ALL\"",
     ),
     live(
+        "pools.NAME.reset",
+        Kind::Choice(&["auto", "always"]),
+        "auto",
+        "auto: a connection is reset between clients in session mode only; always: in every mode, for settings made inside functions, which nobody sees",
+        "\"always\"",
+    ),
+    live(
+        "pools.NAME.session_state",
+        Kind::Choice(&["pin", "refuse"]),
+        "pin",
+        "what becomes of a lock, a temporary table, LISTEN and other state that outlives a transaction: pin keeps the connection with its client, refuse is an error",
+        "\"refuse\"",
+    ),
+    live(
         "pools.NAME.max_prepared_statements",
         Kind::Integer(0, 100_000),
         "200",

@@ -311,6 +311,10 @@ pub struct Pool {
     pub track: Vec<String>,
     /// Reset query of session mode; `None`: nothing is run.
     pub reset_query: Option<String>,
+    /// Connections are reset between clients in every mode.
+    pub reset_always: bool,
+    /// State that outlives a transaction is refused; otherwise it keeps the connection with its client.
+    pub refuse_state: bool,
     /// Prepared statements kept per server connection; 0: none.
     pub max_prepared_statements: u32,
     /// Time limits of its clients.

@@ -56,6 +56,8 @@ impl Build<'_> {
             startup: self.startup(&scope.inner("startup")),
             track: self.list(&scope, "track").iter().map(|name| name.to_ascii_lowercase()).collect(),
             reset_query,
+            reset_always: self.text(&scope, "reset").as_deref() == Some("always"),
+            refuse_state: self.text(&scope, "session_state").as_deref() == Some("refuse"),
             max_prepared_statements: self.number(&scope, "max_prepared_statements").unwrap_or_default(),
             patience: self.patience(&scope).limits(),
             class,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use poolwarden_config::{Config, Host, Pool, Server, User};
 use poolwarden_pool::{HostId, HostSettings, Mode};
 use poolwarden_proxy::{Address, HostPlan, ProcessLimits, Reload, Settings, WatchLogin};
-use poolwarden_relay::Keep;
+use poolwarden_relay::{Keep, SessionState};
 use poolwarden_switch::{Patience, PoolTerms, TermsBook, UserTerms};
 
 /// Secret of this installation, from which salts are made.
@@ -114,7 +114,7 @@ fn core(config: &Config, index: usize) -> HostSettings {
 fn resets(config: &Config, pool: &Pool) -> bool {
     let session = |mode: Mode| mode == Mode::Session;
     let anybody = config.users.values().any(|user| user.settings.mode.is_some_and(session));
-    pool.reset_query.is_some() && (session(pool.settings.mode) || anybody)
+    pool.reset_always || pool.reset_query.is_some() && (session(pool.settings.mode) || anybody)
 }
 
 fn terms(config: &Config) -> TermsBook {
@@ -138,6 +138,8 @@ fn pool_terms(pool: &Pool) -> PoolTerms {
         statements: usize::try_from(pool.max_prepared_statements).unwrap_or(usize::MAX),
         track: pool.track.clone().into(),
         reset_query: pool.reset_query.clone().unwrap_or_default(),
+        reset_always: pool.reset_always,
+        session_state: if pool.refuse_state { SessionState::Refuse } else { SessionState::Pin },
         startup: pool.startup.clone(),
         patience: patience(pool.patience),
     }

@@ -62,12 +62,13 @@ fn a_reset_is_asked_for_wherever_somebody_may_be_in_session_mode() {
     assert_eq!(reset("[pools.x]\n[pools.\"*\"]\nmode = \"session\"\n"), (Some(false), Some(true)));
     assert_eq!(reset("[pools.x]\n[pools.\"*\"]\n[users.u]\nmode = \"session\"\n"), (Some(true), Some(true)));
     assert_eq!(reset("[pools.x]\nmode = \"session\"\nserver_reset_query = \"\"\n"), (Some(false), None));
+    assert_eq!(reset("[pools.x]\nreset = \"always\"\n"), (Some(true), None));
 }
 
 #[test]
 fn the_terms_book_holds_each_pools_terms_and_each_users_mode() {
     let text = "[pools.x]\nmode = \"statement\"\nmax_prepared_statements = 7\nserver_reset_query = \"\"\n\
-                startup = { statement_timeout = \"30s\" }\nquery_timeout = \"3s\"\nclient_idle_timeout = \"0s\"\n\
+                reset = \"always\"\nsession_state = \"refuse\"\nstartup = { statement_timeout = \"30s\" }\nquery_timeout = \"3s\"\nclient_idle_timeout = \"0s\"\n\
                 [pools.\"*\"]\nmode = \"session\"\n[users.u]\nmode = \"session\"\nquery_timeout = \"0s\"\n";
     let book = settings(&config(&format!("{SERVERS}{text}")), SEED).terms;
     let expected = PoolTerms {
@@ -75,6 +76,8 @@ fn the_terms_book_holds_each_pools_terms_and_each_users_mode() {
         statements: 7,
         track: [].into(),
         reset_query: String::new(),
+        reset_always: true,
+        session_state: SessionState::Refuse,
         startup: vec![("statement_timeout".into(), "30s".into())],
         patience: Patience { query: Some(Duration::from_secs(3)), ..Patience::default() },
     };
