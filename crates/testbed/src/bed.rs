@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::delay::Delay;
+use crate::fault_proxy::FaultProxy;
 use crate::pgbouncer::PgBouncer;
 use crate::pooler::Pooler;
 use crate::postgres::{Postgres, Settings};
@@ -168,6 +169,17 @@ impl Bed {
         let server = delay.as_ref().map_or(postgres.address(), Delay::addr);
         let front = Front::start(target, &plan, server);
         Bed { front, plan, delay, postgres }
+    }
+
+    /// Starts both with poolwarden, and between it and PostgreSQL a line that can be harmed.
+    #[must_use]
+    #[track_caller]
+    pub fn start_behind(plan: Plan, seed: u64) -> (Bed, FaultProxy) {
+        let settings = Settings { max_connections: plan.max_connections, more: plan.postgres.clone() };
+        let postgres = Postgres::start(settings);
+        let proxy = FaultProxy::start(postgres.address(), seed);
+        let front = Front::start(Target::Poolwarden, &plan, proxy.addr());
+        (Bed { front, plan, delay: None, postgres }, proxy)
     }
 
     /// Where the target finds PostgreSQL.

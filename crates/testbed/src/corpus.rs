@@ -86,6 +86,8 @@ pub enum Act {
     Dial,
     /// The connection's writing end closes.
     HalfClose,
+    /// Sync and an empty query go out, and everything up to their answers is read, whatever is due.
+    Mark,
 }
 
 /// How far a wait reads.
@@ -203,6 +205,14 @@ impl Conversation {
         names
     }
 
+    /// Whether more goes out or comes back than is worth cutting into single bytes.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        let said: usize =
+            self.steps.iter().map(|step| if let Act::Say(bytes, _) = &step.act { bytes.len() } else { 0 }).sum();
+        said > 20_000 || self.name.starts_with("data/") || self.name == "copy/out-large"
+    }
+
     /// Whether this line says something about the conversation rather than in it.
     fn header(&mut self, words: &[Word]) -> Result<bool, String> {
         let (key, rest) = (words[0].text(), &words[1..]);
@@ -266,6 +276,7 @@ fn act(words: &[Word]) -> Result<Act, String> {
         ("send", []) => return Ok(Act::Send),
         ("half-close", []) => return Ok(Act::HalfClose),
         ("dial", []) => return Ok(Act::Dial),
+        ("mark", []) => return Ok(Act::Mark),
         ("superuser", [sql]) => return Ok(Act::Superuser(sql.text())),
         ("wait", rest) => return Ok(Act::Wait(until(rest)?)),
         ("call", [function, arguments @ ..]) => {

@@ -7,9 +7,11 @@
 //! so that a test can be proved right against PostgreSQL itself.
 
 pub mod bed;
+pub mod certificate;
 pub mod child;
 pub mod client;
 pub mod corpus;
+pub mod corpus_random;
 pub mod corpus_word;
 pub mod crowd;
 pub mod delay;

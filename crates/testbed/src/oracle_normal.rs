@@ -1,7 +1,7 @@
 //! A server's message as one line, with everything in it but what differs from run to run.
 //!
 //! What is left out, and nothing else: process ids and cancel secrets (their length stays), numbers of objects
-//! made since `initdb`, the place in PostgreSQL's source where one side names none. Values beyond 200 bytes are told by
+//! made since `initdb`; the place in PostgreSQL's source is shown and not compared. Values beyond 200 bytes are told by
 //! length and checksum.
 
 use std::collections::hash_map::DefaultHasher;
@@ -62,15 +62,12 @@ pub fn line(tag: u8, body: &[u8], depth: Depth) -> String {
     if told.is_empty() && left.is_empty() { name(tag).to_string() } else { format!("{}({told}{left})", name(tag)) }
 }
 
-/// Both lines are the same, or differ in the place in PostgreSQL's source where one has none.
+/// Both lines are the same but for the place in PostgreSQL's source: a statement that had to be prepared again on another
+/// connection may be refused by another routine with the same words.
 #[must_use]
 pub fn agree(one: &str, other: &str) -> bool {
-    let split = |line: &str| line.split_once(PLACE).map(|(said, place)| (said.to_string(), place.to_string()));
-    match (split(one), split(other)) {
-        (Some((said, _)), None) => said == other,
-        (None, Some((said, _))) => said == one,
-        (Some(_), Some(_)) | (None, None) => one == other,
-    }
+    let said = |line: &str| line.split_once(PLACE).map_or(line.len(), |(said, _)| said.len());
+    one[..said(one)] == other[..said(other)]
 }
 
 fn name(tag: u8) -> char {
@@ -95,7 +92,7 @@ fn row(reader: &mut Reader<'_>) -> String {
     (0..count).map(|_| reader.value()).collect::<Vec<_>>().join(", ")
 }
 
-/// All fields by letter; file, line and routine behind the closing bracket, because a pooler's own words have none.
+/// All fields by letter; file, line and routine behind the closing bracket, because it is not compared.
 fn error(reader: &mut Reader<'_>, depth: Depth) -> String {
     let mut told = String::new();
     let mut place = String::new();
@@ -183,12 +180,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_keeps_every_field_and_compares_without_a_place_only_where_one_has_none() {
+    fn an_error_keeps_every_field_and_its_place_is_shown_and_not_compared() {
         let body = b"SERROR\0VERROR\0C22012\0Mdivision by process 12\0Fint.c\0L1\0Rf\0\0";
         let whole = line(b'E', body, Depth::Whole);
         assert_eq!(whole, "E(S=ERROR V=ERROR C=22012 M=division by process ?) @F=int.c L=1 R=f");
         assert!(agree(&whole, "E(S=ERROR V=ERROR C=22012 M=division by process ?)"));
-        assert!(!agree(&whole, "E(S=ERROR V=ERROR C=22012 M=division by process ?) @F=int.c L=2 R=f"));
+        assert!(agree(&whole, "E(S=ERROR V=ERROR C=22012 M=division by process ?) @F=other.c L=2 R=g"));
+        assert!(!agree(&whole, "E(S=ERROR V=ERROR C=22012 M=division) @F=int.c L=1 R=f"));
         assert_eq!(line(b'E', body, Depth::Code), "E(S=ERROR V=ERROR C=22012)");
     }
 

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use crate::bed::{Bed, Mode, Plan, Target};
 use crate::corpus::Conversation;
+use crate::corpus_random;
 use crate::oracle::{Player, Record, difference};
 use crate::version;
 use crate::wire::Address;
@@ -81,6 +82,16 @@ fn fits(talk: &Conversation, mode: Mode, size: u32, major: u32) -> bool {
     let places = u32::try_from(talk.connections().len()).unwrap_or(u32::MAX);
     let room = mode != Mode::Session || size >= places;
     room && talk.modes.contains(&mode) && talk.pools.contains(&size) && (talk.since..=talk.until).contains(&major)
+}
+
+/// The conversation of a seed; a difference comes with the smallest conversation that shows one, as a file of the corpus.
+#[must_use]
+pub fn compare_seed(bed: &Bed, seed: u64, clients: usize) -> Option<String> {
+    let talk = corpus_random::conversation(seed, clients);
+    let first = compare(bed, &talk)?;
+    let small = corpus_random::smallest(&talk, |talk| compare(bed, talk).is_some());
+    let found = compare(bed, &small).unwrap_or_else(|| format!("  not every time; the whole of it:\n{first}"));
+    Some(format!("{}{found}", corpus_random::lines(&corpus_random::text(seed, clients), &small)))
 }
 
 /// The difference between PostgreSQL's answers and those through the pooler.
