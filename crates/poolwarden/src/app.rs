@@ -9,11 +9,15 @@ mod log;
 mod notify;
 mod operator;
 mod place;
+mod pidfile;
 mod plan;
 mod reload;
+mod run_as;
 mod running;
 mod said;
+mod stats;
 mod stop;
+mod syslog;
 mod view;
 mod web;
 
@@ -31,9 +35,9 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::discover;
 use crate::embedded::Embedded;
 use log::Log;
+use pidfile::Pidfile;
 use place::{Addresses, Place};
 use running::{Origin, Running};
 use stop::Asked;
@@ -75,15 +79,20 @@ pub(crate) fn run(started: Started) -> anyhow::Result<ExitCode> {
 }
 
 fn serve(config: Config, origin: Origin, banner: Option<String>) -> anyhow::Result<()> {
-    let dir = config.poolwarden.data_dir.as_ref().map_or_else(discover::default_data_dir, |dir| Ok(dir.into()))?;
+    if let Some(user) = config.pgbouncer.as_ref().and_then(|process| process.user.as_ref()) {
+        run_as::become_user(user)?;
+    }
+    let dir = place::directory(&config)?;
     let place = Place::open(&dir)?;
     let seed = place.seed()?;
     place.token()?;
-    let log = Log::start(config.log)?;
+    let log = Log::start(&config)?;
+    let pidfile = config.pgbouncer.as_ref().and_then(|process| process.pidfile.as_ref());
+    let pidfile = pidfile.map(|path| Pidfile::take(Path::new(path))).transpose()?;
     let runtime = runtime()?;
     let (running, stops) = Running::new(config, origin, seed, log.clone());
     let served = runtime.block_on(async {
-        let mut asked = Asked::listen(stops)?;
+        let mut asked = Asked::listen(&running.config(), stops)?;
         let served = Served::start(&running, &place, runtime.handle())?;
         welcome(&log, banner.as_deref(), &served.addresses, &dir)?;
         tell(&log, "READY=1");
@@ -95,7 +104,7 @@ fn serve(config: Config, origin: Origin, banner: Option<String>) -> anyhow::Resu
         served.end().await;
         anyhow::Ok(())
     });
-    let withdrawn = place.withdraw();
+    let withdrawn = place.withdraw().and(pidfile.map_or(Ok(()), Pidfile::release));
     runtime.shutdown_timeout(LAST_TASKS);
     if served.is_ok() {
         log.say(Level::Info, "stopped", "stopped");
@@ -125,6 +134,8 @@ impl Served {
         let operator = Arc::new(operator::Desk(Arc::clone(running)));
         let mut settings = plan::settings(&config, running.seed);
         settings.unix = settings.unix.or_else(|| place.socket_dir());
+        let group = config.pgbouncer.as_ref().and_then(|process| process.unix_socket_group.as_ref());
+        settings.unix_group = group.map(|name| run_as::group_id(name)).transpose()?;
         let proxy = Proxy::start(settings, operator, runtime)?;
         let listening = proxy.listening();
         let addresses = Addresses { postgres: listening.postgres, unix: listening.unix, http, metrics };

@@ -39,7 +39,7 @@ impl Listeners {
             Some(directory) => {
                 let port = if settings.unix_port == 0 { first.unwrap_or(6432) } else { settings.unix_port };
                 let path = directory.join(format!(".s.PGSQL.{port}"));
-                let listener = bind_unix(&path).and_then(UnixListener::from_std);
+                let listener = bind_unix(&path, settings).and_then(UnixListener::from_std);
                 Some((listener.map_err(|why| StartError::Listen(path.display().to_string(), why))?, path))
             }
         };
@@ -68,7 +68,7 @@ fn bind_tcp(address: SocketAddr, settings: &Settings) -> io::Result<StdTcp> {
 }
 
 /// Binds a unix socket; one that nobody serves any more is replaced.
-fn bind_unix(path: &Path) -> io::Result<StdUnix> {
+fn bind_unix(path: &Path, settings: &Settings) -> io::Result<StdUnix> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     if is_socket {
         match StdUnixStream::connect(path) {
@@ -78,8 +78,11 @@ fn bind_unix(path: &Path) -> io::Result<StdUnix> {
         }
     }
     let listener = StdUnix::bind(path)?;
-    // as PostgreSQL's own: who may come in is decided by the login
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777))?;
+    // open to all unless said otherwise, as PostgreSQL's own: who may come in is decided by the login
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(settings.unix_mode))?;
+    if settings.unix_group.is_some() {
+        std::os::unix::fs::chown(path, None, settings.unix_group)?;
+    }
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -94,12 +97,13 @@ pub(crate) fn start(inner: &Arc<Inner>, listeners: Listeners, runtime: &tokio::r
 }
 
 async fn accept_tcp(inner: Arc<Inner>, listener: TcpListener) {
-    let mut closing = inner.closing.subscribe();
+    let (mut closing, mut refusing) = (inner.closing.subscribe(), inner.refusing.subscribe());
     let local = listener.local_addr().ok();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = closing.wait_for(|closing| *closing) => return,
+            _ = refusing.wait_for(|refusing| *refusing) => return,
         };
         match accepted {
             Ok((stream, remote)) => {

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{HostId, Input, Limit, LoopId, ServerFacts};
-use poolwarden_switch::{Desk, LoopReport, Mail, Shared};
+use poolwarden_switch::{Desk, LoopReport, Mail, Shared, Voice};
 use tokio::sync::{oneshot, watch};
 
 use crate::auth::Auth;
@@ -49,6 +49,10 @@ pub(crate) struct Inner {
     pub(crate) active_loops: AtomicU32,
     /// True once nobody is accepted any more.
     pub(crate) closing: watch::Sender<bool>,
+    /// True once nobody new is served, while who is there goes on.
+    pub(crate) refusing: watch::Sender<bool>,
+    /// In whose words clients are told what went wrong.
+    pub(crate) voice: Voice,
     pub(crate) stopped: AtomicBool,
     pub(crate) listening: OnceLock<Listening>,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
@@ -113,6 +117,8 @@ impl Inner {
             max_fds,
             active_loops: AtomicU32::new(1),
             closing: watch::Sender::new(false),
+            refusing: watch::Sender::new(false),
+            voice: settings.voice,
             stopped: AtomicBool::new(false),
             listening: OnceLock::new(),
             threads: Mutex::new(Vec::new()),

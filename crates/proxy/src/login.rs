@@ -3,6 +3,7 @@
 //! Everything here is bounded: how many are logging in, how long it takes, how many bytes are kept.
 //! When too many are there, the oldest that has said nothing makes room.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use poolwarden_switch::pool::PoolKey;
 use poolwarden_switch::relay::greet::{Fault, GreetError, Greeting, Session, Step, Who};
 use poolwarden_switch::relay::pgwire::make;
-use poolwarden_switch::{Joining, Mail, Secret};
+use poolwarden_switch::{Joining, Mail, Secret, voice};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -251,27 +252,41 @@ async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: En
         let admin = ends.own_user || directory.is_console_admin(&session.user);
         if !admin && !directory.is_console_reader(&session.user) {
             let message = format!("user \"{}\" may not use the console", session.user);
-            turn_away(&mut stream, "28000", &message, Some("name the user under [console] readers or admins")).await;
+            let hint = Some("name the user under [console] readers or admins");
+            let told = Told { sqlstate: "28000", message: &message, hint, theirs: None };
+            turn_away(&mut stream, told).await;
             return None;
         }
         let who = operator::Who { user: session.user, admin, remote: ends.remote };
         return Some(Box::pin(console::serve(inner.clone(), stream, session.leftover, who)));
     }
+    if *inner.refusing.borrow() {
+        let hint = Some("connect again; another instance may already be serving");
+        let theirs = voice::SHUTTING_DOWN.spoken(inner.voice, "");
+        let message = "poolwarden is shutting down: it serves who is connected and nobody new";
+        turn_away(&mut stream, Told { sqlstate: "57P03", message, hint, theirs }).await;
+        return None;
+    }
     if session.replication {
         let hint = Some("connect to PostgreSQL itself for replication");
-        turn_away(&mut stream, "0A000", "replication connections are not pooled", hint).await;
+        let message = "replication connections are not pooled";
+        turn_away(&mut stream, Told { sqlstate: "0A000", message, hint, theirs: None }).await;
         return None;
     }
     let Some(route) = directory.route(&session.database) else {
         let message = format!("database \"{}\" does not exist", session.database);
-        turn_away(&mut stream, "3D000", &message, Some("ask for a configured database, or add [pools.NAME]")).await;
+        let hint = Some("ask for a configured database, or add [pools.NAME]");
+        let theirs = voice::NO_SUCH_DATABASE.spoken(inner.voice, &session.database);
+        turn_away(&mut stream, Told { sqlstate: "3D000", message: &message, hint, theirs }).await;
         return None;
     };
     let limits = held(&inner.state).limits;
     let Some(place) = Place::take(&inner.counters.clients, limits.max_clients) else {
         bump(&inner.counters.refused_clients);
         let message = format!("too many clients: max_clients is reached ({0} of {0})", limits.max_clients);
-        turn_away(&mut stream, "53300", &message, Some("limits.max_clients binds; raise it, or connect less")).await;
+        let hint = Some("limits.max_clients binds; raise it, or connect less");
+        let theirs = voice::NO_MORE_CONNECTIONS.spoken(inner.voice, "");
+        turn_away(&mut stream, Told { sqlstate: "53300", message: &message, hint, theirs }).await;
         return None;
     };
     let joining = Joining {
@@ -291,9 +306,18 @@ async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: En
     None
 }
 
-async fn turn_away(stream: &mut Stream, sqlstate: &str, message: &str, hint: Option<&str>) {
+/// Why somebody is turned away at the door, in our words and, where its voice speaks, in PgBouncer's.
+struct Told<'a> {
+    sqlstate: &'a str,
+    message: &'a str,
+    hint: Option<&'a str>,
+    theirs: Option<Cow<'static, str>>,
+}
+
+async fn turn_away(stream: &mut Stream, Told { sqlstate, message, hint, theirs }: Told<'_>) {
     let mut bytes = Vec::new();
-    make::error(&mut bytes, &make::Report { severity: "FATAL", sqlstate, message, detail: None, hint });
+    let (message, detail) = theirs.as_deref().map_or((message, None), |theirs| (theirs, Some(message)));
+    make::error(&mut bytes, &make::Report { severity: "FATAL", sqlstate, message, detail, hint });
     if stream.write_all(&bytes).await.is_ok() {
         linger(stream, &mut [0; 512]).await;
     }

@@ -165,6 +165,11 @@ impl Proxy {
         }
     }
 
+    /// Serves nobody new: TCP doors close, and who comes over the unix socket is told so, unless it wants the console.
+    pub fn refuse(&self) {
+        self.0.refusing.send_replace(true);
+    }
+
     /// Accepts nobody any more, lets what is lent end until `deadline`, sends everybody away, and ends the threads.
     pub async fn drain(&self, deadline: Duration) {
         let inner = &self.0;

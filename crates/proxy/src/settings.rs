@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poolwarden_switch::TermsBook;
+use poolwarden_switch::{TermsBook, Voice};
 use poolwarden_switch::pool::HostSettings;
 
 use crate::address::Address;
@@ -22,6 +22,12 @@ pub struct Settings {
     pub unix: Option<PathBuf>,
     /// Port in the unix socket's name; 0: the port of the first TCP address.
     pub unix_port: u16,
+    /// Permissions of the unix socket's file, as in 0o777.
+    pub unix_mode: u32,
+    /// Group of the unix socket's file; `None`: the process's.
+    pub unix_group: Option<u32>,
+    /// In whose words clients are told what went wrong.
+    pub voice: Voice,
     /// Connections the kernel may hold before they are accepted.
     pub backlog: u32,
     /// Whether other processes may listen on the same TCP addresses.

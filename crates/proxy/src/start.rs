@@ -37,7 +37,7 @@ pub(crate) fn threads(inner: &Arc<Inner>) -> Result<(), StartError> {
             clock: inner.clock.clone(),
             counters: inner.counters.clone(),
             memory: inner.memory.clone(),
-            rules: Rules::default(),
+            rules: Rules { voice: inner.voice, ..Rules::default() },
         })
         .map_err(|why| StartError::Kernel("epoll", why.into()))?;
         held(&inner.threads).push(spawn(format!("loop-{number}"), Box::new(move || engine.run()))?);

@@ -199,7 +199,9 @@ impl<L> Switch<L> {
             Some(Stage::Leased { server }) => self.servers.at_mut(server),
             Some(Stage::Idle | Stage::Waiting { .. }) | None => None,
         };
-        let word = server.map_or_else(|| Some(told.fatal()), |server| refusal::last_word(&mut server.relay, told));
+        let voice = self.rules.voice;
+        let word =
+            server.map_or_else(|| Some(told.fatal(voice)), |server| refusal::last_word(&mut server.relay, told, voice));
         if let Some(word) = word {
             self.send_client(key, &word, io);
         }

@@ -17,17 +17,17 @@ use crate::client::{ClientSlot, Stage};
 use crate::io::{Io, Peer};
 use crate::lending::Asked;
 use crate::mail::Joining;
-use crate::refusal;
+use crate::refusal::{self, Hearer};
 use crate::shared::PoolShare;
 use crate::switch::Switch;
 
 impl<L> Switch<L> {
     pub(crate) fn join<I: Io<Link = L>>(&mut self, now: Time, joining: Joining, link: L, io: &mut I) {
         if self.draining {
-            return io.turn_away(link, &refusal::STOPPING.fatal());
+            return io.turn_away(link, &refusal::STOPPING.fatal(self.rules.voice));
         }
         if joining.settings.len() > MAX_SETTINGS {
-            return io.turn_away(link, &refusal::TOO_MANY_SETTINGS.fatal());
+            return io.turn_away(link, &refusal::TOO_MANY_SETTINGS.fatal(self.rules.voice));
         }
         let pool = match self.enter(now, &joining) {
             Ok(pool) => pool,
@@ -77,13 +77,15 @@ impl<L> Switch<L> {
         let id: PoolId = match handled {
             Handled::Entered(id) => id,
             Handled::Refused(refusal) => {
-                return Err(refusal::told(&refusal, &joining.key.database, &joining.key.user, true).fatal());
+                let (database, user) = (&*joining.key.database, &*joining.key.user);
+                let hearer = Hearer { database, user, starting: true, draining: self.draining };
+                return Err(refusal::told(&refusal, hearer).fatal(self.rules.voice));
             }
             Handled::Done | Handled::Queued(_) | Handled::Cancelled | Handled::AlreadyGranted(_) | Handled::Stale => {
-                return Err(refusal::STOPPING.fatal());
+                return Err(refusal::STOPPING.fatal(self.rules.voice));
             }
         };
-        self.shared.pool(joining.host, id).ok_or_else(|| refusal::STOPPING.fatal())
+        self.shared.pool(joining.host, id).ok_or_else(|| refusal::STOPPING.fatal(self.rules.voice))
     }
 
     /// What a client is to be told, where no server connection is needed for that.

@@ -11,7 +11,7 @@ use poolwarden_relay::{Keep, LeaseEnd, Refused};
 use crate::client::Stage;
 use crate::io::{Io, Peer};
 use crate::mail::Mail;
-use crate::refusal::{self, Told};
+use crate::refusal::{self, Hearer, Told};
 use crate::report::Totals;
 use crate::server::Standing;
 use crate::shared::PoolShare;
@@ -266,7 +266,10 @@ impl<L> Switch<L> {
     /// The request of `key` is refused: told, and its session goes on where that can be.
     pub(crate) fn refuse_client<I: Io<Link = L>>(&mut self, now: Time, key: u32, refusal: &Refusal, io: &mut I) {
         let Some(client) = self.clients.at(key) else { return };
-        let told = refusal::told(refusal, &client.pool.key.database, &client.pool.key.user, !client.greeted);
+        let key_of = client.pool.key.clone();
+        let (database, user) = (&*key_of.database, &*key_of.user);
+        let hearer = Hearer { database, user, starting: !client.greeted, draining: self.draining };
+        let told = refusal::told(refusal, hearer);
         self.tell_refused(now, key, &told, io);
     }
 
@@ -282,7 +285,7 @@ impl<L> Switch<L> {
             client.relay.has_sent_more(); // what is read later must not run outside the transaction that is refused now
         }
         let mut reply = Vec::new();
-        match client.relay.refuse(&told.error(), &mut reply) {
+        match client.relay.refuse(&told.error(self.rules.voice), &mut reply) {
             Ok(Refused::Answered) => {
                 self.send_client(key, &reply, io);
                 self.again.push_back(key);

@@ -24,6 +24,7 @@ mod server;
 mod shared;
 mod switch;
 mod table;
+pub mod voice;
 
 pub use io::{Io, Peer, Sent, Target};
 pub use mail::{Asker, Errand, Joining, Mail, Newcomer};
@@ -34,3 +35,4 @@ pub use report::{ClientRow, ClientState, LoopReport, ServerRow, ServerState, Tot
 pub use secret::Secret;
 pub use shared::{Desk, PoolShare, PoolTerms, Shared, Tapped, TermsBook, UserTerms};
 pub use switch::{Rules, Switch};
+pub use voice::Voice;

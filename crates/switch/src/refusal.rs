@@ -8,6 +8,7 @@ use poolwarden_relay::pgwire::{frame, make, read};
 use poolwarden_relay::{Fault, Server};
 
 use crate::patience::Outlasted;
+use crate::voice::{self, Saying, Voice};
 
 /// A last or a next word to a client.
 #[derive(Clone, Debug)]
@@ -16,40 +17,63 @@ pub(crate) struct Told<'a> {
     message: Cow<'a, str>,
     detail: Option<Cow<'a, str>>,
     hint: Option<Cow<'a, str>>,
+    /// PgBouncer's text for it, if it has one.
+    theirs: Option<Cow<'static, str>>,
 }
 
-const fn fixed(sqlstate: &'static str, message: &'static str, hint: Option<&'static str>) -> Told<'static> {
+const fn fixed(
+    sqlstate: &'static str,
+    message: &'static str,
+    hint: Option<&'static str>,
+    theirs: Option<Saying>,
+) -> Told<'static> {
+    let theirs = match theirs {
+        Some(saying) => Some(Cow::Borrowed(saying.text)),
+        None => None,
+    };
     let hint = match hint {
         Some(hint) => Some(Cow::Borrowed(hint)),
         None => None,
     };
-    Told { sqlstate: Cow::Borrowed(sqlstate), message: Cow::Borrowed(message), detail: None, hint }
+    Told { sqlstate: Cow::Borrowed(sqlstate), message: Cow::Borrowed(message), detail: None, hint, theirs }
 }
 
 /// The process is stopping.
-pub(crate) const STOPPING: Told<'static> =
-    fixed("57P01", "poolwarden is shutting down", Some("connect again; another instance may already be serving"));
+pub(crate) const STOPPING: Told<'static> = fixed(
+    "57P01",
+    "poolwarden is shutting down",
+    Some("connect again; another instance may already be serving"),
+    Some(voice::SHUTTING_DOWN),
+);
 /// An operator ended the session.
 pub(crate) const KILLED: Told<'static> =
-    fixed("57P01", "terminating connection due to administrator command", Some("connect again"));
+    fixed("57P01", "terminating connection due to administrator command", Some("connect again"), Some(voice::FORCED));
 /// It does not read what it asked for, and others wait for what it holds.
 pub(crate) const STALLED: Told<'static> = fixed(
     "57P01",
     "terminating connection: its replies are not being read while others wait for its server connection",
     Some("read results as they come, or fetch large ones in parts with a cursor"),
+    None,
 );
 /// A waiting request was cancelled by its client.
 pub(crate) const CANCELLED: Told<'static> =
-    fixed("57014", "canceling statement due to user request: it was waiting for a server connection", None);
+    fixed("57014", "canceling statement due to user request: it was waiting for a server connection", None, None);
 /// The server connection died under the client.
 pub(crate) const SERVER_GONE: Told<'static> = fixed(
     "08006",
     "the server closed the connection unexpectedly; the transaction, if any, is lost",
     Some("connect again and repeat the transaction; the server's log says why it ended"),
+    Some(voice::CRASHED),
 );
 /// A client has outlasted a time limit.
 pub(crate) fn outlasted(which: Outlasted, limit: Duration) -> Told<'static> {
     let limit = spoken(limit);
+    let theirs = match which {
+        Outlasted::Query => voice::QUERY,
+        Outlasted::Transaction => voice::TRANSACTION,
+        Outlasted::IdleInTransaction => voice::IDLE_TRANSACTION,
+        Outlasted::ClientIdle => voice::CLIENT_IDLE,
+    };
     let (sqlstate, setting, what) = match which {
         Outlasted::Query => ("57014", "query_timeout", format!("a request ran longer than {limit}")),
         Outlasted::Transaction => ("25P04", "transaction_timeout", format!("a transaction took longer than {limit}")),
@@ -65,21 +89,32 @@ pub(crate) fn outlasted(which: Outlasted, limit: Duration) -> Told<'static> {
         message: format!("terminating connection: {what} ({setting})").into(),
         detail: None,
         hint: Some(format!("{setting} of the pool or of the user sets this limit").into()),
+        theirs: Some(theirs.text.into()),
     }
 }
 
 /// More start-up settings than any driver sends.
-pub(crate) const TOO_MANY_SETTINGS: Told<'static> =
-    fixed("54000", "too many settings in the startup packet", Some("set them in the role or the database instead"));
+pub(crate) const TOO_MANY_SETTINGS: Told<'static> = fixed(
+    "54000",
+    "too many settings in the startup packet",
+    Some("set them in the role or the database instead"),
+    None,
+);
 
 impl Told<'_> {
-    fn report(&self, severity: &str) -> Vec<u8> {
+    fn report(&self, severity: &str, voice: Voice) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
+        let theirs = self.theirs.as_deref().filter(|_| voice == Voice::PgBouncer);
+        let detail = match (theirs, &self.detail) {
+            (Some(_), Some(detail)) => Some(format!("{}; {detail}", self.message).into()),
+            (Some(_), None) => Some(self.message.clone()),
+            (None, detail) => detail.clone(),
+        };
         let report = make::Report {
             severity,
             sqlstate: &self.sqlstate,
-            message: &self.message,
-            detail: self.detail.as_deref(),
+            message: theirs.unwrap_or(&self.message),
+            detail: detail.as_deref(),
             hint: self.hint.as_deref(),
         };
         make::error(&mut bytes, &report);
@@ -87,13 +122,13 @@ impl Told<'_> {
     }
 
     /// As the end of a request.
-    pub(crate) fn error(&self) -> Vec<u8> {
-        self.report("ERROR")
+    pub(crate) fn error(&self, voice: Voice) -> Vec<u8> {
+        self.report("ERROR", voice)
     }
 
     /// As the end of the session.
-    pub(crate) fn fatal(&self) -> Vec<u8> {
-        self.report("FATAL")
+    pub(crate) fn fatal(&self, voice: Voice) -> Vec<u8> {
+        self.report("FATAL", voice)
     }
 }
 
@@ -107,19 +142,22 @@ pub(crate) fn of_fault(fault: &Fault) -> Told<'static> {
         Fault::Block => ("0A000", Some("use mode = \"transaction\" for this pool")),
         Fault::Leaves => ("57P01", None),
     };
+    let theirs = matches!(fault, Fault::Block).then(|| voice::NO_BLOCKS.text.into());
     Told {
         sqlstate: Cow::Borrowed(sqlstate),
         message: Cow::Owned(fault.to_string()),
         detail: None,
         hint: hint.map(Cow::Borrowed),
+        theirs,
     }
 }
 
 /// The server's own ErrorResponse, told as the end of the session.
 pub(crate) fn as_fatal(response: &[u8]) -> Vec<u8> {
     let fields = read::report(response.get(frame::HEADER..).unwrap_or_default());
-    Told { sqlstate: fields.sqlstate, message: fields.message, detail: some(fields.detail), hint: some(fields.hint) }
-        .fatal()
+    let hint = some(fields.hint);
+    Told { sqlstate: fields.sqlstate, message: fields.message, detail: some(fields.detail), hint, theirs: None }
+        .fatal(Voice::Own)
 }
 
 /// The server's refusal of a client's settings, told as the end of the session.
@@ -134,19 +172,20 @@ pub(crate) fn settings(response: &[u8]) -> Vec<u8> {
                 .into(),
         );
     }
-    Told { sqlstate: fields.sqlstate, message: fields.message, detail: some(fields.detail), hint }.fatal()
+    Told { sqlstate: fields.sqlstate, message: fields.message, detail: some(fields.detail), hint, theirs: None }
+        .fatal(Voice::Own)
 }
 
 /// What the client of this server connection can be told as the end of its session: nothing in the middle of another message,
 /// the server's own last word where it has not seen that yet, nothing behind that, and `told` otherwise.
-pub(crate) fn last_word(server: &mut Server, told: &Told<'_>) -> Option<Vec<u8>> {
+pub(crate) fn last_word(server: &mut Server, told: &Told<'_>, voice: Voice) -> Option<Vec<u8>> {
     if server.is_amid_reply() {
         return None;
     }
     if let Some(failure) = server.failure() {
         return Some(as_fatal(&failure)); // a query of ours met it
     }
-    (!server.said_fatal()).then(|| told.fatal())
+    (!server.said_fatal()).then(|| told.fatal(voice))
 }
 
 fn some(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
@@ -171,8 +210,20 @@ pub(crate) fn pool_is_gone() -> Refusal {
     }
 }
 
-/// A refusal of the core in words. `starting`: the client is still logging in.
-pub(crate) fn told(refusal: &Refusal, database: &str, user: &str, starting: bool) -> Told<'static> {
+/// Who hears of a refusal.
+#[derive(Clone, Copy)]
+pub(crate) struct Hearer<'a> {
+    pub(crate) database: &'a str,
+    pub(crate) user: &'a str,
+    /// It is still logging in.
+    pub(crate) starting: bool,
+    /// The process is stopping, which ends its session anyway.
+    pub(crate) draining: bool,
+}
+
+/// A refusal of the core in words.
+pub(crate) fn told(refusal: &Refusal, hearer: Hearer<'_>) -> Told<'static> {
+    let Hearer { database, user, starting, .. } = hearer;
     if refusal.no_such_database {
         let message = format!("database \"{database}\" does not exist");
         return Told {
@@ -180,13 +231,11 @@ pub(crate) fn told(refusal: &Refusal, database: &str, user: &str, starting: bool
             message: message.into(),
             detail: Some("no pool of that name is configured here, and there is no pool \"*\"".into()),
             hint: Some("add [pools.NAME] to the configuration file, or ask for a configured database".into()),
+            theirs: Some(voice::NO_SUCH_DATABASE.about(database)),
         };
     }
     if refusal.stopping {
-        let sqlstate = if starting { "57P03" } else { "57P01" };
-        let message =
-            format!("database \"{database}\" accepts no requests now: it is disabled or poolwarden is stopping");
-        return Told { sqlstate: sqlstate.into(), message: message.into(), detail: None, hint: None };
+        return closed(hearer);
     }
     let sqlstate = match (refusal.limit, refusal.failure.as_deref()) {
         (Limit::Breaker, Some(failure)) if starting && &failure.sqlstate == b"3D000" => "3D000",
@@ -199,6 +248,47 @@ pub(crate) fn told(refusal: &Refusal, database: &str, user: &str, starting: bool
         message: message(refusal, database).into(),
         detail: Some(detail(refusal, database, user).into()),
         hint: Some(hint(refusal, database, user).into()),
+        theirs: theirs(refusal, starting),
+    }
+}
+
+/// The database is disabled, or the process is stopping. Pools of drivers throw away a connection on 57P01, so a session
+/// that lives on is not told that.
+fn closed(Hearer { database, starting, draining, .. }: Hearer<'_>) -> Told<'static> {
+    let sqlstate = match (starting, draining) {
+        (true, _) => "57P03",
+        (false, true) => "57P01",
+        (false, false) => "55000",
+    };
+    let message = format!("database \"{database}\" accepts no requests now: it is disabled or poolwarden is stopping");
+    let theirs = if draining { voice::SHUTTING_DOWN.text.into() } else { voice::DISABLED.about(database) };
+    Told { sqlstate: sqlstate.into(), message: message.into(), detail: None, hint: None, theirs: Some(theirs) }
+}
+
+/// PgBouncer knows two of these limits only.
+fn theirs(refusal: &Refusal, starting: bool) -> Option<Cow<'static, str>> {
+    match (refusal.limit, refusal.failure.as_deref()) {
+        (Limit::Breaker, Some(failure)) => Some(voice::LOGIN_FAILING.about(&failure.message)),
+        (Limit::Breaker, None) if starting => Some(voice::LOGIN_TIMEOUT.text.into()),
+        (Limit::Breaker, None) => Some(voice::LOGIN_FAILING.about("no connection to the server")),
+        (Limit::WaitTime, _) => Some(voice::QUERY_WAIT_TIMEOUT.text.into()),
+        (
+            Limit::PoolSize
+            | Limit::Reserve
+            | Limit::ClassShare
+            | Limit::User
+            | Limit::Database
+            | Limit::HostBudget
+            | Limit::Connects
+            | Limit::MaxClients
+            | Limit::PgRole
+            | Limit::PgDatabase
+            | Limit::PgSlots
+            | Limit::Fds
+            | Limit::Memory
+            | Limit::QueueLength,
+            _,
+        ) => None,
     }
 }
 
@@ -304,5 +394,91 @@ fn spoken(span: Duration) -> String {
         1000..10_000 if !millis.is_multiple_of(1000) => format!("{}.{}s", millis / 1000, millis % 1000 / 100),
         1000..120_000 => format!("{}s", millis / 1000),
         _ => format!("{}m", millis / 60_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(response: &[u8]) -> (String, String, String) {
+        let fields = read::report(&response[frame::HEADER..]);
+        (fields.sqlstate.into_owned(), fields.message.into_owned(), fields.detail.into_owned())
+    }
+
+    fn refusal(limit: Limit) -> Refusal {
+        Refusal {
+            limit,
+            no_such_database: false,
+            waited: Duration::from_secs(2),
+            size: 20,
+            used: 20,
+            lent: 20,
+            ..pool_is_gone()
+        }
+    }
+
+    const HEARER: Hearer<'static> = Hearer { database: "shop", user: "web", starting: false, draining: false };
+
+    #[test]
+    fn in_pgbouncers_voice_the_message_is_its_text_and_ours_is_the_detail() {
+        let told = told(&refusal(Limit::WaitTime), HEARER);
+        let (sqlstate, own, detail) = fields(&told.error(Voice::Own));
+        assert!(sqlstate == "53300" && own.starts_with("pool \"shop\": no server connection within 2s"), "{own}");
+        let theirs = fields(&told.error(Voice::PgBouncer));
+        assert_eq!(theirs, (sqlstate, "query_wait_timeout".to_owned(), format!("{own}; {detail}")));
+        let full = super::told(&refusal(Limit::QueueLength), HEARER);
+        assert_eq!(
+            full.error(Voice::PgBouncer),
+            full.error(Voice::Own),
+            "what PgBouncer does not know is told in our words"
+        );
+    }
+
+    #[test]
+    fn every_text_is_said_when_its_moment_comes() {
+        let mut nowhere = refusal(Limit::PoolSize);
+        nowhere.no_such_database = true;
+        let mut shut = refusal(Limit::PoolSize);
+        shut.stopping = true;
+        let starting = Hearer { starting: true, ..HEARER };
+        let draining = Hearer { draining: true, ..HEARER };
+        let limit = Duration::from_secs(5);
+        let cases = [
+            (told(&nowhere, starting), "3D000", "no such database: shop"),
+            (told(&shut, starting), "57P03", "database \"shop\" is disabled"),
+            (told(&shut, HEARER), "55000", "database \"shop\" is disabled"),
+            (told(&shut, draining), "57P01", "pooler is shutting down"),
+            (told(&refusal(Limit::Breaker), starting), "57P03", "client_login_timeout (server down)"),
+            (
+                told(&refusal(Limit::Breaker), HEARER),
+                "58000",
+                "server login has been failing, cached error: no connection to the server (server_login_retry)",
+            ),
+            (outlasted(Outlasted::Query, limit), "57014", "query timeout"),
+            (outlasted(Outlasted::Transaction, limit), "25P04", "transaction timeout"),
+            (outlasted(Outlasted::IdleInTransaction, limit), "25P03", "idle transaction timeout"),
+            (outlasted(Outlasted::ClientIdle, limit), "57P05", "client_idle_timeout"),
+            (STOPPING, "57P01", "pooler is shutting down"),
+            (KILLED, "57P01", "admin forced disconnect"),
+            (SERVER_GONE, "08006", "server conn crashed?"),
+            (of_fault(&Fault::Block), "0A000", "transaction blocks not allowed in statement pooling mode"),
+        ];
+        for (told, sqlstate, message) in cases {
+            let (said, text, detail) = fields(&told.fatal(Voice::PgBouncer));
+            assert_eq!((said.as_str(), text.as_str()), (sqlstate, message));
+            assert!(!detail.is_empty(), "{message}: our own words are its detail");
+        }
+    }
+
+    #[test]
+    fn a_session_that_lives_on_is_told_nothing_on_which_pools_throw_connections_away() {
+        for limit in Limit::ALL {
+            let (sqlstate, ..) = fields(&told(&refusal(limit), HEARER).error(Voice::PgBouncer));
+            assert!(
+                !sqlstate.starts_with("08") && !["57P01", "57P02", "57P03"].contains(&sqlstate.as_str()),
+                "{sqlstate}"
+            );
+        }
     }
 }

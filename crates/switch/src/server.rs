@@ -252,7 +252,7 @@ impl<L> Switch<L> {
         match slot.standing {
             Standing::Leased { client } => {
                 let told = refusal::of_fault(fault);
-                self.send_client(client, &told.fatal(), io);
+                self.send_client(client, &told.fatal(self.rules.voice), io);
                 self.client_gone_from(now, client, key, io);
             }
             Standing::Farewell | Standing::Resetting => self.give_back_broken(now, key),
@@ -269,7 +269,7 @@ impl<L> Switch<L> {
     pub(crate) fn server_gone<I: Io<Link = L>>(&mut self, now: Time, key: u32, cause: EndCause, io: &mut I) {
         let Some(slot) = self.servers.at_mut(key) else { return };
         let (pool, conn, standing) = (slot.pool.clone(), slot.conn, slot.standing);
-        let word = refusal::last_word(&mut slot.relay, &refusal::SERVER_GONE);
+        let word = refusal::last_word(&mut slot.relay, &refusal::SERVER_GONE, self.rules.voice);
         if let Standing::Leased { .. } = standing {
             self.close_books(now, key);
         }
@@ -311,7 +311,7 @@ impl<L> Switch<L> {
         slot.relay.pending = Vec::new();
         if let Standing::Leased { client } = standing {
             let told = if reason == CloseReason::Killed { refusal::KILLED } else { refusal::STOPPING };
-            let word = refusal::last_word(&mut slot.relay, &told);
+            let word = refusal::last_word(&mut slot.relay, &told, self.rules.voice);
             slot.amid = self.clients.at(client).is_some_and(|client| client.relay.is_amid_request());
             self.close_books(now, key);
             if let Some(slot) = self.clients.at_mut(client) {

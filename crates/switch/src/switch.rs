@@ -16,6 +16,7 @@ use crate::report::Totals;
 use crate::server::{ServerSlot, Standing};
 use crate::shared::{Desk, PoolShare, Shared};
 use crate::table::{Directory, Table};
+use crate::voice::Voice;
 
 /// Bounds that every loop keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct Rules {
     pub idle_read: usize,
     /// How much is read at once of anybody whose peer takes it.
     pub read: usize,
+    /// In whose words clients are told what went wrong.
+    pub voice: Voice,
 }
 
 impl Default for Rules {
@@ -40,6 +43,7 @@ impl Default for Rules {
             stall: Duration::from_secs(60),
             idle_read: 4096,
             read: 64 << 10,
+            voice: Voice::Own,
         }
     }
 }

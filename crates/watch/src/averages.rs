@@ -16,12 +16,19 @@ const PERIOD: Duration = Duration::from_secs(60);
 type Pools = BTreeMap<(usize, PoolId), Traffic>;
 
 /// Keeps the totals of the last stamp, and the growth between the last two.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Averages {
+    period: Duration,
     stamp: Option<Time>,
     then: Pools,
     recent: Pools,
     recent_us: u64,
+}
+
+impl Default for Averages {
+    fn default() -> Self {
+        Self { period: PERIOD, stamp: None, then: Pools::new(), recent: Pools::new(), recent_us: 0 }
+    }
 }
 
 impl Averages {
@@ -31,18 +38,23 @@ impl Averages {
         Self::default()
     }
 
-    /// Takes a look at the totals; does something only once a period is over. Call it at least as often.
+    /// How long a period is from the next stamp on.
+    pub fn set_period(&mut self, period: Duration) {
+        self.period = period;
+    }
+
+    /// Takes a look at the totals; does something, and says so, only once a period is over. Call it at least as often.
     ///
     /// A pool that was not there at the last stamp counts from zero, one that is gone is forgotten.
-    pub fn observe(&mut self, now: Time, traffic: &[PoolTraffic]) {
+    pub fn observe(&mut self, now: Time, traffic: &[PoolTraffic]) -> bool {
         let Some(stamp) = self.stamp else {
             self.stamp = Some(now);
             self.then = totals(traffic);
-            return;
+            return false;
         };
         let passed = now.since(stamp);
-        if passed < PERIOD {
-            return;
+        if passed < self.period {
+            return false;
         }
         let totals = totals(traffic);
         self.recent = totals
@@ -52,6 +64,7 @@ impl Averages {
         self.recent_us = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
         self.then = totals;
         self.stamp = Some(now);
+        true
     }
 
     /// Writes the growth of each pool, and the period's length, into their places.
@@ -170,14 +183,15 @@ mod tests {
     #[test]
     fn inside_a_period_nothing_changes_and_a_quiet_period_is_zero() {
         let mut averages = Averages::new();
-        averages.observe(at(0), &view(&[(0, 0)]).traffic);
-        averages.observe(at(60), &view(&[(0, 1)]).traffic);
+        assert!(!averages.observe(at(0), &view(&[(0, 0)]).traffic));
+        assert!(averages.observe(at(60), &view(&[(0, 1)]).traffic));
         let mut now = view(&[(0, 9)]);
-        averages.observe(at(119), &now.traffic);
+        assert!(!averages.observe(at(119), &now.traffic));
         averages.fill(&mut now);
         assert_eq!(now.traffic[0].recent, busy(1));
-        averages.observe(at(120), &now.traffic);
-        averages.observe(at(180), &now.traffic);
+        assert!(averages.observe(at(120), &now.traffic));
+        averages.set_period(Duration::from_secs(2));
+        assert!(averages.observe(at(122), &now.traffic));
         averages.fill(&mut now);
         assert_eq!(now.traffic[0].recent, Traffic::default());
     }

@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::plan;
 use super::running::{Running, held};
+use super::stats;
 
 /// A person sees no delay, and a look costs nothing that could be measured.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -22,7 +23,8 @@ const FOLD: Duration = Duration::from_secs(1);
 const MAX_REMARKS: usize = 20;
 /// How often it is asked whether the watch connections are there: they are tried again every few seconds.
 const BLIND_EVERY: u32 = 5; // looks: once a second
-/// Averages change once a minute; a look this often keeps that minute within a few seconds.
+/// Averages change once a period, a minute unless PgBouncer's configuration says otherwise; a look this often keeps that
+/// minute within a few seconds.
 const AVERAGES_EVERY: u32 = 25; // looks: every 5 s
 
 /// What has been seen, and not said yet.
@@ -56,12 +58,31 @@ pub(super) async fn keep(running: Arc<Running>, proxy: Proxy, mut stopping: watc
         if over {
             return;
         }
-        if count.is_multiple_of(AVERAGES_EVERY) {
-            let view = running.view(false).await;
-            held(&running.averages).observe(proxy.now(), &view.traffic);
+        if count.is_multiple_of(averages_every(&running)) {
+            averages(&running, &proxy).await;
             journal.gap(&running, proxy.figures().await.gaps_ms);
         }
         count = count.wrapping_add(1);
+    }
+}
+
+/// In looks: a twelfth of a period of another length.
+fn averages_every(running: &Running) -> u32 {
+    let looks = |period: Duration| period.as_millis() / (12 * LOOK_EVERY.as_millis());
+    let config = running.config();
+    let every = config.pgbouncer.as_ref().map(|process| looks(process.stats_period));
+    every.map_or(AVERAGES_EVERY, |looks| u32::try_from(looks).unwrap_or(AVERAGES_EVERY).clamp(1, AVERAGES_EVERY))
+}
+
+async fn averages(running: &Running, proxy: &Proxy) {
+    let mut view = running.view(false).await;
+    let ended = held(&running.averages).observe(proxy.now(), &view.traffic);
+    let said = running.config().pgbouncer.as_ref().is_some_and(|process| process.log_stats);
+    if ended && said {
+        held(&running.averages).fill(&mut view);
+        if let Some(line) = stats::line(&view) {
+            running.log.say(Level::Info, "stats", line);
+        }
     }
 }
 

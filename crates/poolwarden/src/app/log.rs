@@ -1,10 +1,14 @@
-//! The log: lines go through a bounded channel to a thread that writes them to standard error.
+//! The log: lines go through a bounded channel to a thread that writes them to standard error, and under PgBouncer's
+//! configuration to its log file and syslog as well.
 //!
 //! Whoever says something never waits: when the writer is behind, lines are dropped and counted, and the count is said
-//! as soon as there is room. Text is for people, JSON for machines; neither lets a peer's words start a line of their own.
+//! as soon as there is room. Text is for people, JSON for machines, PgBouncer's own form for the tools that read its log;
+//! none of them lets a peer's words start a line of their own.
 
 use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -12,10 +16,11 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use poolwarden_config::{LogFormat, LogLevel};
+use poolwarden_config::{Config, LogFormat, LogLevel};
 use poolwarden_watch::{Field, FieldValue, Level, LogLine};
 
 use super::json;
+use super::syslog::Syslog;
 
 /// Lines waiting for the writer: repeats are folded before, so this is many seconds of trouble.
 const MAX_WAITING: usize = 4096;
@@ -32,26 +37,42 @@ pub(super) struct Log {
 #[derive(Debug)]
 struct Switches {
     json: AtomicBool,
+    /// Lines are written as PgBouncer writes them.
+    pgbouncer: AtomicBool,
     level: AtomicU8,
     dropped: AtomicU64,
 }
 
+/// Where lines go besides standard error.
+#[derive(Debug, Default)]
+struct Outlets {
+    file: Option<File>,
+    syslog: Option<Syslog>,
+}
+
 enum Entry {
     Line(u64, LogLine),
+    /// From the next line on.
+    Outlets(Outlets),
     /// Everything before it was written when this is answered.
     Flush(Sender<()>),
 }
 
 impl Log {
     /// Starts the writer.
-    pub(super) fn start(settings: poolwarden_config::Log) -> anyhow::Result<Self> {
-        Self::to(settings, std::io::stderr())
+    pub(super) fn start(config: &Config) -> anyhow::Result<Self> {
+        let outlets = Outlets::open(config)?;
+        let log = Self::to(config.log, std::io::stderr())?;
+        log.switches.pgbouncer.store(config.pgbouncer.is_some(), Ordering::Relaxed);
+        let _full = log.sender.try_send(Entry::Outlets(outlets)); // it is empty: nothing was said yet
+        Ok(log)
     }
 
     fn to(settings: poolwarden_config::Log, out: impl Write + Send + 'static) -> anyhow::Result<Self> {
         let (sender, receiver) = sync_channel(MAX_WAITING);
         let (json, level, dropped) = (AtomicBool::new(false), AtomicU8::new(0), AtomicU64::new(0));
-        let log = Self { sender, switches: Arc::new(Switches { json, level, dropped }) };
+        let pgbouncer = AtomicBool::new(false);
+        let log = Self { sender, switches: Arc::new(Switches { json, pgbouncer, level, dropped }) };
         log.obey(settings);
         let switches = Arc::clone(&log.switches);
         let writer = thread::Builder::new().name("log".to_owned());
@@ -63,6 +84,19 @@ impl Log {
     pub(super) fn obey(&self, settings: poolwarden_config::Log) {
         self.switches.json.store(settings.format == LogFormat::Json, Ordering::Relaxed);
         self.switches.level.store(rank(least(settings.level)), Ordering::Relaxed);
+    }
+
+    /// Opens log file and syslog again, as the configuration now says: a file that was moved away gets a successor.
+    /// What cannot be opened is said, and the old one stays.
+    pub(super) fn reopen(&self, config: &Config) {
+        match Outlets::open(config) {
+            Ok(outlets) => {
+                if self.sender.try_send(Entry::Outlets(outlets)).is_err() {
+                    self.switches.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Err(error) => self.say(Level::Error, "log", format!("the log goes on where it was: {error:#}")),
+        }
     }
 
     /// Writes a line, or drops it when the writer is behind.
@@ -95,6 +129,23 @@ impl Log {
     }
 }
 
+impl Outlets {
+    fn open(config: &Config) -> anyhow::Result<Self> {
+        let Some(process) = &config.pgbouncer else { return Ok(Self::default()) };
+        let open = |path: &String| {
+            let opened = OpenOptions::new().create(true).append(true).mode(0o640).open(path);
+            opened.with_context(|| format!("logfile {path}: cannot open"))
+        };
+        let syslog = |of: &poolwarden_config::pgbouncer::Syslog| {
+            Syslog::open(&of.facility, &of.ident).context("syslog: cannot make a socket")
+        };
+        Ok(Self {
+            file: process.logfile.as_ref().map(open).transpose()?,
+            syslog: process.syslog.as_ref().map(syslog).transpose()?,
+        })
+    }
+}
+
 /// Milliseconds since 1970 UTC.
 pub(super) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -116,10 +167,11 @@ const fn rank(level: Level) -> u8 {
 }
 
 fn write_all(entries: &Receiver<Entry>, switches: &Switches, mut out: impl Write) {
-    let mut told = 0;
+    let (mut told, mut outlets) = (0, Outlets::default());
     for entry in entries {
         match entry {
-            Entry::Line(at, line) => write_line(&mut out, switches, at, &line),
+            Entry::Line(at, line) => write_line(&mut out, &mut outlets, switches, (at, &line)),
+            Entry::Outlets(new) => outlets = new,
             Entry::Flush(done) => {
                 // Nobody waits any more: then nobody has to be told.
                 let _gone = done.send(());
@@ -130,18 +182,43 @@ fn write_all(entries: &Receiver<Entry>, switches: &Switches, mut out: impl Write
             let fields = vec![Field { name: "dropped", value: FieldValue::Number(dropped - told) }];
             let message = "the log's reader is slow: lines were dropped".to_owned();
             let line = LogLine { level: Level::Warn, event: "log_dropped", message, fields };
-            write_line(&mut out, switches, unix_ms(), &line);
+            write_line(&mut out, &mut outlets, switches, (unix_ms(), &line));
             told = dropped;
         }
     }
 }
 
-fn write_line(out: &mut impl Write, switches: &Switches, at: u64, line: &LogLine) {
-    let written = if switches.json.load(Ordering::Relaxed) { as_json(at, line) } else { as_text(at, line) };
-    if out.write_all(written.as_bytes()).and_then(|()| out.flush()).is_err() {
-        // Standard error is closed: there is nowhere to say so but in the count.
+fn write_line(out: &mut impl Write, outlets: &mut Outlets, switches: &Switches, (at, line): (u64, &LogLine)) {
+    let written = if switches.json.load(Ordering::Relaxed) {
+        as_json(at, line)
+    } else if switches.pgbouncer.load(Ordering::Relaxed) {
+        as_pgbouncer(at, line)
+    } else {
+        as_text(at, line)
+    };
+    let mut failed = out.write_all(written.as_bytes()).and_then(|()| out.flush()).is_err();
+    if let Some(file) = &mut outlets.file {
+        failed |= file.write_all(written.as_bytes()).is_err();
+    }
+    if let Some(syslog) = &outlets.syslog {
+        failed |= syslog.send(line.level, &plain(&line.message)).is_err();
+    }
+    if failed {
+        // Somewhere nobody takes it: there is nowhere sure to say so but in the count.
         switches.dropped.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// `2024-08-15 08:00:00.123 UTC [4711] LOG stats: ...`, as PgBouncer's own log reads.
+fn as_pgbouncer(at: u64, line: &LogLine) -> String {
+    let level = match line.level {
+        Level::Error => "ERROR",
+        Level::Warn => "WARNING",
+        Level::Info => "LOG",
+        Level::Debug => "DEBUG",
+    };
+    let moment = moment(at).replace('T', " ").replace('Z', " UTC");
+    format!("{moment} [{}] {level} {}\n", std::process::id(), plain(&line.message))
 }
 
 /// `2024-08-15T08:00:00.123Z WARN  pool "app" ...: clients wait ...  event=waiting pool=app ...`

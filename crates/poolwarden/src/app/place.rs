@@ -3,12 +3,14 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use poolwarden_config::Config;
 
 use super::json;
+use crate::discover;
 
 /// Bytes of the seed; the token has as many, written as hexadecimal digits.
 const SECRET_BYTES: usize = 32;
@@ -28,6 +30,37 @@ pub(super) struct Addresses {
     pub(super) unix: Option<PathBuf>,
     pub(super) http: Option<SocketAddr>,
     pub(super) metrics: Option<SocketAddr>,
+}
+
+/// The data directory: the configuration's, or the usual one. PgBouncer's files name none and several may run on one
+/// machine, so each gets a place of its own below the usual one, or below the temporary directory where that is closed.
+pub(super) fn directory(config: &Config) -> anyhow::Result<PathBuf> {
+    if let Some(dir) = &config.poolwarden.data_dir {
+        return Ok(dir.into());
+    }
+    let usual = discover::default_data_dir();
+    let Some(process) = &config.pgbouncer else { return usual };
+    // FNV-1a, to tell files apart: nobody gains anything by making two names alike.
+    let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = process.conffile.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
+    let name = format!("pgbouncer-{hash:016x}");
+    let usable = |dir: &PathBuf| DirBuilder::new().recursive(true).mode(0o700).create(dir.join(&name)).is_ok();
+    if let Some(dir) = usual.ok().filter(usable) {
+        return Ok(dir.join(name));
+    }
+    let user = rustix::process::geteuid().as_raw();
+    let dir = std::env::temp_dir().join(format!("poolwarden-{user}")).join(name);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .with_context(|| format!("cannot make {}", dir.display()))?;
+    let parent = dir.parent().unwrap_or(&dir);
+    let found = fs::symlink_metadata(parent).with_context(|| format!("cannot look at {}", parent.display()))?;
+    if found.uid() != user || found.mode() & 0o077 != 0 || !found.is_dir() {
+        bail!("{} belongs to somebody else: remove it, or let HOME name a directory of yours", parent.display());
+    }
+    Ok(dir)
 }
 
 impl Place {

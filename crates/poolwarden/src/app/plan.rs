@@ -9,7 +9,7 @@ use poolwarden_config::{Config, Host, Pool, Server, User};
 use poolwarden_pool::{HostId, HostSettings, Mode};
 use poolwarden_proxy::{Address, HostPlan, ProcessLimits, Reload, Settings, WatchLogin};
 use poolwarden_relay::{Keep, SessionState};
-use poolwarden_switch::{Patience, PoolTerms, TermsBook, UserTerms};
+use poolwarden_switch::{Patience, PoolTerms, TermsBook, UserTerms, Voice};
 
 /// Secret of this installation, from which salts are made.
 pub(super) type Seed = [u8; 32];
@@ -22,6 +22,9 @@ pub(super) fn settings(config: &Config, seed: Seed) -> Settings {
         listen: listen.addresses.clone(),
         unix: listen.unix_socket_dir.as_ref().map(Into::into),
         unix_port: listen.unix_port(),
+        unix_mode: config.pgbouncer.as_ref().map_or(0o777, |process| process.unix_socket_mode),
+        unix_group: None, // its number is the system's to tell
+        voice: if config.pgbouncer.is_some() { Voice::PgBouncer } else { Voice::Own },
         backlog: listen.backlog,
         reuse_port: listen.reuse_port,
         proxy_protocol,

@@ -91,6 +91,7 @@ impl Running {
             phase: Mutex::new(Phase::Starting),
             stop,
         };
+        running.pace(&running.config());
         (Arc::new(running), stops)
     }
 
@@ -125,7 +126,15 @@ impl Running {
     /// This configuration is in force.
     pub(super) fn obey(&self, config: Arc<Config>) {
         self.log.obey(config.log);
+        self.log.reopen(&config);
+        self.pace(&config);
         held(&self.configs).now = config;
+    }
+
+    fn pace(&self, config: &Config) {
+        if let Some(process) = &config.pgbouncer {
+            held(&self.averages).set_period(process.stats_period);
+        }
     }
 
     /// Asks the main thread to stop. When it has been asked often enough already, that is no loss.

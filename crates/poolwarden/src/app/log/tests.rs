@@ -55,6 +55,35 @@ fn json_has_the_same_as_values() {
 }
 
 #[test]
+fn pgbouncers_form_is_what_its_tools_read() {
+    let mut line = line("stats: 1 xacts/s,\nLOG x");
+    line.level = Level::Info;
+    let written = as_pgbouncer(1_723_708_800_042, &line);
+    let expected = format!("2024-08-15 08:00:00.042 UTC [{}] LOG stats: 1 xacts/s, LOG x\n", std::process::id());
+    assert_eq!(written, expected);
+}
+
+#[test]
+fn lines_go_to_the_log_file_too_and_to_its_successor_once_it_was_moved_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pooler.log");
+    let open =
+        || Outlets { file: Some(OpenOptions::new().create(true).append(true).open(&path).unwrap()), syslog: None };
+    let log = Log::to(settings(LogFormat::Text, LogLevel::Info), Kept::default()).unwrap();
+    log.sender.send(Entry::Outlets(open())).unwrap();
+    log.write(line("before"));
+    log.flush();
+    std::fs::rename(&path, dir.path().join("old")).unwrap();
+    log.write(line("between"));
+    log.sender.send(Entry::Outlets(open())).unwrap();
+    log.write(line("after"));
+    log.flush();
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    assert!(read("old").contains("before") && read("old").contains("between"));
+    assert!(read("pooler.log").contains("after") && !read("pooler.log").contains("between"));
+}
+
+#[test]
 fn moments_are_right_at_the_edges_of_years() {
     assert_eq!(moment(0), "1970-01-01T00:00:00.000Z");
     assert_eq!(moment(4_107_542_399_999), "2100-02-28T23:59:59.999Z");

@@ -91,7 +91,8 @@ fn server(config: &Config, seen: &Seen, row: &ServerRow) -> ServerView {
         local_port,
         connected_at_ms: seen.unix_ms(row.opened_at),
         requested_at_ms: seen.unix_ms(row.used_at),
-        close_needed: row.state == switch::ServerState::Ending || seen.said.is_replaced(&row.pool.key.database, Time::from_nanos(row.opened_at)),
+        close_needed: row.state == switch::ServerState::Ending
+            || seen.said.is_replaced(&row.pool.key.database, Time::from_nanos(row.opened_at)),
         remote_pid: row.pid,
         link: row.link,
         application_name: row.application_name.clone(),
