@@ -96,6 +96,7 @@ fn starved() -> PoolSnapshot {
 
 fn pool(id: u32, user: &str) -> PoolSnapshot {
     PoolSnapshot {
+        alone: false,
         id: PoolId(id),
         key: PoolKey { database: "app".into(), user: user.into() },
         mode: Mode::Transaction,

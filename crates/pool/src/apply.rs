@@ -15,7 +15,7 @@ impl Host {
             let pool = &mut self.pools[id];
             pool.dropped = rules.is_none();
             if let Some((rules, any)) = rules {
-                (pool.rules, pool.any) = (rules, any);
+                (pool.rules, pool.any) = (if pool.alone { rules.alone() } else { rules }, any);
             }
             pool.locked = false;
             pool.retry_at = Time::ZERO;

@@ -42,6 +42,32 @@ impl Host {
             }
             None => self.make(key, rules, any),
         };
+        self.entered(id)
+    }
+
+    /// A client enters that wants one connection for itself alone: a pool that an earlier one left is used again.
+    pub(crate) fn enter_alone(&mut self, key: PoolKey) -> Handled {
+        let Some((rules, any)) = self.rules(&key) else {
+            return Handled::Refused(Box::new(meaningless(true, false)));
+        };
+        let word = self.words.of(&key.database);
+        if rules.disabled || word.disabled || word.draining {
+            return Handled::Refused(Box::new(meaningless(false, true)));
+        }
+        let left = self.pools.iter().find(|pool| pool.alone && pool.empty() && pool.key == key && !pool.dropped);
+        let id = match left.map(|pool| pool.id) {
+            Some(id) => id,
+            None if any && !self.any_has_room() => {
+                return Handled::Refused(Box::new(meaningless(true, false)));
+            }
+            None => self.make_alone(key, rules.alone(), any),
+        };
+        let pool = &mut self.pools[id];
+        (pool.failure, pool.failures, pool.retry_at, pool.locked) = (None, 0, Time::ZERO, false); // the last client's own troubles
+        self.entered(id)
+    }
+
+    fn entered(&mut self, id: PoolId) -> Handled {
         let pool = &mut self.pools[id];
         pool.clients += 1;
         pool.entered = true;
@@ -67,16 +93,23 @@ impl Host {
     }
 
     fn make(&mut self, key: PoolKey, rules: DatabaseSettings, any: bool) -> PoolId {
-        let (now, id) = (self.turn.now, self.pools.next_id());
-        let mut pool = Pool::new(id, key.clone(), rules, now);
-        pool.any = any;
+        let id = self.add(Pool { any, ..Pool::new(self.pools.next_id(), key.clone(), rules, self.turn.now) });
+        self.by_key.insert(key, id);
+        id
+    }
+
+    fn make_alone(&mut self, key: PoolKey, rules: DatabaseSettings, any: bool) -> PoolId {
+        self.add(Pool { any, alone: true, ..Pool::new(self.pools.next_id(), key, rules, self.turn.now) })
+    }
+
+    fn add(&mut self, mut pool: Pool) -> PoolId {
+        let (now, id, key) = (self.turn.now, pool.id, pool.key.clone());
         pool.user = self.slots.scopes.users.enter(&key.user, id);
         pool.database = self.slots.scopes.databases.enter(&key.database, id);
         self.slots.scopes.host.pools.push(id);
         pool.word = self.words.of(&key.database);
         pool.queue.change(Regime::of(pool.word.paused, self.pace.down), now);
         self.pools.add(pool);
-        self.by_key.insert(key.clone(), id);
         self.size_scopes();
         self.share_for(id);
         self.turn.events.push_back(Event::PoolMade(id, key));
@@ -94,7 +127,9 @@ impl Host {
             let lasted = self.turn.now.since(since);
             self.turn.events.push_back(Event::Cleared { pool: id, lasted, granted, refused });
         }
-        self.by_key.remove(&pool.key);
+        if !pool.alone {
+            self.by_key.remove(&pool.key);
+        }
         self.slots.scopes.users.leave(&pool.key.user, id);
         self.slots.scopes.databases.leave(&pool.key.database, id);
         self.slots.scopes.host.pools.retain(|&other| other != id);

@@ -109,6 +109,7 @@ impl Host {
         self.ring();
         let handled = match input {
             Input::Enter(key) => self.enter(key),
+            Input::EnterAlone(key) => self.enter_alone(key),
             Input::Leave(pool) => self.leave(pool),
             Input::Checkout(request) => self.checkout(&request),
             Input::Checkin(conn, checkin) => self.checkin(conn, &checkin),

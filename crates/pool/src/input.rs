@@ -9,6 +9,9 @@ use crate::{ClassId, ConnId, HostSettings, Limit, LoopId, PoolId, PoolKey, Ticke
 pub enum Input {
     /// A client wants to use the pool of this key from now on. Answers `Entered` or `Refused`.
     Enter(PoolKey),
+    /// A client wants one connection for itself alone, opened for it and closed after it: it gets a pool of its own, of the same
+    /// name and under the same shared limits, with one place. Answers `Entered` or `Refused`.
+    EnterAlone(PoolKey),
     /// A client that had entered the pool is gone.
     Leave(PoolId),
     /// A client needs a server connection. Answers `Queued` (the grant may already stand among the actions) or `Refused`.

@@ -53,6 +53,7 @@ impl Host {
         }
         (slot.home, slot.flavor) = (checkin.home, checkin.flavor);
         match checkin.fitness {
+            Fitness::Clean | Fitness::NeedsReset if self.pools[id].alone => self.close(index, CloseReason::Retired),
             Fitness::Clean => self.place(index, false),
             Fitness::NeedsReset => self.place(index, true),
             Fitness::Broken => self.close(index, CloseReason::Broken),
@@ -80,6 +81,7 @@ impl Host {
                     let waited = self.unqueue(ticket);
                     self.grant(index, ticket, Some(waited));
                 }
+                None if self.pools[id].alone => self.close(index, CloseReason::Retired), // it was opened for somebody who is gone
                 None => self.rest(index),
             }
         }

@@ -55,6 +55,8 @@ pub(crate) struct Pool {
     pub(crate) rules: DatabaseSettings,
     /// Served by `*`.
     pub(crate) any: bool,
+    /// It serves one client, whose connection nobody else gets.
+    pub(crate) alone: bool,
     /// Its user's scope.
     pub(crate) user: u32,
     /// Its database's scope.
@@ -108,6 +110,7 @@ impl Pool {
             key,
             rules,
             any: false,
+            alone: false,
             user: 0,
             database: 0,
             counts: Slots::default(),

@@ -69,6 +69,22 @@ pub struct DatabaseSettings {
     pub reset: bool,
 }
 
+impl DatabaseSettings {
+    /// The same for a pool with one client, whose connection nobody else gets.
+    pub(crate) fn alone(self) -> Self {
+        Self {
+            mode: Mode::Session,
+            size: 1,
+            min_size: 0,
+            reserve: 0,
+            lifetime: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            reset: false,
+            ..self
+        }
+    }
+}
+
 /// One `[users.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct UserSettings {

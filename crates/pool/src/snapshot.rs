@@ -70,6 +70,8 @@ pub struct PoolSnapshot {
     pub id: PoolId,
     /// Its name.
     pub key: PoolKey,
+    /// It serves one client, whose connection nobody else gets.
+    pub alone: bool,
     /// When a connection returns.
     pub mode: Mode,
     /// Most connections per pool now in force.

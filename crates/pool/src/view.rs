@@ -29,6 +29,7 @@ impl Host {
         PoolSnapshot {
             id: pool.id,
             key: pool.key.clone(),
+            alone: pool.alone,
             mode: pool.rules.mode,
             size: pool.rules.size,
             min_size: pool.rules.min_size,

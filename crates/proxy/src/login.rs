@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use poolwarden_switch::pool::PoolKey;
-use poolwarden_switch::relay::greet::{Fault, GreetError, Greeting, Session, Step, Who};
+use poolwarden_switch::relay::greet::{Fault, GreetError, Greeting, Replication, Session, Step, Who};
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::{Joining, Mail, Secret, voice};
 use socket2::{SockRef, TcpKeepalive};
@@ -267,15 +267,12 @@ async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: En
         turn_away(&mut stream, Told { sqlstate: "57P03", message, hint, theirs }).await;
         return None;
     }
-    if session.replication {
-        let hint = Some("connect to PostgreSQL itself for replication");
-        let message = "replication connections are not pooled";
-        turn_away(&mut stream, Told { sqlstate: "0A000", message, hint, theirs: None }).await;
-        return None;
-    }
     let Some(route) = directory.route(&session.database) else {
         let message = format!("database \"{}\" does not exist", session.database);
-        let hint = Some("ask for a configured database, or add [pools.NAME]");
+        let hint = Some(match session.replication {
+            Some(Replication::Physical) => "physical replication asks for the name it is given: add [pools.NAME] with the server",
+            Some(Replication::Logical) | None => "ask for a configured database, or add [pools.NAME]",
+        });
         let theirs = voice::NO_SUCH_DATABASE.spoken(inner.voice, &session.database);
         turn_away(&mut stream, Told { sqlstate: "3D000", message: &message, hint, theirs }).await;
         return None;
@@ -289,11 +286,20 @@ async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: En
         turn_away(&mut stream, Told { sqlstate: "53300", message: &message, hint, theirs }).await;
         return None;
     };
+    let (settings, alone) = match session.replication {
+        None => (session.settings, None),
+        Some(what) => {
+            let mut startup = session.settings;
+            startup.push(("replication".to_owned(), what.value().to_owned()));
+            (Vec::new(), Some(startup))
+        }
+    };
     let joining = Joining {
         host: route.host,
         class: directory.class(&session.user, route),
         key: PoolKey { database: session.database, user: session.user },
-        settings: session.settings,
+        settings,
+        alone,
         leftover: session.leftover,
         secret: Secret::new(random::bytes(), session.minor, inner.instance),
         serial: inner.shared.serial(),

@@ -31,7 +31,8 @@ impl Server {
     /// The client is gone (or must go) at `now`.
     pub fn client_gone(&mut self, now: u64, client: &Client, out: &mut Out) -> Farewell {
         self.tick(now);
-        if self.fatal || self.uncertain || self.held.pins.has(Pin::Load) || matches!(client.body, Body::Forward(_)) {
+        let broken = self.fatal || self.uncertain || self.tunnel.is_some() || self.held.pins.has(Pin::Load);
+        if broken || matches!(client.body, Body::Forward(_)) {
             return Farewell::Broken;
         }
         self.doom_pinned(client);

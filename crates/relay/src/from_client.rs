@@ -66,6 +66,9 @@ impl Server {
         out: &mut Out,
     ) -> Result<usize, Fault> {
         self.tick(now);
+        if self.tunnel.is_some() {
+            return self.tunnel_from_client(client, input, out);
+        }
         let mut at = 0;
         while at < input.len() {
             if client.body != Body::None {

@@ -64,6 +64,9 @@ impl Server {
         out: &mut Out,
     ) -> Result<(usize, Turn), Fault> {
         self.tick(now);
+        if self.tunnel.is_some() {
+            return Ok((self.tunnel_from_server(input, out)?, Turn::More));
+        }
         let mut at = 0;
         let mut turn = Turn::More;
         while at < input.len() {
@@ -574,7 +577,7 @@ impl Server {
             return self.after_farewell_round(out);
         }
         match self.terms.keep {
-            Keep::Session => return Ok(Turn::More),
+            Keep::Session | Keep::Tunnel => return Ok(Turn::More),
             Keep::Statement if self.status != b'I' => return Err(Fault::Block),
             Keep::Statement | Keep::Transaction => {}
         }

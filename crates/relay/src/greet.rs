@@ -20,7 +20,7 @@ mod prove;
 mod request;
 
 pub use fault::{Fault, GreetError};
-pub use request::{Session, Who};
+pub use request::{Replication, Session, Who};
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

@@ -28,6 +28,7 @@ mod sql;
 mod statement;
 mod suspect;
 mod tracked;
+mod tunnel;
 
 pub use client::{Client, Idle};
 pub use doing::Doing;

@@ -24,6 +24,7 @@ use crate::gather::Out;
 use crate::session::{Doubts, Held, Pin, Pins, SessionState};
 use crate::settings::{Defaults, Settings, transition};
 use crate::statement::ServerBook;
+use crate::tunnel::Tunnel;
 
 /// How long a client keeps what it is lent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -35,6 +36,8 @@ pub enum Keep {
     Transaction,
     /// For a statement; transaction blocks are refused.
     Statement,
+    /// Until it leaves, and nobody gets it afterwards; bytes go through as they come.
+    Tunnel,
 }
 
 /// The rules of a lease.
@@ -56,7 +59,7 @@ impl Terms {
     /// Whether the client's prepared statements are its own on whichever connection it is lent.
     #[must_use]
     pub fn follows(&self) -> bool {
-        self.keep != Keep::Session && self.statements > 0
+        matches!(self.keep, Keep::Transaction | Keep::Statement) && self.statements > 0
     }
 }
 
@@ -229,6 +232,8 @@ pub struct Server {
     pub(crate) tally: Option<Box<Tally>>,
     /// Rounds forwarded in this lease.
     pub(crate) rounds: u32,
+    /// Where the bytes of both directions stand, where they go through as they come.
+    pub(crate) tunnel: Option<Box<Tunnel>>,
     /// The server said FATAL: its end follows.
     pub(crate) fatal: bool,
     /// The error that a query of ours met.
@@ -283,6 +288,7 @@ impl Server {
             held: Held::default(),
             tally: None,
             rounds: 0,
+            tunnel: None,
             fatal: false,
             failure: None,
             clock: Clock::default(),
@@ -324,13 +330,20 @@ impl Server {
     /// Whether something is outstanding on it.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !self.queue.is_empty()
+        !self.queue.is_empty() || self.tunnel.as_ref().is_some_and(|tunnel| tunnel.runs())
     }
 
     /// Whether something of the client's (not of ours) is outstanding on it.
     #[must_use]
     pub fn runs_client_query(&self) -> bool {
         self.queue.front().is_some_and(|entry| !entry.is_own())
+            || self.tunnel.as_ref().is_some_and(|tunnel| tunnel.runs())
+    }
+
+    /// Whether a stream flows on it that does not end by itself.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        self.tunnel.as_ref().is_some_and(|tunnel| tunnel.streams())
     }
 
     /// Whether a transaction is open on it.
@@ -342,7 +355,7 @@ impl Server {
     /// Whether the server announced its end, and the client has been told.
     #[must_use]
     pub fn said_fatal(&self) -> bool {
-        self.fatal
+        self.fatal || self.tunnel.as_ref().is_some_and(|tunnel| tunnel.failed())
     }
 
     /// Whether the client has been sent a part of a message and waits for the rest: nothing else can be told it.
@@ -376,6 +389,10 @@ impl Server {
         self.rounds = 0;
         self.pins = 0;
         self.touch(now);
+        if terms.keep == Keep::Tunnel {
+            self.tunnel = Some(Box::default());
+            return; // it was opened with its client's settings
+        }
         if client.told.as_ref().is_some_and(|told| !Arc::ptr_eq(told, &self.defaults)) {
             self.tell_defaults(client, &mut out.client);
         }

@@ -43,6 +43,7 @@ impl World {
             key,
             class: ClassId(0),
             settings,
+            alone: None,
             leftover,
             secret: Secret::new(secret, if client.random.once_in(2) { 2 } else { 0 }, None),
             serial: self.shared.serial(),

@@ -156,7 +156,7 @@ fn host(random: &mut Random, budget: u32, ghost: u64, databases: &[Database]) ->
     for database in databases {
         let size = u32::try_from(random.between(1, 5)).unwrap_or(1);
         let mode = match database.keep {
-            Keep::Session => Mode::Session,
+            Keep::Session | Keep::Tunnel => Mode::Session,
             Keep::Transaction => Mode::Transaction,
             Keep::Statement => Mode::Statement,
         };

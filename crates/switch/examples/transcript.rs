@@ -9,7 +9,7 @@ use std::sync::Arc;
 use poolwarden_switch::pool::{ClassId, DatabaseSettings, HostId, HostSettings, LoopId, PoolKey, Time};
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::relay::{Defaults, Server};
-use poolwarden_switch::{Errand, Io, Joining, Mail, Newcomer, Peer, Rules, Sent, Shared, Switch, Target, TermsBook};
+use poolwarden_switch::{Errand, Io, Joining, Mail, Newcomer, Peer, Rules, Secret, Sent, Shared, Switch, Target, TermsBook};
 
 /// A world that takes everything at once and keeps nothing but its size.
 #[derive(Default)]
@@ -75,7 +75,8 @@ impl Scene {
             class: ClassId(0),
             settings: Vec::new(),
             leftover: Vec::new(),
-            secret: 7,
+            alone: None,
+            secret: Secret::new([7; 32], 0, None),
             serial,
             connected_at: 0,
             remote: None,

@@ -307,16 +307,17 @@ impl<L> Switch<L> {
     }
 
     /// Whether a client has nothing that a stop of the process could take from it: it is idle, or has never used the connection that
-    /// session mode gave it.
+    /// is its own, or only follows a stream, and will follow it elsewhere.
     fn wants_nothing(&self, client: &ClientSlot) -> bool {
         let quiet = client.greeted && client.relay.pending.is_empty();
         match client.stage {
             Stage::Idle => quiet,
             Stage::Waiting { .. } => false,
-            Stage::Leased { server } => self
-                .servers
-                .at(server)
-                .is_some_and(|slot| quiet && slot.relay.keep() == Keep::Session && slot.relay.is_untouched()),
+            Stage::Leased { server } => self.servers.at(server).is_some_and(|slot| match slot.relay.keep() {
+                Keep::Session => quiet && slot.relay.is_untouched(),
+                Keep::Tunnel => slot.relay.streams() || quiet && slot.relay.is_untouched(), // a stream would never end by itself
+                Keep::Transaction | Keep::Statement => false,
+            }),
         }
     }
 

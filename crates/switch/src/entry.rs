@@ -73,7 +73,12 @@ impl<L> Switch<L> {
     /// # Errors
     /// Its last word.
     fn enter(&mut self, now: Time, joining: &Joining) -> Result<Arc<PoolShare>, Vec<u8>> {
-        let handled = self.shared.drive(now, joining.host, Input::Enter(joining.key.clone()), &mut self.desk);
+        let key = joining.key.clone();
+        if joining.alone.is_some() && self.shared.keep(&key) == Keep::Statement {
+            return Err(refusal::NO_REPLICATION.fatal(self.rules.voice));
+        }
+        let input = if joining.alone.is_some() { Input::EnterAlone(key) } else { Input::Enter(key) };
+        let handled = self.shared.drive(now, joining.host, input, &mut self.desk);
         let id: PoolId = match handled {
             Handled::Entered(id) => id,
             Handled::Refused(refusal) => {
@@ -85,14 +90,18 @@ impl<L> Switch<L> {
                 return Err(refusal::STOPPING.fatal(self.rules.voice));
             }
         };
-        self.shared.pool(joining.host, id).ok_or_else(|| refusal::STOPPING.fatal(self.rules.voice))
+        let pool = match &joining.alone {
+            Some(startup) => self.shared.alone(joining.host, id, startup.clone()),
+            None => self.shared.pool(joining.host, id),
+        };
+        pool.ok_or_else(|| refusal::STOPPING.fatal(self.rules.voice))
     }
 
     /// What a client is to be told, where no server connection is needed for that.
     pub(crate) fn known(&self, key: u32) -> Option<(Arc<Defaults>, Settings)> {
         let client = self.clients.at(key).filter(|client| !client.greeted)?;
         match client.pool.terms().keep {
-            Keep::Session => None,
+            Keep::Session | Keep::Tunnel => None,
             Keep::Transaction | Keep::Statement => client.pool.known(&client.asked),
         }
     }
@@ -119,7 +128,7 @@ impl<L> Switch<L> {
         let defaults = slot.relay.defaults().clone();
         client.pool.prove(&client.asked, &client.relay.settings, &defaults);
         let pool = client.pool.clone();
-        let keeps = slot.relay.keep() == Keep::Session;
+        let keeps = matches!(slot.relay.keep(), Keep::Session | Keep::Tunnel);
         let own = slot.relay.pid.filter(|_| keeps);
         let pid = match own.filter(|pid| self.shared.add_key(*pid, client.secret, (self.me, key))) {
             Some(pid) => {

@@ -269,7 +269,10 @@ impl<L> Switch<L> {
         let key_of = client.pool.key.clone();
         let (database, user) = (&*key_of.database, &*key_of.user);
         let hearer = Hearer { database, user, starting: !client.greeted, draining: self.draining };
-        let told = refusal::told(refusal, hearer);
+        let told = match &refusal.failure {
+            Some(failure) if client.pool.is_alone() => refusal::servers_own(failure),
+            Some(_) | None => refusal::told(refusal, hearer),
+        };
         self.tell_refused(now, key, &told, io);
     }
 

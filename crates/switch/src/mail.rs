@@ -95,6 +95,8 @@ pub struct Joining {
     pub class: ClassId,
     /// What it asked for at start: setting and value, as given.
     pub settings: Vec<(String, String)>,
+    /// Parameters that only its own server connection can be started with (replication): it gets one for itself alone.
+    pub alone: Option<Vec<(String, String)>>,
     /// Bytes received behind the login.
     pub leftover: Vec<u8>,
     /// The secret half of its cancel key.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use poolwarden_pool::Time;
-use poolwarden_relay::Doing;
+use poolwarden_relay::{Doing, Keep};
 
 use crate::client::{ClientSlot, Stage};
 use crate::io::Io;
@@ -109,7 +109,10 @@ impl<L> Switch<L> {
         match client.stage {
             Stage::Idle => Some(Doing::Nothing { since: client.idle_since }),
             Stage::Waiting { .. } => None,
-            Stage::Leased { server } => self.servers.at(server).map(|slot| slot.relay.doing()),
+            Stage::Leased { server } => {
+                let slot = self.servers.at(server).filter(|slot| slot.relay.keep() != Keep::Tunnel)?; // a standby may be silent for ever
+                Some(slot.relay.doing())
+            }
         }
     }
 }

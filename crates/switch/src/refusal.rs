@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use poolwarden_pool::{Limit, Refusal};
+use poolwarden_pool::{ConnectFailure, Limit, Refusal};
 use poolwarden_relay::pgwire::{frame, make, read};
 use poolwarden_relay::{Fault, Server};
 
@@ -58,6 +58,13 @@ pub(crate) const STALLED: Told<'static> = fixed(
 /// A waiting request was cancelled by its client.
 pub(crate) const CANCELLED: Told<'static> =
     fixed("57014", "canceling statement due to user request: it was waiting for a server connection", None, None);
+/// A pool that knows statements alone cannot serve replication.
+pub(crate) const NO_REPLICATION: Told<'static> = fixed(
+    "0A000",
+    "replication connections are not served by a pool in statement mode",
+    Some("ask for a pool with mode = \"transaction\" or \"session\""),
+    None,
+);
 /// The server connection died under the client.
 pub(crate) const SERVER_GONE: Told<'static> = fixed(
     "08006",
@@ -208,6 +215,14 @@ pub(crate) fn pool_is_gone() -> Refusal {
         no_such_database: true,
         stopping: false,
     }
+}
+
+/// What the server said to a connect that was one client's own, in its words.
+pub(crate) fn servers_own(failure: &ConnectFailure) -> Told<'static> {
+    let sqlstate = String::from_utf8_lossy(&failure.sqlstate).into_owned();
+    // what the log says of it names severity and code before the server's words
+    let words = failure.message.split_once(&format!(" {sqlstate}: ")).map_or(&*failure.message, |(_, words)| words);
+    Told { message: words.to_owned().into(), sqlstate: sqlstate.into(), detail: None, hint: None, theirs: None }
 }
 
 /// Who hears of a refusal.

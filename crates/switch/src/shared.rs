@@ -121,6 +121,8 @@ pub struct PoolShare {
     pub number: usize,
     waiting: AtomicU32,
     terms: Mutex<Arc<PoolTerms>>,
+    /// What the one client of a pool of its own wants its connection started with.
+    alone: Mutex<Option<Vec<(String, String)>>>,
     welcome: Mutex<Option<Arc<Defaults>>>,
     proofs: Mutex<Proofs>,
 }
@@ -136,6 +138,22 @@ impl PoolShare {
     #[must_use]
     pub fn terms(&self) -> Arc<PoolTerms> {
         held(&self.terms).clone()
+    }
+
+    /// Whether it serves one client, whose connection nobody else gets.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        held(&self.alone).is_some()
+    }
+
+    /// New rules, from the next lease on.
+    fn retune(&self, mut terms: PoolTerms) {
+        if let Some(own) = &*held(&self.alone) {
+            terms.keep = Keep::Tunnel;
+            terms.startup.retain(|(name, _)| own.iter().all(|(other, _)| !other.eq_ignore_ascii_case(name)));
+            terms.startup.extend(own.iter().cloned());
+        }
+        *held(&self.terms) = Arc::new(terms);
     }
 
     /// What a new client is told of the server, once known.
@@ -410,10 +428,25 @@ impl<L> Shared<L> {
             number: self.numbers.fetch_add(1, Ordering::Relaxed) as usize,
             waiting: AtomicU32::new(0),
             terms: Mutex::new(Arc::new(terms)),
+            alone: Mutex::default(),
             welcome: Mutex::new(None),
             proofs: Mutex::default(),
         });
         cell.pools.insert(id, pool.clone());
+        Some(pool)
+    }
+
+    /// How long clients of a pool of this name keep a connection.
+    pub(crate) fn keep(&self, key: &PoolKey) -> Keep {
+        held(&self.book).terms(key).keep
+    }
+
+    /// The pool of a client that wants a connection for itself alone, started with these parameters.
+    pub(crate) fn alone(&self, host: HostId, id: PoolId, startup: Vec<(String, String)>) -> Option<Arc<PoolShare>> {
+        let pool = self.pool(host, id)?;
+        *held(&pool.alone) = Some(startup);
+        let book = held(&self.book).clone();
+        pool.retune(book.terms(&pool.key));
         Some(pool)
     }
 
@@ -424,7 +457,7 @@ impl<L> Shared<L> {
         *held(&self.book) = book.clone();
         for cell in &self.hosts {
             for pool in held(cell).pools.values() {
-                *held(&pool.terms) = Arc::new(book.terms(&pool.key));
+                pool.retune(book.terms(&pool.key));
             }
         }
     }

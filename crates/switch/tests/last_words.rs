@@ -10,7 +10,7 @@ use poolwarden_switch::pool::{ClassId, DatabaseSettings, HostId, HostSettings, L
 use poolwarden_switch::relay::pgwire::{frame, make, read};
 use poolwarden_switch::relay::{Defaults, Keep, Server};
 use poolwarden_switch::{
-    Desk, Errand, Io, Joining, Mail, Newcomer, Peer, PoolTerms, Rules, Sent, Shared, Switch, Target, TermsBook,
+    Desk, Errand, Io, Joining, Mail, Newcomer, Peer, PoolTerms, Rules, Secret, Sent, Shared, Switch, Target, TermsBook,
 };
 
 const FIRST: Peer = Peer::Client(0);
@@ -87,7 +87,8 @@ impl Scene {
             class: ClassId(0),
             settings: Vec::new(),
             leftover: Vec::new(),
-            secret: 7,
+            alone: None,
+            secret: Secret::new([7; 32], 0, None),
             serial,
             connected_at: 0,
             remote: None,

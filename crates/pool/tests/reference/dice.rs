@@ -51,6 +51,7 @@ pub(super) fn settings(dice: &mut Dice) -> HostSettings {
         max_any_pools: dice.below(4) as u32,
         any_idle: Duration::from_secs(20 + dice.below(100)),
         users,
+        max_user_connections: None,
         max_connections: dice.chance(70).then(|| 2 + dice.below(14) as u32),
         unknown_budget: 6,
         instances: 1 + dice.below(2) as u32,

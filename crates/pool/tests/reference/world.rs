@@ -258,6 +258,7 @@ impl World {
         let at = |conn: &ConnId| self.conns.get(conn).copied();
         let told = match input {
             Input::Enter(key) => model.enter(key.clone()),
+            Input::EnterAlone(_) => unreachable!("this world's clients share"),
             Input::Leave(id) => model.leave(id.0 as usize),
             Input::Checkout(request) => model.checkout(request.pool.0 as usize, request),
             Input::Checkin(conn, checkin) => at(conn).map_or(Told::Stale, |at| model.checkin(at, checkin)),

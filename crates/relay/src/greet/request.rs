@@ -16,7 +16,7 @@ pub struct Who {
     pub user: String,
     /// The database, at most 63 bytes likewise; the user's name where none was given.
     pub database: String,
-    /// Whether it wants to replicate.
+    /// Whether it wants to replicate the whole server (logical replication concerns one database, as any session).
     pub replication: bool,
     /// What it calls itself; empty when it does not.
     pub application_name: String,
@@ -37,12 +37,32 @@ pub struct Session {
     pub settings: Vec<(String, String)>,
     /// Settings named `poolwarden.*`, meant for us alone: names without that prefix, in lower case, sorted.
     pub private: Vec<(String, String)>,
-    /// Whether it wants to replicate.
-    pub replication: bool,
+    /// Whether it wants to replicate, and what.
+    pub replication: Option<Replication>,
     /// The keys its login revealed where it was checked against a SCRAM secret: good for a server that keeps the same one.
     pub keys: Option<Keys>,
     /// What it sent before it was answered: the first bytes of its traffic.
     pub leftover: Vec<u8>,
+}
+
+/// What a client wants to replicate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replication {
+    /// The server's write-ahead log as it is.
+    Physical,
+    /// What changes in one database.
+    Logical,
+}
+
+impl Replication {
+    /// As the start-up packet says it.
+    #[must_use]
+    pub const fn value(self) -> &'static str {
+        match self {
+            Self::Physical => "true",
+            Self::Logical => "database",
+        }
+    }
 }
 
 pub(super) struct Request {
@@ -52,7 +72,7 @@ pub(super) struct Request {
     /// `_pq_.` options, none of which is known.
     pub(super) unknown: Vec<String>,
     database: String,
-    replication: bool,
+    replication: Option<Replication>,
     /// By lower-case name: as it was spelt, and the value.
     settings: BTreeMap<String, (String, String)>,
     private: BTreeMap<String, String>,
@@ -66,7 +86,7 @@ impl Request {
             user: String::new(),
             unknown: Vec::new(),
             database: String::new(),
-            replication: false,
+            replication: None,
             settings: BTreeMap::new(),
             private: BTreeMap::new(),
         };
@@ -111,7 +131,7 @@ impl Request {
         Who {
             user: self.user.clone(),
             database: self.database.clone(),
-            replication: self.replication,
+            replication: self.replication == Some(Replication::Physical),
             application_name: application_name.unwrap_or_default(),
             tls,
         }
@@ -140,13 +160,15 @@ fn cut(name: &mut String) {
 }
 
 /// PostgreSQL's booleans with all their prefixes, and `database` (logical replication).
-fn replication(value: &str) -> Result<bool, GreetError> {
+fn replication(value: &str) -> Result<Option<Replication>, GreetError> {
     let folded = value.to_ascii_lowercase();
     let begins = |whole: &str| !folded.is_empty() && whole.starts_with(&folded);
-    if folded == "database" || folded == "1" || folded == "on" || begins("true") || begins("yes") {
-        Ok(true)
+    if folded == "database" {
+        Ok(Some(Replication::Logical))
+    } else if folded == "1" || folded == "on" || begins("true") || begins("yes") {
+        Ok(Some(Replication::Physical))
     } else if folded == "0" || folded == "of" || folded == "off" || begins("false") || begins("no") {
-        Ok(false)
+        Ok(None)
     } else {
         let message = format!("invalid value for parameter \"replication\": \"{value}\"");
         Err(GreetError::client("22023", &message, message.clone()))

@@ -108,7 +108,8 @@ impl From<ScramError> for LoginFailure {
 /// Which limit a 53300 means. The texts are PostgreSQL's in English; under another `lc_messages` the routine that raised it
 /// tells as much. What is neither (another pooler, say) is still full.
 fn capacity(fields: &ErrorFields<'_>) -> Option<Capacity> {
-    if fields.sqlstate != "53300" {
+    // what bounds replication alone says nothing of anybody else's connections; its name is the same in every language
+    if fields.sqlstate != "53300" || fields.message.contains("max_wal_senders") {
         return None;
     }
     let (message, routine) = (&*fields.message, &*fields.routine);
