@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use poolwarden_watch::pool::{HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts, Slots};
 use poolwarden_watch::{
-    Cancels, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PoolTraffic, ProcessState,
-    ProcessView, ServerState, ServerView, SessionView, Traffic, UserView, Uses, View,
+    Cancels, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PinView, PoolTraffic, ProcessState,
+    ProcessView, ServerState, ServerView, SessionStateView, SessionView, Traffic, UserView, Uses, View,
 };
 
 /// 2024-08-15 08:00:00 UTC.
@@ -22,6 +22,27 @@ pub(crate) fn view() -> View {
         recent_us: 60_000_000,
         clients: vec![client(17, ClientState::Active, Some(5)), client(18, ClientState::ActiveCancelReq, None)],
         servers: vec![server()],
+        pins: vec![PinView {
+            host: 0,
+            database: "app".into(),
+            user: "web".into(),
+            client: 17,
+            addr: "10.0.0.7".into(),
+            port: 40_017,
+            application_name: "worker".into(),
+            remote_pid: Some(4711),
+            reason: "advisory_lock,listen".into(),
+            since_ms: NOW_MS - 30_000,
+            held_us: 30_500_000,
+        }],
+        session_state: vec![SessionStateView {
+            host: 0,
+            pool: PoolId(0),
+            reason: "listen",
+            pinned: 1,
+            pins: 3,
+            refused: 2,
+        }],
         databases: vec![DatabaseView {
             name: "app".into(),
             host: "db.internal".into(),

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use std::sync::Arc;
 
 use poolwarden_pool::Time;
-use poolwarden_relay::{LeaseEnd, Pins, Settings, Tally};
+use poolwarden_relay::{LeaseEnd, Pin, Pins, Settings, Tally};
 
 use crate::client::{ClientSlot, Stage};
 use crate::server::{ServerSlot, Standing};
@@ -167,6 +167,8 @@ pub struct LoopReport {
     pub servers: Vec<ServerRow>,
     /// Its totals, by pool.
     pub totals: Vec<(Arc<PoolShare>, Totals)>,
+    /// How many server connections stay with their clients now, by pool, in the order of `Pin::ALL`.
+    pub pinned: Vec<(Arc<PoolShare>, [u32; Pin::ALL.len()])>,
     /// How many clients and server connections it has (told even where they are not listed).
     pub counts: (usize, usize),
     /// Cancel requests with a right key, and with a wrong one.
@@ -201,11 +203,37 @@ impl<L> Switch<L> {
             texts: self.texts.bytes(),
             ..LoopReport::default()
         };
+        self.report_pins(&mut report);
         if rows {
             report.clients = self.clients.iter().map(|(_, client)| self.client_row(client)).collect();
             report.servers = self.servers.iter().map(|(_, server)| self.server_row(now, server)).collect();
         }
         report
+    }
+
+    /// What keeps server connections with their clients now; what has not been added up yet of leases that go on.
+    fn report_pins(&self, report: &mut LoopReport) {
+        for (_, server) in self.servers.iter().filter(|(_, server)| matches!(server.standing, Standing::Leased { .. }))
+        {
+            let same = |pool: &Arc<PoolShare>| Arc::ptr_eq(pool, &server.pool);
+            if let Some(tally) = server.relay.tally() {
+                match report.totals.iter_mut().find(|(pool, _)| same(pool)) {
+                    Some((_, totals)) => totals.state.add(tally),
+                    None => report.totals.push((server.pool.clone(), Totals { state: *tally, ..Totals::default() })),
+                }
+            }
+            let (pins, _) = server.relay.pins();
+            if pins.is_empty() {
+                continue;
+            }
+            if !report.pinned.iter().any(|(pool, _)| same(pool)) {
+                report.pinned.push((server.pool.clone(), [0; Pin::ALL.len()]));
+            }
+            let counts = report.pinned.iter_mut().find(|(pool, _)| same(pool));
+            for (count, pin) in counts.into_iter().flat_map(|(_, counts)| counts).zip(Pin::ALL) {
+                *count += u32::from(pins.has(pin));
+            }
+        }
     }
 
     fn client_row(&self, client: &ClientSlot) -> ClientRow {

@@ -26,6 +26,10 @@ pub struct View {
     pub clients: Vec<ClientView>,
     /// Server connections. May be left empty for a scrape: metrics do not read it.
     pub servers: Vec<ServerView>,
+    /// Server connections that stay with their clients beyond a transaction. May be left empty for a scrape, too.
+    pub pins: Vec<PinView>,
+    /// Session state by pool and kind.
+    pub session_state: Vec<SessionStateView>,
     /// Configured databases, and those `*` serves.
     pub databases: Vec<DatabaseView>,
     /// Users known by configuration or by a login.
@@ -307,6 +311,50 @@ pub struct ServerView {
     pub tls: String,
     /// The settings it was last told.
     pub session: SessionView,
+}
+
+/// One server connection that stays with its client beyond a transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PinView {
+    /// Index into [`View::hosts`].
+    pub host: usize,
+    /// Database as clients ask for it.
+    pub database: String,
+    /// User of the pool.
+    pub user: String,
+    /// Serial of the client.
+    pub client: u64,
+    /// The client's address; `unix` for a unix socket.
+    pub addr: String,
+    /// Its port; 0 for a unix socket.
+    pub port: u16,
+    /// What it calls itself.
+    pub application_name: String,
+    /// PostgreSQL's process, where it told.
+    pub remote_pid: Option<u32>,
+    /// Why, in the words of the metrics, with commas.
+    pub reason: String,
+    /// Since when, in milliseconds since 1970 UTC.
+    pub since_ms: u64,
+    /// How long the connection has been lent, in microseconds.
+    pub held_us: u64,
+}
+
+/// What one kind of session state meant in one pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionStateView {
+    /// Index into [`View::hosts`].
+    pub host: usize,
+    /// The pool.
+    pub pool: PoolId,
+    /// Which kind.
+    pub reason: &'static str,
+    /// Connections that stay with their client for it now.
+    pub pinned: u64,
+    /// Times one began to.
+    pub pins: u64,
+    /// Requests refused for it.
+    pub refused: u64,
 }
 
 /// One database that clients may ask for.

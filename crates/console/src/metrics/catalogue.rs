@@ -86,7 +86,7 @@ use Kind::{Counter, Gauge, Histogram, Info};
 
 /// The metrics, in the order they are written.
 #[rustfmt::skip] // one line per metric is the table one reads
-pub static CATALOGUE: [Metric; 57] = [
+pub static CATALOGUE: [Metric; 60] = [
     metric(("poolwarden_build_info", ""), Info, &["version"], process::build, "version of the running binary"),
     metric(("poolwarden_config_info", ""), Info, &["hash"], process::config, "hash of the configuration in force"),
     metric(("poolwarden_start_time_seconds", "seconds"), Gauge, NONE, process::start_time, "when the process started, since 1970 UTC"),
@@ -126,6 +126,10 @@ pub static CATALOGUE: [Metric; 57] = [
     metric(("poolwarden_parses_total", ""), Counter, of_pool!("side"), pool::parses, "Parse messages: of clients, and sent to PostgreSQL"),
     metric(("poolwarden_binds_total", ""), Counter, POOL, pool::binds, "Bind messages"),
     metric(("poolwarden_client_logins_total", ""), Counter, POOL, pool::logins, "logins of clients"),
+    // session state
+    metric(("poolwarden_servers_pinned", ""), Gauge, of_pool!("reason"), pool::pinned, "server connections that stay with their client beyond a transaction, by what keeps them; one may have several reasons"),
+    metric(("poolwarden_pins_total", ""), Counter, of_pool!("reason"), pool::pins, "times a server connection began to stay with its client, by reason"),
+    metric(("poolwarden_session_state_refused_total", ""), Counter, of_pool!("construct"), pool::state_refused, "requests refused because they need session state, by construct"),
     // the server
     metric(("poolwarden_host_up", ""), Gauge, HOST, host::up, "0 while PostgreSQL is believed down"),
     metric(("poolwarden_host_watched", ""), Gauge, HOST, host::watched, "0 while the watch connection is not there"),

@@ -1,7 +1,7 @@
 //! Samples of pools.
 
 use poolwarden_watch::pool::{CloseReason, Limit, PoolSnapshot, Slots, WAIT_BUCKETS};
-use poolwarden_watch::{HostView, Traffic, View};
+use poolwarden_watch::{HostView, SessionStateView, Traffic, View};
 
 use super::listed;
 use super::text::{Samples, seconds};
@@ -235,4 +235,27 @@ pub(super) fn binds(view: &View, out: &mut Samples) {
 
 pub(super) fn logins(view: &View, out: &mut Samples) {
     traffic(view, out, |of| of.client_login_count);
+}
+
+/// One sample per pool and kind of session state that ever mattered there.
+fn state(view: &View, out: &mut Samples, label: &'static str, value: impl Fn(&SessionStateView) -> u64) {
+    let pools = view.hosts.iter().enumerate();
+    let pools = pools.flat_map(|(index, host)| host.snapshot.pools.iter().map(move |pool| (index, host, pool)));
+    for (index, host, pool) in pools.take(super::MAX_POOLS) {
+        for of in view.session_state.iter().filter(|of| (of.host, of.pool) == (index, pool.id)) {
+            out.push(&with(labels(host, pool), label, of.reason), value(of));
+        }
+    }
+}
+
+pub(super) fn pinned(view: &View, out: &mut Samples) {
+    state(view, out, "reason", |of| of.pinned);
+}
+
+pub(super) fn pins(view: &View, out: &mut Samples) {
+    state(view, out, "reason", |of| of.pins);
+}
+
+pub(super) fn state_refused(view: &View, out: &mut Samples) {
+    state(view, out, "construct", |of| of.refused);
 }

@@ -62,7 +62,7 @@ impl Entry {
 }
 
 /// The commands, in the order SHOW HELP prints them.
-pub static CATALOGUE: [Entry; 36] = [
+pub static CATALOGUE: [Entry; 37] = [
     Entry::show("SHOW HELP", show::help::rows, "this list"),
     Entry::show("SHOW POOLS", show::pools::rows, "clients and server connections by state, per pool"),
     Entry::show(
@@ -71,6 +71,11 @@ pub static CATALOGUE: [Entry; 36] = [
         "each limit, how much of it is used, which one binds and what to raise",
     ),
     Entry::show("SHOW WAITS", show::waits::rows, "seconds waited, waiting now and refused, by the limit that bound"),
+    Entry::admin(
+        "SHOW PINS",
+        Does::Show(show::pins::rows),
+        "who keeps a server connection beyond a transaction, why and since when",
+    ),
     Entry::admin("SHOW CLIENTS", Does::Show(show::clients::rows), "client connections"),
     Entry::admin("SHOW SERVERS", Does::Show(show::servers::rows), "server connections"),
     Entry::admin(

@@ -311,8 +311,23 @@ fn readers_see_aggregates_and_command_nothing() {
     let closed: Vec<_> = CATALOGUE.iter().filter(|entry| entry.needs == Rights::Admin).map(|e| e.name).collect();
     assert_eq!(
         closed.join(", "),
-        "SHOW CLIENTS, SHOW SERVERS, SHOW SOCKETS, SHOW ACTIVE_SOCKETS, SHOW FDS, SHOW CONFIG, RELOAD, PAUSE, RESUME, \
-         RECONNECT, KILL, DISABLE, ENABLE, KILL_CLIENT, SUSPEND, WAIT_CLOSE, SET, SHUTDOWN"
+        "SHOW PINS, SHOW CLIENTS, SHOW SERVERS, SHOW SOCKETS, SHOW ACTIVE_SOCKETS, SHOW FDS, SHOW CONFIG, RELOAD, \
+         PAUSE, RESUME, RECONNECT, KILL, DISABLE, ENABLE, KILL_CLIENT, SUSPEND, WAIT_CLOSE, SET, SHUTDOWN"
+    );
+}
+
+#[test]
+fn pins_name_who_why_and_since_when() {
+    let shown = rows("show pins");
+    let names: Vec<_> = shown.columns.iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        names.join(" "),
+        "pool user server client addr port application_name pid reason since held_seconds"
+    );
+    let row: Vec<_> = shown.rows[0].iter().map(|value| value.clone().unwrap_or_default()).collect();
+    assert_eq!(
+        row.join(" "),
+        "app web main c17 10.0.0.7 40017 worker 4711 advisory_lock,listen 2024-08-15 07:59:30 UTC 30.500000"
     );
 }
 

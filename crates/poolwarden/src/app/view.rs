@@ -67,6 +67,8 @@ pub(super) fn view(configs: &Configs, seen: &Seen) -> View {
         recent_us: 0,
         clients: rows::clients(seen),
         servers: rows::servers(config, seen),
+        pins: rows::pins(seen),
+        session_state: rows::session_state(&seen.reports),
         databases: named::databases(config, seen),
         users: named::users(config, seen),
         config: settings,

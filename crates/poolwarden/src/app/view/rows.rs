@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 
 use poolwarden_config::{Config, Host};
 use poolwarden_pool::{PoolKey, Time};
+use poolwarden_relay::Pin;
 use poolwarden_switch::{self as switch, ClientRow, LoopReport, PoolShare, ServerRow, Totals};
-use poolwarden_watch::{ClientState, ClientView, PoolTraffic, ServerState, ServerView, SessionView, Traffic};
+use poolwarden_watch::{
+    ClientState, ClientView, PinView, PoolTraffic, ServerState, ServerView, SessionStateView, SessionView, Traffic,
+};
 
 use super::Seen;
 
@@ -100,6 +103,63 @@ fn server(config: &Config, seen: &Seen, row: &ServerRow) -> ServerView {
         tls: String::new(),
         session: session(&row.session),
     }
+}
+
+/// Server connections that stay with their clients beyond a transaction.
+pub(super) fn pins(seen: &Seen) -> Vec<PinView> {
+    let clients: BTreeMap<u64, &ClientRow> =
+        seen.reports.iter().flat_map(|report| &report.clients).map(|row| (row.serial, row)).collect();
+    let servers = seen.reports.iter().flat_map(|report| &report.servers);
+    let pinned = servers.filter(|row| !row.pins.0.is_empty()).filter_map(|row| {
+        let client = clients.get(&row.link?)?;
+        let (addr, port) = ends(client.remote);
+        Some(PinView {
+            host: usize::from(row.pool.host.0),
+            database: row.pool.key.database.clone(),
+            user: row.pool.key.user.clone(),
+            client: client.serial,
+            addr,
+            port,
+            application_name: client.application_name.clone(),
+            remote_pid: row.pid,
+            reason: row.pins.0.to_string(),
+            since_ms: seen.unix_ms(row.pins.1),
+            held_us: row.times.0 / 1_000,
+        })
+    });
+    pinned.collect()
+}
+
+/// What each kind of session state meant in each pool; kinds that never mattered there have no entry.
+pub(super) fn session_state(reports: &[LoopReport]) -> Vec<SessionStateView> {
+    let mut kinds: BTreeMap<_, SessionStateView> = BTreeMap::new();
+    let mut add = |pool: &PoolShare, at: usize, (pinned, pins, refused): (u64, u64, u64)| {
+        if (pinned, pins, refused) == (0, 0, 0) {
+            return;
+        }
+        let entry = kinds.entry((pool.host, pool.id, at)).or_insert_with(|| SessionStateView {
+            host: usize::from(pool.host.0),
+            pool: pool.id,
+            reason: Pin::ALL[at].name(),
+            pinned: 0,
+            pins: 0,
+            refused: 0,
+        });
+        entry.pinned += pinned;
+        entry.pins += pins;
+        entry.refused += refused;
+    };
+    for (pool, totals) in reports.iter().flat_map(|report| &report.totals) {
+        for at in 0..Pin::ALL.len() {
+            add(pool, at, (0, totals.state.pinned[at], totals.state.refused[at]));
+        }
+    }
+    for (pool, counts) in reports.iter().flat_map(|report| &report.pinned) {
+        for (at, count) in counts.iter().enumerate() {
+            add(pool, at, (u64::from(*count), 0, 0));
+        }
+    }
+    kinds.into_values().collect()
 }
 
 /// One entry per pool, the loops' totals added up.
