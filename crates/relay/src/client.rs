@@ -206,6 +206,16 @@ impl Client {
         })
     }
 
+    /// What the client calls a statement: the shared one of this id, or (id 0) the one that lives here under this number.
+    pub(crate) fn name_of(&self, id: u64, number: u32) -> Option<&[u8]> {
+        let is_it = |named: &Named| match &named.what {
+            What::Shared(statement) => statement.id == id,
+            What::Pinned(pinned) => id == 0 && *pinned == number,
+        };
+        let book = self.book.as_ref()?;
+        book.named.iter().find(|(_, named)| is_it(named)).map(|(name, _)| &**name)
+    }
+
     pub(crate) fn named(&self, name: &[u8]) -> Option<&Named> {
         self.book.as_ref()?.named.get(name)
     }

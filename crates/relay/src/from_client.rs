@@ -203,8 +203,11 @@ impl Server {
                 Expect::Bind { id: 0 }
             }
             tag::DESCRIBE => {
-                let Some(kind) = message.body().first() else { return Ok(Step::Wait) };
-                if *kind == b'S' {
+                let kind = message.body().first();
+                if kind.is_none() && message.whole().is_none() {
+                    return Ok(Step::Wait);
+                }
+                if kind == Some(&b'S') {
                     Expect::DescribeStatement { id: 0, name: Box::default(), hidden: false, hash: 0 }
                 } else {
                     Expect::DescribePortal

@@ -10,7 +10,7 @@ use crate::gather::{Gather, Out};
 use crate::server::{Fault, Gate, Keep, Server};
 use crate::session::{Pin, Pins};
 use crate::settings::TRACKED;
-use crate::statement::{Texts, hash};
+use crate::statement::{Texts, hash, named_in};
 use crate::suspect::denial;
 use crate::tracked::{PROVOKED, RESULT_CHANGED};
 
@@ -373,11 +373,16 @@ impl Server {
                 self.skip_to_sync(client);
             }
             Some(front) => {
+                let mut told = None;
                 if let Expect::Bind { id } | Expect::DescribeStatement { id, .. } = front {
                     let id = *id;
+                    told = client.as_ref().and_then(|(client, _)| in_clients_words(reply, id, client));
                     self.distrust(id, &fields.sqlstate, client);
                 }
-                show(shown, reply, &mut out.client);
+                match told.filter(|_| shown) {
+                    Some(told) => out.client.own(reply.input).extend(told),
+                    None => show(shown, reply, &mut out.client),
+                }
                 self.skip_to_sync(client);
             }
         }
@@ -624,6 +629,15 @@ fn replace(shown: bool, sqlstate: &str, message: &str, client: &mut Vec<u8>) {
     if shown {
         make::error(client, &make::Report { severity: "ERROR", sqlstate, message, detail: None, hint: None });
     }
+}
+
+/// The error with the client's own name for statement `id`, where the server says the one it has there.
+fn in_clients_words(reply: Reply<'_>, id: u64, client: &Client) -> Option<Vec<u8>> {
+    let (at, number) = named_in(reply.body)?;
+    let name = client.name_of(id, number)?;
+    let body = [&reply.body[..at.start], name, &reply.body[at.end..]].concat();
+    let length = u32::try_from(body.len() + 4).ok()?;
+    Some([&[reply.tag][..], &length.to_be_bytes(), &body].concat())
 }
 
 fn desync(tag: u8, front: Option<&Expect>) -> Fault {

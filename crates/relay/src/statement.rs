@@ -261,6 +261,15 @@ pub(crate) fn name_of(number: u32) -> String {
     format!("{PREFIX}{number}")
 }
 
+/// Where an error names a statement as the server does: in quotes, with its number.
+pub(crate) fn named_in(body: &[u8]) -> Option<(std::ops::Range<usize>, u32)> {
+    let start = memchr::memmem::find(body, format!("\"{PREFIX}").as_bytes())? + 1;
+    let digits = start + PREFIX.len();
+    let end = digits + memchr::memchr(b'"', &body[digits..])?;
+    let number = std::str::from_utf8(&body[digits..end]).ok()?.parse().ok()?;
+    Some((start..end, number))
+}
+
 /// The text of a Parse, from what stands behind its name.
 pub(crate) fn text_of(rest: &[u8]) -> &[u8] {
     memchr::memchr(0, rest).map_or(rest, |end| &rest[..end])
@@ -274,6 +283,15 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_statement_is_found_in_an_error_under_the_servers_name_alone() {
+        let body = b"SERROR\0C08P01\0Mprepared statement \"poolwarden_42\" requires 2\0\0";
+        let (at, number) = named_in(body).expect("it is named");
+        assert_eq!((&body[at], number), (&b"poolwarden_42"[..], 42));
+        assert_eq!(named_in(b"SERROR\0Mno table \"poolwarden_x\"\0\0"), None);
+        assert_eq!(named_in(b"SERROR\0Mno statement \"a\"\0\0"), None);
+    }
 
     #[test]
     fn equal_texts_are_one_statement_and_unheld_ones_make_room() {
