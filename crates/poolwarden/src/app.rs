@@ -2,14 +2,15 @@
 //!
 //! The main thread stays here from start to end: the embedded PostgreSQL is bound to the thread that started it.
 
+mod certificates;
 pub(crate) mod edit;
 mod journal;
-mod json;
+pub(crate) mod json;
 mod log;
 mod notify;
 mod operator;
-mod place;
 mod pidfile;
+mod place;
 mod plan;
 mod reload;
 mod run_as;
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::embedded::Embedded;
+use certificates::Certificates;
 use log::Log;
 use pidfile::Pidfile;
 use place::{Addresses, Place};
@@ -57,6 +59,8 @@ pub(crate) struct Started {
 /// Where the configuration came from, and so what a reload reads again.
 pub(crate) enum Source {
     File(PathBuf),
+    /// A pgbouncer.ini, whose `conffile` says where it is.
+    Ini,
     Url,
     Embedded(Box<Embedded>),
 }
@@ -66,6 +70,7 @@ pub(crate) fn run(started: Started) -> anyhow::Result<ExitCode> {
     let Started { config, source } = started;
     let (origin, embedded) = match source {
         Source::File(path) => (Origin::File(path), None),
+        Source::Ini => (Origin::Ini, None),
         Source::Url => (Origin::Fixed("there is no file to read again: started with --database"), None),
         Source::Embedded(embedded) => {
             (Origin::Fixed("there is no file to read again: started without a configuration"), Some(embedded))
@@ -132,7 +137,10 @@ impl Served {
         let doors = Doors::open(&config.listen)?;
         let (http, metrics) = [&doors.http, &doors.metrics].map(|door| door.as_ref().map(|door| door.address)).into();
         let operator = Arc::new(operator::Desk(Arc::clone(running)));
+        let certificates = Certificates::load(&config, running.origin.directory());
+        let certificates = certificates.map_err(|faults| anyhow::anyhow!("{}", faults.join("\n")))?;
         let mut settings = plan::settings(&config, running.seed);
+        certificates.put(&mut settings.tls, &mut settings.hosts);
         settings.unix = settings.unix.or_else(|| place.socket_dir());
         let group = config.pgbouncer.as_ref().and_then(|process| process.unix_socket_group.as_ref());
         settings.unix_group = group.map(|name| run_as::group_id(name)).transpose()?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use poolwarden_config::pgbouncer::{self, Reading, World};
-use poolwarden_config::{Config, render};
+use poolwarden_config::render;
 
 use crate::discover::{self, Faults, Loaded};
 
@@ -16,7 +16,7 @@ pub(crate) fn load(path: &Path, set: &[(String, String)]) -> anyhow::Result<Load
     let reading = read(path, set)?;
     let (remarks, lines) = (rendered(&reading), lines(&reading));
     match reading.config {
-        Some(config) => Ok(Loaded { config: placed(config)?, remarks, lines }),
+        Some(config) => Ok(Loaded { config, remarks, lines }),
         None => Err(Faults::new(&path.display().to_string(), &remarks, lines).into()),
     }
 }
@@ -39,17 +39,6 @@ fn lines(reading: &Reading) -> Vec<String> {
         source.findings.iter().map(|finding| discover::one_line(&source.name, finding)).collect()
     };
     reading.sources.iter().flat_map(of).collect()
-}
-
-/// A data directory for each port and peer: several inis on one host are several processes.
-fn placed(mut config: Config) -> anyhow::Result<Config> {
-    if config.poolwarden.data_dir.is_none() {
-        let peer = config.poolwarden.instance_id.map(|id| format!("-{id}")).unwrap_or_default();
-        let name = format!("pgbouncer-{}{peer}", config.listen.unix_port());
-        let dir = discover::default_data_dir()?.join(name);
-        config.poolwarden.data_dir = Some(dir.display().to_string());
-    }
-    Ok(config)
 }
 
 struct Disk {
@@ -88,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ini_is_read_with_what_it_includes_and_its_process_has_a_place_of_its_own() {
+    fn an_ini_is_read_with_what_it_includes_and_what_was_set_over_it() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (main, more) = (dir.path().join("pgbouncer.ini"), dir.path().join("more.ini"));
         fs::write(&more, "listen_port = 7001\n").expect("a file");
@@ -99,8 +88,6 @@ mod tests {
         fs::write(&main, text).expect("a file");
         let loaded = load(&main, &[]).expect("a good file");
         assert_eq!(loaded.config.listen.addresses, ["127.0.0.1:7001".parse().expect("an address")]);
-        let data = loaded.config.poolwarden.data_dir.expect("a place");
-        assert!(data.ends_with("/pgbouncer-7001"), "{data}");
         let set = [("max_client_conn".to_owned(), "7".to_owned())];
         assert_eq!(load(&main, &set).expect("well").config.limits.max_clients, 7);
         let set = [("max_client_con".to_owned(), "7".to_owned())];

@@ -302,7 +302,7 @@ pub const CATALOGUE: &[Entry] = &[
         ),
     ),
     fixed(main("job_name", TEXT, "pgbouncer", process("pooler"))),
-    fixed(main("listen_addr", TEXT, "", same("listen.address", "127.0.0.1"))),
+    fixed(main("listen_addr", TEXT, "", same("listen.address", "10.1.2.3"))),
     fixed(main("listen_backlog", Number, "128", same("listen.backlog", "256"))),
     fixed(main("listen_port", Number, "6432", same("listen.unix_socket_port", "7432"))),
     main("log_connections", Number, "1", process("0")),

@@ -101,7 +101,7 @@ impl Toml {
     pub(crate) fn text(&self, ini: &Ini) -> Written {
         let mut out = Written { text: String::new(), spots: Vec::new() };
         out.line(&format!("# the same as {}", one_line(&ini.sources[0].name)), None);
-        out.line("# a line without a comment is of the ini; the others are PgBouncer's defaults", None);
+        out.line("# what the ini does not say is marked: there PgBouncer's defaults hold", None);
         for source in &ini.sources {
             for finding in source.findings.iter().filter(|finding| finding.severity != Severity::Error) {
                 let place = format!("{}:{}", one_line(&source.name), finding.line);

@@ -1,6 +1,6 @@
 //! A reload: the file as a whole, or nothing. It answers with what was raised in vain and what waits for a restart.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,10 +9,11 @@ use poolwarden_pool::HostSnapshot;
 use poolwarden_proxy::{Proxy, Reload};
 use poolwarden_watch::{Field, FieldValue, Level, LogLine, raised_in_vain};
 
+use super::certificates::Certificates;
 use super::edit::Edit;
 use super::plan;
 use super::running::{Origin, Running, held};
-use crate::discover;
+use crate::{discover, pgbouncer};
 
 /// More changes than this at once are summed up: the file itself says it better.
 const MAX_CHANGES: usize = 50;
@@ -72,15 +73,12 @@ fn count(running: &Running, by: &str, done: &Result<Vec<String>, Refused>) {
 }
 
 async fn attempt(running: &Arc<Running>, by: &str, edits: Vec<Edit>) -> Result<Vec<String>, Refused> {
-    let path = match &running.origin {
-        Origin::File(path) => path.clone(),
-        Origin::Fixed(why) => return Err(Refused::one(*why)),
-    };
     let proxy = running.proxy().ok_or_else(|| Refused::one("poolwarden is starting"))?;
     let (seed, configs) = (running.seed, running.configs());
+    let file = file(&running.origin, &configs.now)?;
     let start = Arc::clone(&configs.start);
     // Reading files and salting passwords takes a while and belongs on no worker of the runtime.
-    let (file, set) = (path, edits.clone());
+    let set = edits.clone();
     let read = tokio::task::spawn_blocking(move || read(&file, &set, &start, &seed)).await;
     let read = read.map_err(|_| Refused::one("reading the configuration ended early"))?;
     let (config, reload, remarks) = read?;
@@ -104,15 +102,47 @@ async fn attempt(running: &Arc<Running>, by: &str, edits: Vec<Edit>) -> Result<V
     Ok(notices)
 }
 
+/// What a reload reads.
+#[derive(Debug)]
+enum Written {
+    Toml(PathBuf),
+    Ini(PathBuf),
+}
+
+fn file(origin: &Origin, now: &Config) -> Result<Written, Refused> {
+    match (origin, &now.pgbouncer) {
+        (Origin::File(path), _) => Ok(Written::Toml(path.clone())),
+        (Origin::Ini, Some(process)) => Ok(Written::Ini(PathBuf::from(&process.conffile))),
+        (Origin::Ini, None) => Err(Refused::one("the configuration in force does not say which ini it is of")),
+        (Origin::Fixed(why), _) => Err(Refused::one(*why)),
+    }
+}
+
+fn load(file: &Written, edits: &[Edit]) -> anyhow::Result<discover::Loaded> {
+    match file {
+        Written::Toml(path) => discover::load(path, edits),
+        Written::Ini(path) => {
+            let set: Vec<_> = edits.iter().map(|edit| (edit.key.clone(), edit.value.clone())).collect();
+            pgbouncer::load(path, &set)
+        }
+    }
+}
+
 type Read = (Arc<Config>, Reload, Vec<String>);
 
-fn read(path: &Path, edits: &[Edit], start: &Config, seed: &plan::Seed) -> Result<Read, Refused> {
-    let loaded = discover::load(path, edits).map_err(|error| match error.downcast_ref::<discover::Faults>() {
+fn read(file: &Written, edits: &[Edit], start: &Config, seed: &plan::Seed) -> Result<Read, Refused> {
+    let loaded = load(file, edits).map_err(|error| match error.downcast_ref::<discover::Faults>() {
         Some(faults) => Refused { faults: faults.lines.clone() },
         None => Refused::one(format!("{error:#}")),
     })?;
     same_servers(start, &loaded.config)?;
-    let reload = plan::reload(&loaded.config, seed);
+    let directory = match file {
+        Written::Toml(path) => path.parent().unwrap_or(Path::new(".")),
+        Written::Ini(_) => Path::new("."), // PgBouncer's paths start where the process does
+    };
+    let certificates = Certificates::load(&loaded.config, directory);
+    let mut reload = plan::reload(&loaded.config, seed);
+    certificates.map_err(|faults| Refused { faults })?.put(&mut reload.tls, &mut reload.hosts);
     Ok((Arc::new(loaded.config), reload, loaded.lines))
 }
 

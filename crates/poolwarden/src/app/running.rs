@@ -1,6 +1,6 @@
 //! What all parts of a running process share: the proxy, the configuration in force, the counts, the phase.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -23,8 +23,21 @@ const MAX_STOPS: usize = 4;
 pub(super) enum Origin {
     /// This file.
     File(PathBuf),
+    /// The pgbouncer.ini that the configuration in force names as its `conffile`.
+    Ini,
     /// Nowhere: why, in words.
     Fixed(&'static str),
+}
+
+impl Origin {
+    /// Where relative paths of the configuration start.
+    pub(super) fn directory(&self) -> &Path {
+        match self {
+            Self::File(path) => path.parent().unwrap_or(Path::new(".")),
+            // PgBouncer's start where the process does
+            Self::Ini | Self::Fixed(_) => Path::new("."),
+        }
+    }
 }
 
 /// What an operator or a signal asks for.
