@@ -92,7 +92,6 @@ mod tests {
     fn pool(id: u32, limits: &[LimitUse]) -> PoolSnapshot {
         PoolSnapshot {
             alone: false,
-            alone: false,
             id: PoolId(id),
             key: PoolKey { database: "app".into(), user: "web".into() },
             mode: Mode::Transaction,
