@@ -50,10 +50,11 @@ async fn try_open(inner: &Arc<Inner>, opening: Opening) -> Result<Newcomer<Link>
     let work = async {
         let (stream, welcome) = session(inner, opening.host, &plan, credentials, outward.configured).await?;
         let (local, remote) = stream.ends();
+        let tls = stream.tls().map(|tls| tls.describe().into());
         let link = stream.into_link(None).map_err(|why| failure(Failure::Down, "08006", &why.to_string()))?;
-        Ok((link, welcome, local, remote))
+        Ok((link, welcome, (local, remote, tls)))
     };
-    let (link, mut welcome, local, remote) = match tokio::time::timeout(plan.connect_timeout, work).await {
+    let (link, mut welcome, (local, remote, tls)) = match tokio::time::timeout(plan.connect_timeout, work).await {
         Ok(done) => done.map_err(|why| auth::refused(inner, opening.host, &pool.key.database, &outward, why))?,
         Err(_) => {
             let message = format!("no answer from {} within {:?}", plan.address, plan.connect_timeout);
@@ -71,6 +72,7 @@ async fn try_open(inner: &Arc<Inner>, opening: Opening) -> Result<Newcomer<Link>
         serial: inner.shared.serial(),
         remote,
         local,
+        tls,
         link,
     })
 }

@@ -306,6 +306,7 @@ async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: En
         connected_at: inner.clock.now().as_nanos(),
         remote: ends.remote,
         local: ends.local,
+        tls: stream.tls().map(|tls| tls.describe().into()),
     };
     let link = stream.into_link(Some(place)).ok()?;
     inner.post(inner.least_busy(), Mail::Join(Box::new(joining), link));

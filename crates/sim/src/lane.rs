@@ -97,6 +97,7 @@ impl World {
             serial: self.shared.serial(),
             remote: None,
             local: None,
+            tls: None,
             link,
         };
         self.post(connect.near, Mail::Opened(Box::new(newcomer)));

@@ -50,6 +50,7 @@ impl World {
             connected_at: self.now.as_nanos(),
             remote: None,
             local: None,
+            tls: None,
         };
         let to = client.random.place(self.loops.len());
         self.tell(|| format!("c{id} joins {} on loop {to}", joining.key.database));

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use poolwarden_switch::pool::{ClassId, DatabaseSettings, HostId, HostSettings, LoopId, PoolKey, Time};
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::relay::{Defaults, Server};
-use poolwarden_switch::{Errand, Io, Joining, Mail, Newcomer, Peer, Rules, Secret, Sent, Shared, Switch, Target, TermsBook};
+use poolwarden_switch::{
+    Errand, Io, Joining, Mail, Newcomer, Peer, Rules, Secret, Sent, Shared, Switch, Target, TermsBook,
+};
 
 /// A world that takes everything at once and keeps nothing but its size.
 #[derive(Default)]
@@ -81,6 +83,7 @@ impl Scene {
             connected_at: 0,
             remote: None,
             local: None,
+            tls: None,
         };
         let mut desk = poolwarden_switch::Desk::new(None);
         self.shared.post(LoopId(0), Mail::Join(Box::new(joining), ()), &mut desk);
@@ -94,8 +97,18 @@ impl Scene {
             let Some(pool) = self.shared.pool(host, pool) else { continue };
             let defaults = pool.learn(Defaults::new(&[("TimeZone".into(), "UTC".into())]));
             let server = Server::new(Some(1), vec![0; 4], defaults);
-            let newcomer =
-                Newcomer { host, conn, pool, server, opened_at: 0, serial: 9, remote: None, local: None, link: () };
+            let newcomer = Newcomer {
+                host,
+                conn,
+                pool,
+                server,
+                opened_at: 0,
+                serial: 9,
+                remote: None,
+                local: None,
+                tls: None,
+                link: (),
+            };
             let mut desk = poolwarden_switch::Desk::new(None);
             self.shared.post(near, Mail::Opened(Box::new(newcomer)), &mut desk);
         }

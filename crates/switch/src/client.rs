@@ -40,6 +40,7 @@ pub(crate) struct ClientSlot {
     pub(crate) idle_since: u64,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
+    pub(crate) tls: Option<Arc<str>>,
 }
 
 /// Where a client stands.

@@ -54,6 +54,7 @@ impl<L> Switch<L> {
             idle_since: now.as_nanos(),
             remote: joining.remote,
             local: joining.local,
+            tls: joining.tls,
         });
         io.attach(Peer::Client(key), link);
         self.count(&pool).logins += 1;

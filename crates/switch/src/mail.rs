@@ -80,6 +80,8 @@ pub struct Newcomer<L> {
     pub remote: Option<SocketAddr>,
     /// Our end.
     pub local: Option<SocketAddr>,
+    /// Version, cipher and key exchange of its TLS; `None` without.
+    pub tls: Option<Arc<str>>,
     /// The socket.
     pub link: L,
 }
@@ -109,6 +111,8 @@ pub struct Joining {
     pub remote: Option<SocketAddr>,
     /// Our end.
     pub local: Option<SocketAddr>,
+    /// Version, cipher and key exchange of its TLS; `None` without.
+    pub tls: Option<Arc<str>>,
 }
 
 /// Work for the lane beside the loops.

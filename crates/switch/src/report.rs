@@ -94,6 +94,8 @@ pub struct ClientRow {
     pub remote: Option<SocketAddr>,
     /// Our end.
     pub local: Option<SocketAddr>,
+    /// Version, cipher and key exchange of its TLS; `None` without.
+    pub tls: Option<Arc<str>>,
     /// Since when it is connected, nanoseconds.
     pub connected_at: u64,
     /// When its last request came, nanoseconds.
@@ -138,6 +140,8 @@ pub struct ServerRow {
     pub remote: Option<SocketAddr>,
     /// Our end.
     pub local: Option<SocketAddr>,
+    /// Version, cipher and key exchange of its TLS; `None` without.
+    pub tls: Option<Arc<str>>,
     /// Since when it is open, nanoseconds.
     pub opened_at: u64,
     /// When it was last used, nanoseconds; of one that is lent: when its client last asked.
@@ -248,6 +252,7 @@ impl<L> Switch<L> {
             state,
             remote: client.remote,
             local: client.local,
+            tls: client.tls.clone(),
             connected_at: client.connected_at,
             requested_at: client.requested_at,
             application_name: client.relay.settings.value("application_name").unwrap_or_default().into(),
@@ -272,6 +277,7 @@ impl<L> Switch<L> {
             fenced: server.fenced,
             remote: server.remote,
             local: server.local,
+            tls: server.tls.clone(),
             opened_at: server.opened_at,
             used_at: client.map_or(server.used_at, |client| client.requested_at),
             pid: server.relay.pid,

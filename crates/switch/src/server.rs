@@ -42,6 +42,7 @@ pub(crate) struct ServerSlot {
     pub(crate) serial: u64,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
+    pub(crate) tls: Option<Arc<str>>,
 }
 
 /// Where a server connection stands.
@@ -106,6 +107,7 @@ impl<L> Switch<L> {
             serial: newcomer.serial,
             remote: newcomer.remote,
             local: newcomer.local,
+            tls: newcomer.tls,
         });
         self.conns[usize::from(host.0)].set(conn.index, conn.generation, key);
         io.attach(Peer::Server(key), newcomer.link);
@@ -128,6 +130,7 @@ impl<L> Switch<L> {
             serial: slot.serial,
             remote: slot.remote,
             local: slot.local,
+            tls: slot.tls,
             link,
         })
     }

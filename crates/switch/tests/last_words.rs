@@ -93,6 +93,7 @@ impl Scene {
             connected_at: 0,
             remote: None,
             local: None,
+            tls: None,
         };
         self.mail(Mail::Join(Box::new(joining), ()));
     }
@@ -104,8 +105,18 @@ impl Scene {
             let pool = self.shared.pool(host, pool).unwrap();
             let defaults = pool.learn(Defaults::new(&[("TimeZone".into(), "UTC".into())]));
             let server = Server::new(Some(1), vec![0; 4], defaults);
-            let newcomer =
-                Newcomer { host, conn, pool, server, opened_at: 0, serial: 9, remote: None, local: None, link: () };
+            let newcomer = Newcomer {
+                host,
+                conn,
+                pool,
+                server,
+                opened_at: 0,
+                serial: 9,
+                remote: None,
+                local: None,
+                tls: None,
+                link: (),
+            };
             self.mail(Mail::Opened(Box::new(newcomer)));
         }
     }

@@ -240,7 +240,8 @@ impl Wire {
         }
     }
 
-    fn fill(&mut self, into: &mut [u8]) -> Result<(), Fault> {
+    /// Receives exactly this many bytes.
+    pub fn fill(&mut self, into: &mut [u8]) -> Result<(), Fault> {
         let filled = match &mut self.stream {
             Stream::Tcp(stream) => stream.read_exact(into),
             Stream::Unix(stream) => stream.read_exact(into),

@@ -44,7 +44,7 @@ fn client(seen: &Seen, row: &ClientRow) -> ClientView {
         link: row.link,
         remote_pid: None,
         prepared_statements: count(row.statements),
-        tls: String::new(),
+        tls: row.tls.as_deref().unwrap_or_default().to_owned(),
         received: row.received as u64,
         session: session(&row.session),
     }
@@ -100,7 +100,7 @@ fn server(config: &Config, seen: &Seen, row: &ServerRow) -> ServerView {
         link: row.link,
         application_name: row.application_name.clone(),
         prepared_statements: count(row.statements),
-        tls: String::new(),
+        tls: row.tls.as_deref().unwrap_or_default().to_owned(),
         session: session(&row.session),
     }
 }
