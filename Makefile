@@ -13,8 +13,10 @@ STEPS ?= 10000000
 SEED ?=
 # make prove: simulated worlds beyond the thousand of every test run
 WORLDS ?= 100000
+# make fuzz: seconds for each target
+TIME ?= 60
 
-.PHONY: help run setup test test-code fmt lint prove bench soak
+.PHONY: help run setup test test-code fmt lint prove bench soak fuzz
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | column -t -s "$$(printf '\t')"
@@ -65,3 +67,6 @@ bench: ## beside PgBouncer, interleaved (JSON=FILE PAIRS=7 SECONDS=5)
 
 soak: ## the core against its reference for STEPS random steps (SEED=N repeats a run)
 	cargo run --profile search --locked --quiet --package poolwarden-pool --example soak -- $(STEPS) $(SEED)
+
+fuzz: ## libFuzzer over everything that reads from outside (TIME=60 seconds each, TARGET=NAME for one); finds become seeds
+	cargo xtask prove fuzz $(TIME) $(if $(filter command,$(origin TARGET)),$(TARGET)) --json proof/fuzz.json

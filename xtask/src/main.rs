@@ -26,6 +26,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
                     the core against its reference for so many random steps
   prove worlds COUNT --json FILE
                     so many simulated worlds beyond those of the tests
+  prove fuzz SECONDS [TARGET] --json FILE
+                    libFuzzer over every target, or one, for so long each; the cost is added to FILE's
 ";
 
 fn main() -> ExitCode {

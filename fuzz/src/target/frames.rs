@@ -2,7 +2,7 @@
 //! again to the very bytes it came of.
 
 use poolwarden_pgwire::frame::{self, HEADER, MAX_BODY};
-use poolwarden_pgwire::password::Secret;
+use poolwarden_pgwire::password::{Plain, Secret};
 use poolwarden_pgwire::read::{self, Startup};
 use poolwarden_pgwire::{make, md5, scram};
 
@@ -87,8 +87,14 @@ fn stored(body: &[u8]) {
     if let Some(hash) = md5::Hash::parse(text) {
         assert_eq!(hash.format().to_ascii_lowercase(), text.to_ascii_lowercase());
     }
+    // What is shown of a secret is the same for every secret of its kind.
     let secret = Secret::parse(text);
-    assert!(!format!("{secret:?}").contains(text) || text.len() < 8, "a secret is shown");
+    let other = match &secret {
+        Secret::Plain(_) => Secret::Plain(Plain::new("x")),
+        Secret::Md5(_) => Secret::Md5(md5::Hash::of("x", "y")),
+        Secret::Scram(_) => Secret::Scram(scram::Secret::mock(&[0; 32], "x")),
+    };
+    assert_eq!(format!("{secret:?}"), format!("{other:?}"));
 }
 
 fn first_packet(data: &[u8]) {
