@@ -1,6 +1,6 @@
 //! The client's bytes on their way to the server: frames are walked, what must be answered is noted, the rest is forwarded as it came.
 
-use poolwarden_pgwire::frame::{self, HEADER, Header};
+use poolwarden_pgwire::frame::{self, FrameError, HEADER, Header};
 use poolwarden_pgwire::make;
 use poolwarden_pgwire::tag::client as tag;
 
@@ -43,6 +43,10 @@ impl<'a> Message<'a> {
 /// A name longer than this is no name (PostgreSQL cuts at 63 bytes, drivers stay far below).
 pub(crate) const MAX_NAME: usize = 64 * 1024;
 
+/// The largest body taken from a client: names of ours may be longer than its own, and the message must still be one that
+/// PostgreSQL reads.
+const LARGEST: u32 = frame::MAX_BODY - 1024;
+
 /// What became of a message.
 pub(crate) enum Step {
     /// It was dealt with up to here in `input`.
@@ -79,6 +83,9 @@ impl Server {
                 break;
             }
             let Some(header) = frame::header(&input[at..])? else { break };
+            if header.body > LARGEST {
+                return Err(FrameError { tag: header.tag, length: header.body + 4 }.into());
+            }
             match self.take(now, client, texts, Message { header, at, input }, out)? {
                 Step::Took(end) => at = end,
                 Step::Wait => break,

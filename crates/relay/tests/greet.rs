@@ -3,7 +3,9 @@
 
 use poolwarden_pgwire::password::Secret;
 use poolwarden_pgwire::{make, read};
-use poolwarden_relay::greet::{Fault, Found, GreetError, Greeting, MAX_BEHIND, Method, Rules, Session, Step, Who};
+use poolwarden_relay::greet::{
+    Fault, Found, GreetError, Greeting, MAX_BEHIND, Method, Replication, Rules, Session, Step, Who,
+};
 use proptest::prelude::*;
 
 const SSL: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
@@ -314,7 +316,7 @@ fn settings_come_from_options_and_parameters_and_parameters_win() {
         pairs(&[("application_name", "web"), ("datestyle", "German"), ("search_path", "a, b")])
     );
     assert_eq!(session.private, pairs(&[("class", "batch"), ("deadline_ms", "5")]));
-    assert!(!session.replication);
+    assert_eq!(session.replication, None);
 }
 
 #[test]
@@ -327,14 +329,14 @@ fn options_that_are_no_settings_are_refused() {
 #[test]
 fn replication_is_read_as_postgresql_reads_it() {
     for (value, wanted) in [
-        ("database", true),
-        ("true", true),
-        ("on", true),
-        ("1", true),
-        ("y", true),
-        ("off", false),
-        ("0", false),
-        ("F", false),
+        ("database", Some(Replication::Logical)),
+        ("true", Some(Replication::Physical)),
+        ("on", Some(Replication::Physical)),
+        ("1", Some(Replication::Physical)),
+        ("y", Some(Replication::Physical)),
+        ("off", None),
+        ("0", None),
+        ("F", None),
     ] {
         assert_eq!(session(&[("user", "alice"), ("replication", value)]).replication, wanted, "{value}");
     }

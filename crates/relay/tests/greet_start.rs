@@ -48,12 +48,15 @@ fn negotiation(minor: u16, unknown: &[&str]) -> Vec<u8> {
     message
 }
 
+/// The minor version asked for, the parameters, the negotiation, the minor version spoken.
+type Case<'a> = (u16, &'a [(&'a str, &'a str)], Option<Vec<u8>>, u16);
+
 #[test]
 fn a_version_is_negotiated_where_it_must_be_and_exactly_once() {
     let user = ("user", "alice");
     let (one, two) = (("_pq_.one", "1"), ("_pq_.two", ""));
-    let cases = [
-        (0, [user].as_slice(), None, 0),
+    let cases: [Case<'_>; 10] = [
+        (0, &[user], None, 0),
         (1, &[user], None, 0),
         (2, &[user], None, 2),
         (3, &[user], Some(negotiation(2, &[])), 2),
