@@ -344,6 +344,9 @@ impl Server {
     fn error(&mut self, client: &mut Option<(&mut Client, &mut Texts)>, reply: Reply<'_>, out: &mut Out) -> Turn {
         let fields = read::report(reply.body);
         self.fatal |= matches!(fields.severity.as_ref(), "FATAL" | "PANIC");
+        if let Some(doubts) = self.doubts.as_deref_mut() {
+            doubts.failed = true;
+        }
         let shown = client.is_some() && self.is_shown(reply.tag);
         let was_copy = std::mem::replace(&mut self.copy_in, false);
         self.uncertain |= was_copy && fields.routine == INTERRUPTED && self.queue.has_swallowed();

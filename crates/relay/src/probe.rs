@@ -32,15 +32,18 @@ fn is_unlisted(name: &str) -> bool {
     matches!(name, "role" | "session_authorization") || name.contains('.')
 }
 
-/// The query. `backs`: settings that may be back at what the session began with.
+/// The query. `backs`: settings that may be back at what the session began with. Where something has failed, a setting is told
+/// only where the session made it: one that nobody may set has a value too, and would be set for the next client in vain.
 pub(crate) fn question(doubts: &Doubts, backs: &BTreeSet<Box<str>>) -> String {
     let mut parts = Vec::new();
-    for name in doubts.sets.iter().chain(backs.iter().filter(|name| is_unlisted(name) && !doubts.sets.contains(*name)))
-    {
+    let unlisted = backs.iter().filter(|name| is_unlisted(name) && !doubts.sets.contains(*name));
+    for name in doubts.sets.iter().filter(|name| !doubts.failed || is_unlisted(name)).chain(unlisted) {
         let name = quoted(name);
         parts.push(format!("SELECT 's',{name},pg_catalog.current_setting({name},true)"));
     }
-    let listed: Vec<String> = backs.iter().filter(|name| !is_unlisted(name)).map(|name| quoted(name)).collect();
+    let failed = doubts.sets.iter().filter(|name| doubts.failed && !backs.contains(*name));
+    let listed: Vec<String> =
+        backs.iter().chain(failed).filter(|name| !is_unlisted(name)).map(|name| quoted(name)).collect();
     if doubts.any || !listed.is_empty() {
         let which = if doubts.any {
             "source OPERATOR(pg_catalog.=) 'session'".into()
@@ -179,6 +182,14 @@ mod tests {
         assert_eq!(
             question(&doubts, &BTreeSet::new()),
             "SELECT 's',E'search_path',pg_catalog.current_setting(E'search_path',true)"
+        );
+        doubts.failed = true;
+        assert_eq!(
+            question(&doubts, &BTreeSet::new()),
+            "SELECT 'd',pg_catalog.lower(name),CASE WHEN source OPERATOR(pg_catalog.=) 'session' \
+             THEN pg_catalog.current_setting(name) END FROM pg_catalog.pg_settings \
+             WHERE pg_catalog.lower(name) OPERATOR(pg_catalog.=) ANY (ARRAY[E'search_path'])",
+            "one that failed is told where the session made it"
         );
         doubts = Doubts { pins: Pins::of(Pin::Listen), ..Doubts::default() };
         assert_eq!(

@@ -162,6 +162,8 @@ pub(crate) struct Doubts {
     pub(crate) pins: Pins,
     /// Any setting may have been set by a text that was not read to its end.
     pub(crate) any: bool,
+    /// An error came since: what was to be set may be what nobody may set.
+    pub(crate) failed: bool,
 }
 
 impl Doubts {
