@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod frames;
 pub(crate) mod hba;
 pub(crate) mod ini;
+pub(crate) mod lease;
 pub(crate) mod login;
 pub(crate) mod relay;
 pub(crate) mod scram;

@@ -8,9 +8,6 @@ use std::path::Path;
 use poolwarden_fuzz::mutation::{Chance, mutate};
 use poolwarden_fuzz::{TARGETS, Target};
 
-/// Inputs made per target.
-const MADE: u64 = 10_000;
-
 fn seeds(target: &Target) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target.name);
     let mut seeds: Vec<(String, Vec<u8>)> = fs::read_dir(&folder)
@@ -32,7 +29,8 @@ fn holds(target: &Target, input: &[u8], origin: &str) {
     }
 }
 
-fn replay(name: &str) {
+/// Replays a target's seeds, and `made` inputs made of them.
+fn replay(name: &str, made: u64) {
     let target = TARGETS.iter().find(|target| target.name == name).unwrap();
     let seeds = seeds(target);
     assert!(seeds.len() >= 3, "{name} has seeds of its own");
@@ -40,7 +38,7 @@ fn replay(name: &str) {
         holds(target, seed, path);
     }
     let inputs: Vec<Vec<u8>> = seeds.into_iter().map(|(_, input)| input).collect();
-    for number in 0..MADE {
+    for number in 0..made {
         holds(target, &mutate(&inputs, &mut Chance::new(number)), &format!("mutation {number}"));
     }
 }
@@ -49,46 +47,51 @@ fn replay(name: &str) {
 fn every_target_is_replayed_here() {
     let source = include_str!("replay.rs");
     for target in &TARGETS {
-        assert!(source.contains(&format!("replay(\"{}\")", target.name)), "{} has no test", target.name);
+        assert!(source.contains(&format!("replay(\"{}\", ", target.name)), "{} has no test", target.name);
     }
 }
 
 #[test]
 fn frames_hold() {
-    replay("frames");
+    replay("frames", 10_000);
 }
 
 #[test]
 fn startup_holds() {
-    replay("startup");
+    replay("startup", 10_000);
 }
 
 #[test]
 fn login_holds() {
-    replay("login");
+    replay("login", 10_000);
 }
 
 #[test]
 fn scram_holds() {
-    replay("scram");
+    replay("scram", 10_000);
 }
 
 #[test]
 fn relay_holds() {
-    replay("relay");
+    replay("relay", 10_000);
+}
+
+#[test]
+fn lease_holds() {
+    replay("lease", 5_000);
 }
 
 #[test]
 fn ini_holds() {
-    replay("ini");
+    replay("ini", 2_000);
 }
 
 #[test]
 fn toml_holds() {
-    replay("toml");
+    replay("toml", 5_000);
 }
 
 #[test]
 fn hba_holds() {
-    replay("hba");
+    replay("hba", 10_000);
 }

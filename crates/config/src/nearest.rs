@@ -6,7 +6,10 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>)
     if word.len() > 64 {
         return None;
     }
-    let reach = (word.chars().count() / 3).max(1) + 1;
+    let length = word.chars().count();
+    let reach = (length / 3).max(1) + 1;
+    // What is longer or shorter by more than the reach is further than that.
+    let candidates = candidates.filter(|known| known.chars().count().abs_diff(length) <= reach);
     candidates.map(|known| (distance(word, known), known)).filter(|(slips, _)| *slips <= reach).min().map(|(_, w)| w)
 }
 

@@ -3,6 +3,7 @@
 
 pub mod backend;
 pub mod command;
+pub mod piece;
 pub mod reply;
 pub mod script;
 pub mod wire;
