@@ -83,6 +83,8 @@ pub(crate) struct Queue {
     first: u64,
     /// How many of them close a statement of the client's.
     closes: usize,
+    /// How many of them are answered here, or by nobody.
+    locals: usize,
 }
 
 impl Queue {
@@ -108,16 +110,30 @@ impl Queue {
         self.first
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, entry: Expect) {
-        self.closes += usize::from(entry.closed().is_some());
+        if entry.is_counted() {
+            self.closes += usize::from(entry.closed().is_some());
+            self.locals += usize::from(entry.is_local());
+        }
         self.entries.push_back(entry);
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Expect> {
         let entry = self.entries.pop_front()?;
         self.first += 1;
-        self.closes -= usize::from(entry.closed().is_some());
+        if entry.is_counted() {
+            self.closes -= usize::from(entry.closed().is_some());
+            self.locals -= usize::from(entry.is_local());
+        }
         Some(entry)
+    }
+
+    /// Whether the front is answered here, or by nobody.
+    #[inline]
+    pub(crate) fn has_local_front(&self) -> bool {
+        self.locals > 0 && self.front().is_some_and(Expect::is_local)
     }
 
     /// Whether a ReadyForQuery is owed.
@@ -134,7 +150,9 @@ impl Queue {
     /// Returns whether there were any.
     pub(crate) fn swallow_syncs(&mut self) -> bool {
         let syncs = self.entries.iter_mut().skip(1).take_while(|entry| matches!(entry, Expect::Sync));
-        syncs.map(|sync| *sync = Expect::Swallowed).count() > 0
+        let swallowed = syncs.map(|sync| *sync = Expect::Swallowed).count();
+        self.locals += swallowed;
+        swallowed > 0
     }
 
     /// Whether the COPY at the front swallowed a Sync.
@@ -152,6 +170,7 @@ impl Queue {
         self.first += self.entries.len() as u64;
         self.entries.clear();
         self.closes = 0;
+        self.locals = 0;
         self.entries.shrink_to(64);
     }
 }
@@ -180,6 +199,21 @@ impl Expect {
             | Self::LocalParse { .. }
             | Self::LocalClose { .. } => false,
         }
+    }
+
+    /// Whether it is among those of which the queue knows how many there are.
+    #[inline]
+    fn is_counted(&self) -> bool {
+        self.is_local() || matches!(self, Self::Close { .. } | Self::Deallocate { .. })
+    }
+
+    /// Whether it is answered here, or by nobody.
+    #[inline]
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(
+            self,
+            Self::LocalParse { .. } | Self::LocalClose { .. } | Self::CopyEnd | Self::Swallowed | Self::Unnamed { .. }
+        )
     }
 
     /// The client's statement that it closes.

@@ -498,7 +498,14 @@ impl Server {
     }
 
     /// Answers what is answered here, as soon as it is at the front.
+    #[inline]
     pub(crate) fn answer_local(&mut self, client: &mut Gather, input: &[u8]) {
+        if self.queue.has_local_front() {
+            self.answer_all_local(client, input);
+        }
+    }
+
+    fn answer_all_local(&mut self, client: &mut Gather, input: &[u8]) {
         if self.is_amid_reply() || self.fatal {
             return; // half a message of the server's has gone out (a notice, which nothing waits for), or its last one
         }
@@ -526,7 +533,10 @@ impl Server {
         };
         let own = round.is_own();
         show(client.is_some() && self.is_shown(reply.tag), reply, &mut out.client);
-        let ended_with = self.queue.pop();
+        let ours = if own { self.queue.pop() } else { None };
+        if !own {
+            self.queue.pop();
+        }
         self.clock.turned = self.clock.since;
         self.copy_in = false;
         self.unsynced &= !self.queue.is_empty(); // a simple query ends a batch before it, too
@@ -537,16 +547,28 @@ impl Server {
             self.counts.transactions += u64::from(ended);
         }
         self.answer_local(&mut out.client, reply.input);
-        if own {
-            match ended_with {
-                Some(Expect::Setup) => return Ok(self.set_up(client, reply.input, out)),
-                Some(Expect::Probe(findings)) if self.gate != Gate::Farewell => {
-                    let Some((client, _)) = client else { return self.after_farewell_round(out) };
-                    return Ok(self.probed(client, &findings, out));
-                }
-                Some(Expect::Reset) if self.failure.is_none() => self.was_reset(),
-                _ => {}
-            }
+        match ours {
+            Some(ours) => self.own_round(ours, client, reply.input, out),
+            None => self.after_round(client, out),
+        }
+    }
+
+    /// A query of ours was answered.
+    fn own_round(
+        &mut self,
+        ours: Expect,
+        client: &mut Option<(&mut Client, &mut Texts)>,
+        input: &[u8],
+        out: &mut Out,
+    ) -> Result<Turn, Fault> {
+        if matches!(ours, Expect::Setup) {
+            return Ok(self.set_up(client, input, out));
+        }
+        if matches!(ours, Expect::Reset) && self.failure.is_none() {
+            self.was_reset();
+        }
+        if let (Expect::Probe(findings), Some((client, _)), true) = (ours, &mut *client, self.gate != Gate::Farewell) {
+            return Ok(self.probed(client, &findings, out));
         }
         self.after_round(client, out)
     }
@@ -611,8 +633,16 @@ impl Server {
 
 /// Nothing is outstanding, so a message of which a part went out is one the server ignores (COPY's, too late): it is filled up
 /// with zeros, and the client's own rest goes nowhere. Returns false if that would be too much: the next round's end will do.
+#[inline]
 pub(crate) fn finish_message(client: &mut Client, out: &mut Out) -> bool {
-    let Body::Forward(missing) = client.body else { return true };
+    match client.body {
+        Body::Forward(missing) => fill(missing, client, out),
+        Body::None | Body::Discard(_) => true,
+    }
+}
+
+#[cold]
+fn fill(missing: usize, client: &mut Client, out: &mut Out) -> bool {
     let fits = missing <= MAX_FILL;
     if fits {
         let server = out.server.own(&[]);

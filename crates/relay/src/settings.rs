@@ -150,8 +150,13 @@ impl Defaults {
 /// Values go through `set_config`, which reads lists as the start-up packet does (SET would quote them as one name).
 /// A setting that has no reported default is taken back by RESET. Who the session is comes last, and what it was is laid down first,
 /// because another role may not be allowed to change the rest. All of it is one simple query, so it happens whole or not at all.
+#[inline]
 #[must_use]
 pub fn transition(has: &Settings, wants: &Settings, defaults: &Defaults) -> Option<String> {
+    if has.is_empty() && wants.is_empty() { None } else { way(has, wants, defaults) }
+}
+
+fn way(has: &Settings, wants: &Settings, defaults: &Defaults) -> Option<String> {
     if has == wants {
         return None;
     }

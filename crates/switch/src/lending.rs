@@ -241,10 +241,9 @@ impl<L> Switch<L> {
         let end = slot.relay.settle(now.as_nanos());
         let tally = slot.relay.take_tally();
         let pool = slot.pool.clone();
-        let totals = self.count(&pool);
-        totals.add(&end);
+        self.count(&pool).add(&end);
         if let Some(tally) = tally {
-            totals.state.add(&tally);
+            self.count(&pool).state.add(&tally);
         }
         end
     }

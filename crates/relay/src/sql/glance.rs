@@ -65,34 +65,32 @@ const fn first(word: &[u8]) -> u64 {
 }
 
 fn marks(text: &[u8]) -> u8 {
+    const STEP: usize = LANES + 1; // `mp` may stand across two pieces: the byte behind a piece is seen with it
+    let Some(last) = text.last_chunk::<STEP>() else { return marks_of_short(text) };
     let mut found = [0_u8; LANES];
-    let mut at = 0;
-    // the last byte has none behind it: it is looked at alone
-    while let (Some(here), Some(next)) =
-        (text.get(at..).and_then(<[u8]>::first_chunk), text.get(at + 1..).and_then(<[u8]>::first_chunk))
-    {
-        mark(&mut found, here, next);
-        at += LANES;
+    let mut rest = text;
+    while let Some(piece) = rest.first_chunk::<STEP>() {
+        mark(&mut found, piece);
+        rest = &rest[LANES..];
     }
-    let mut marks = u128::from_ne_bytes(found);
-    marks |= marks >> 64;
-    marks |= marks >> 32;
-    marks |= marks >> 16;
-    marks |= marks >> 8;
-    let mut marks = marks.to_le_bytes()[0];
-    for (at, byte) in text.iter().enumerate().skip(at) {
-        marks |= match byte {
-            b'(' => PAREN,
-            b';' => SEMICOLON,
-            b'm' | b'M' if text.get(at + 1).is_some_and(|next| next | 0x20 == b'p') => MP,
-            _ => 0,
-        };
-    }
-    marks
+    mark(&mut found, last);
+    if u128::from_ne_bytes(found) == 0 { 0 } else { found.iter().fold(0, |all, one| all | one) }
 }
 
+fn marks_of_short(text: &[u8]) -> u8 {
+    let mut piece = [0; LANES + 1];
+    piece[..text.len()].copy_from_slice(text);
+    let mut found = [0_u8; LANES];
+    mark(&mut found, &piece);
+    found.iter().fold(0, |all, one| all | one)
+}
+
+/// Looks at all but the last byte of a piece, which is looked at as the next of the one before. Written without a branch, so that
+/// all lanes are compared at once.
 #[inline]
-fn mark(found: &mut [u8; LANES], here: &[u8; LANES], next: &[u8; LANES]) {
+fn mark(found: &mut [u8; LANES], piece: &[u8; LANES + 1]) {
+    let (here, next): (&[u8; LANES], &[u8; LANES]) =
+        (piece[..LANES].try_into().unwrap_or(&[0; LANES]), piece[1..].try_into().unwrap_or(&[0; LANES]));
     for lane in 0..LANES {
         let paren = if here[lane] == b'(' { PAREN } else { 0 };
         let semicolon = if here[lane] == b';' { SEMICOLON } else { 0 };
