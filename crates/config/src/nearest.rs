@@ -6,19 +6,23 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>)
     if word.len() > 64 {
         return None;
     }
-    let length = word.chars().count();
-    let reach = (length / 3).max(1) + 1;
-    // What is longer or shorter by more than the reach is further than that.
-    let candidates = candidates.filter(|known| known.chars().count().abs_diff(length) <= reach);
-    candidates.map(|known| (distance(word, known), known)).filter(|(slips, _)| *slips <= reach).min().map(|(_, w)| w)
+    let word: Vec<char> = word.to_lowercase().chars().collect();
+    let reach = (word.len() / 3).max(1) + 1;
+    let near = candidates.filter_map(|known| Some((distance(&word, known, reach)?, known)));
+    near.min().map(|(_, known)| known)
 }
 
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.chars().collect());
+/// The slips between two words; `None` where there are more than `reach`.
+fn distance(a: &[char], b: &str, reach: usize) -> Option<usize> {
+    let b: Vec<char> = b.chars().collect();
+    if a.len().abs_diff(b.len()) > reach {
+        return None;
+    }
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {
-        let mut row = vec![i];
+        let mut row = Vec::with_capacity(b.len() + 1);
+        row.push(i);
         for j in 1..=b.len() {
             let same = usize::from(a[i - 1] != b[j - 1]);
             let mut best = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + same);
@@ -27,9 +31,13 @@ fn distance(a: &str, b: &str) -> usize {
             }
             row.push(best);
         }
+        // Every further row is made of these two.
+        if row.iter().chain(&last).all(|slips| *slips > reach) {
+            return None;
+        }
         before = std::mem::replace(&mut last, row);
     }
-    last[b.len()]
+    Some(last[b.len()]).filter(|slips| *slips <= reach)
 }
 
 #[cfg(test)]
