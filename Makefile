@@ -58,6 +58,9 @@ prove: ## measure again what the documents claim, search for faults, and write b
 	cargo xtask instructions --json proof/instructions.json
 	cargo xtask prove soak $(STEPS) --json proof/soak.json
 	cargo xtask prove worlds $(WORLDS) --json proof/worlds.json
+	@scripts/setup-postgres-versions.sh
+	cargo build --release --locked --package poolwarden
+	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove matrix --json proof/matrix.json
 	cargo xtask tidy --write
 
 bench: ## beside PgBouncer, interleaved (JSON=FILE PAIRS=7 SECONDS=5)

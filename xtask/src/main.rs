@@ -5,6 +5,7 @@
 
 mod bench;
 mod instructions;
+mod matrix;
 mod prove;
 mod source;
 mod tidy;
@@ -24,6 +25,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
                     user instructions of one transaction, against the ratchet in bench/instructions.toml
   prove soak STEPS --json FILE
                     the core against its reference for so many random steps
+  prove matrix --json FILE [--seeds 2000]
+                    the corpus and the live tests of the protocol against PostgreSQL 13 to 18
   prove worlds COUNT --json FILE
                     so many simulated worlds beyond those of the tests
   prove fuzz SECONDS [TARGET] --json FILE
@@ -50,6 +53,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             _ => bail!("{USAGE}"),
         },
         "instructions" => instructions::run(rest, &root()),
+        "prove" if rest.first().is_some_and(|what| what == "matrix") => matrix::run(&rest[1..], &root()),
         "prove" => prove::run(rest, &root()),
         "bench" => bench::run(&bench::Options::read(rest, &root())?, &root()),
         _ => bail!("{USAGE}"),

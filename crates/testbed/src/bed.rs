@@ -56,6 +56,8 @@ pub struct Plan {
     /// Replacements in poolwarden's file: what stands there, and what takes its place
     /// (`{dir}` is the pooler's directory, `{sockets}` the one of PostgreSQL's unix socket).
     pub edits: Vec<(&'static str, String)>,
+    /// Files beside poolwarden's: name and text.
+    pub files: Vec<(&'static str, String)>,
     /// Further settings of PostgreSQL.
     pub postgres: Vec<(&'static str, String)>,
     /// poolwarden's hard limit of open files, the machine's by default.
@@ -92,6 +94,7 @@ impl Default for Plan {
             max_connections: 150,
             connect_time: Duration::ZERO,
             edits: Vec::new(),
+            files: Vec::new(),
             postgres: Vec::new(),
             open_files: None,
         }
@@ -103,6 +106,19 @@ impl Plan {
     #[must_use]
     pub fn pool(mut self, lines: &str) -> Plan {
         self.edits.push(("[auth]\n", format!("{lines}\n\n[auth]\n")));
+        self
+    }
+
+    /// The plan with lines added to `[auth]`.
+    #[must_use]
+    pub fn auth(self, lines: &str) -> Plan {
+        self.edit("[auth]\nmethod = \"scram-sha-256\"\n", &format!("[auth]\n{lines}\n"))
+    }
+
+    /// The plan with a file beside poolwarden's.
+    #[must_use]
+    pub fn file(mut self, name: &'static str, text: &str) -> Plan {
+        self.files.push((name, text.to_string()));
         self
     }
 

@@ -15,7 +15,7 @@ const PORTALS: [&str; 3] = ["\"\"", "p", "q"];
 const SIMPLE: [&str; 30] = [
     "begin",
     "begin",
-    "begin isolation level serializable",
+    "begin read only",
     "commit",
     "commit",
     "rollback",

@@ -33,7 +33,7 @@ pub enum Mutation {
     Dropped(usize),
     /// ... told twice.
     Doubled(usize),
-    /// ... told with another last byte.
+    /// ... told with a byte more.
     Altered(usize),
     /// ... told after the one behind it.
     Late(usize),
@@ -281,7 +281,7 @@ impl Mutation {
         match self {
             Mutation::Dropped(_) => drop(told.remove(at)),
             Mutation::Doubled(_) => told.insert(at, told[at].clone()),
-            Mutation::Altered(_) => told[at].push('!'),
+            Mutation::Altered(_) => told[at].insert(1, '!'),
             Mutation::Late(_) => told.swap(at, at + 1),
         }
         record

@@ -96,6 +96,9 @@ impl Pooler {
         let place = Place::new("pw");
         std::fs::create_dir(place.path().join("data")).unwrap_or_else(|e| panic!("create data: {e}"));
         place.write("app.password", PASSWORD);
+        for (name, text) in &plan.files {
+            place.write(name, text);
+        }
         let file = place.write("poolwarden.toml", &configuration(plan, server, place.path()));
         let mut command = child::command(Who::Myself, "KILL", &binary());
         command
@@ -181,6 +184,22 @@ impl Pooler {
             self.process = Some(process);
             panic!("poolwarden did not end within {PATIENCE:?} of SIGTERM")
         })
+    }
+
+    /// A number of `/metrics`: all samples of this name whose labels say so, together.
+    #[must_use]
+    #[track_caller]
+    pub fn metric(&self, name: &str, labels: &str) -> f64 {
+        let text = self.get("/metrics");
+        let ours = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let samples: Vec<f64> = text
+            .lines()
+            .filter(ours)
+            .filter(|line| line.contains(labels))
+            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .collect();
+        assert!(!samples.is_empty(), "/metrics has no {name} with {labels:?}:\n{text}");
+        samples.iter().sum()
     }
 
     /// The body of `GET path`; panics unless the answer is 200.

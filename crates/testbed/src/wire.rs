@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,6 +110,20 @@ impl Wire {
             Address::Unix(path) => Stream::Unix(UnixStream::connect(path).map_err(Fault::Io)?),
         };
         let mut wire = Wire { stream, parameters: Vec::new(), key: (0, Vec::new()) };
+        wire.patience(PATIENCE).map_err(Fault::Io)?;
+        Ok(wire)
+    }
+
+    /// Connects over TCP from an address of this machine's, without a word.
+    pub fn dial_from(source: Ipv4Addr, address: SocketAddr) -> Result<Wire, Fault> {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let failed = |e: rustix::io::Errno| Fault::Io(e.into());
+        let fd = socket(AddressFamily::INET, SocketType::STREAM, None).map_err(failed)?;
+        bind(&fd, &SocketAddr::from((source, 0))).map_err(failed)?;
+        connect(&fd, &address).map_err(failed)?;
+        let stream = TcpStream::from(fd);
+        stream.set_nodelay(true).map_err(Fault::Io)?;
+        let mut wire = Wire { stream: Stream::Tcp(stream), parameters: Vec::new(), key: (0, Vec::new()) };
         wire.patience(PATIENCE).map_err(Fault::Io)?;
         Ok(wire)
     }

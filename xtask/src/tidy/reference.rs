@@ -12,10 +12,10 @@ use poolwarden_watch::pool::{Limit, PoolKey};
 use poolwarden_watch::remedy;
 
 use super::finding::Tree;
-use super::{arrow, driver};
+use super::{arrow, checklist, driver};
 
 /// Every generated block, and the document that must print it.
-pub(crate) const BLOCKS: [(&str, &str); 7] = [
+pub(crate) const BLOCKS: [(&str, &str); 9] = [
     ("arrows", arrow::ARCHITECTURE),
     ("settings", "docs/configuration.md"),
     ("metrics", "docs/metrics.md"),
@@ -23,6 +23,8 @@ pub(crate) const BLOCKS: [(&str, &str); 7] = [
     ("limits", "docs/troubleshooting.md"),
     ("pgbouncer", "docs/pgbouncer.md"),
     ("drivers", "docs/drivers.md"),
+    ("checklist", "docs/conformance.md"),
+    ("matrix", "docs/conformance.md"),
 ];
 
 /// The block of that name, beginning and ending with a line break.
@@ -35,6 +37,8 @@ pub(crate) fn block(tree: &Tree, name: &str) -> Result<String> {
         "limits" => limits(),
         "pgbouncer" => of_pgbouncer(pgbouncer::CATALOGUE),
         "drivers" => driver::table(tree)?,
+        "checklist" => checklist::table(tree)?,
+        "matrix" => checklist::matrix(tree)?,
         _ => bail!("nothing generates a block named \"{name}\""),
     };
     Ok(format!("\n{text}"))
