@@ -4,6 +4,8 @@
 //! (overflow, debug assertions) and survives a panic to name its seed. Live ones run programs of `testbed` against a real
 //! PostgreSQL and the release binary. What finds something, or misses its bound, fails and writes nothing.
 
+mod fuzz;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ const FIRST_WORLD: u64 = 1000;
 
 /// Live measurements: a name, the example of `testbed` that makes it, and what its number means. The example is given the
 /// number, and its last line is an object of JSON: what was found.
-const LIVE: [(&str, &str, &str); 1] = [("leak", "leak", "SECONDS")];
+const LIVE: [(&str, &str, &str); 2] = [("leak", "leak", "SECONDS"), ("logins", "logins", "COUNT")];
 
 /// One search: what is run, and what its last line says.
 struct Search {
@@ -32,10 +34,13 @@ struct Search {
 
 pub(crate) fn run(arguments: &[String], root: &Path) -> Result<()> {
     let (search, file) = match arguments {
+        [what, seconds, rest @ .., flag, file] if what == "fuzz" && rest.len() <= 1 && flag == "--json" => {
+            return fuzz::run(seconds, rest.first().map(String::as_str), Path::new(file), root);
+        }
         [what, number, flag, file] if flag == "--json" => (named(what, number)?, file),
         _ => {
             let live: Vec<String> = LIVE.iter().map(|(name, _, number)| format!("|{name} {number}")).collect();
-            bail!("usage: cargo xtask prove soak STEPS|worlds COUNT{} --json FILE", live.concat())
+            bail!("usage: cargo xtask prove soak STEPS|worlds COUNT|fuzz SECONDS [TARGET]{} --json FILE", live.concat())
         }
     };
     let path = PathBuf::from(file);
