@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use poolwarden_watch::pool::{HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts, Slots};
 use poolwarden_watch::{
-    Cancels, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PinView, PoolTraffic, ProcessState,
+    Cancels, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PeerView, PinView, PoolTraffic, ProcessState,
     ProcessView, ServerState, ServerView, SessionStateView, SessionView, Traffic, UserView, Uses, View,
 };
 
@@ -62,6 +62,7 @@ pub(crate) fn view() -> View {
             changeable: true,
         }],
         loops: vec![LoopView { clients: 40, servers: 5, busy_ratio: 0.25, lag_us: 1_500, moved: 2 }],
+        peers: vec![PeerView { id: 2, host: "10.0.0.2".into(), port: 6432, active: 1, waiting: 0 }],
         process: process(),
     }
 }

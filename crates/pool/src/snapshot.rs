@@ -132,6 +132,50 @@ pub struct PoolSnapshot {
     pub failure: Option<ConnectFailure>,
 }
 
+impl Slots {
+    /// Adds another pool's.
+    fn add(&mut self, other: &Self) {
+        self.opening += other.opening;
+        self.idle += other.idle;
+        self.lent += other.lent;
+        self.resetting += other.resetting;
+        self.fenced += other.fenced;
+        self.ending += other.ending;
+        self.ghosts += other.ghosts;
+    }
+}
+
+impl PoolSnapshot {
+    /// Adds another pool's numbers, so that pools with one client each can be shown as one. What is not a number stays.
+    pub fn add(&mut self, other: &Self) {
+        self.size += other.size;
+        self.slots.add(&other.slots);
+        self.clients += other.clients;
+        self.waiting += other.waiting;
+        self.oldest_wait = self.oldest_wait.max(other.oldest_wait);
+        self.binding = self.binding.or(other.binding);
+        self.granted += other.granted;
+        self.granted_after_wait += other.granted_after_wait;
+        self.abandoned += other.abandoned;
+        let both = |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine += theirs);
+        both(&mut self.refused, &other.refused);
+        both(&mut self.wait_nanos, &other.wait_nanos);
+        both(&mut self.wait_granted, &other.wait_granted);
+        both(&mut self.wait_failed, &other.wait_failed);
+        both(&mut self.hold, &other.hold);
+        both(&mut self.closed, &other.closed);
+        self.leases += other.leases;
+        self.lent_nanos = self.lent_nanos.saturating_add(other.lent_nanos);
+        self.on_server_nanos = self.on_server_nanos.saturating_add(other.on_server_nanos);
+        self.idle_in_transaction_nanos = self.idle_in_transaction_nanos.saturating_add(other.idle_in_transaction_nanos);
+        self.connects += other.connects;
+        self.connects_failed += other.connects_failed;
+        let (lent, waiting) = (self.high_water.0 + other.high_water.0, self.high_water.1 + other.high_water.1);
+        self.high_water = (lent, waiting); // an upper bound: the moments may have been different ones
+        self.failure = self.failure.take().or_else(|| other.failure.clone());
+    }
+}
+
 /// One host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostSnapshot {

@@ -7,6 +7,7 @@ use poolwarden_pool::Time;
 use poolwarden_relay::{LeaseEnd, Pin, Pins, Settings, Tally};
 
 use crate::client::{ClientSlot, Stage};
+use crate::mail::Asker;
 use crate::server::{ServerSlot, Standing};
 use crate::shared::PoolShare;
 use crate::switch::Switch;
@@ -79,6 +80,10 @@ pub enum ClientState {
     Waiting,
     /// Holding one.
     Active,
+    /// A cancel request that waits for its turn.
+    CancelWaiting,
+    /// A cancel request that is being carried out.
+    CancelActive,
 }
 
 /// One client.
@@ -183,6 +188,24 @@ pub struct LoopReport {
     pub texts: usize,
 }
 
+/// The connection of a cancel request towards this server connection.
+fn asker_row<L>(asker: &Asker<L>, server: &ServerSlot) -> ClientRow {
+    ClientRow {
+        serial: asker.serial,
+        pool: server.pool.clone(),
+        state: if server.cancelling { ClientState::CancelActive } else { ClientState::CancelWaiting },
+        remote: asker.remote,
+        local: asker.local,
+        connected_at: asker.connected_at,
+        requested_at: asker.connected_at,
+        application_name: String::new(),
+        link: Some(server.serial),
+        statements: 0,
+        received: 0,
+        session: [None, None, None, None],
+    }
+}
+
 impl<L> Switch<L> {
     /// How many clients and server connections it has.
     #[must_use]
@@ -210,6 +233,10 @@ impl<L> Switch<L> {
         self.report_pins(&mut report);
         if rows {
             report.clients = self.clients.iter().map(|(_, client)| self.client_row(client)).collect();
+            report.clients.extend(self.askers.iter().flat_map(|(server, askers)| {
+                let server = self.servers.at(*server);
+                askers.iter().filter_map(move |asker| Some(asker_row(asker, server?)))
+            }));
             report.servers = self.servers.iter().map(|(_, server)| self.server_row(now, server)).collect();
         }
         report

@@ -38,8 +38,25 @@ pub struct View {
     pub config: Vec<ConfigView>,
     /// Event loops, in the order of `LoopId`.
     pub loops: Vec<LoopView>,
+    /// The other instances to which cancel requests are forwarded.
+    pub peers: Vec<PeerView>,
     /// The process itself.
     pub process: ProcessView,
+}
+
+/// Another instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerView {
+    /// Its instance id.
+    pub id: u8,
+    /// Where it listens.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Cancel requests being sent to it.
+    pub active: u32,
+    /// Cancel requests waiting for their turn.
+    pub waiting: u32,
 }
 
 impl View {

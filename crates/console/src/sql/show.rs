@@ -9,6 +9,7 @@ pub(super) mod help;
 pub(super) mod limits;
 pub(super) mod lists;
 pub(super) mod mem;
+pub(super) mod peers;
 pub(super) mod pins;
 pub(super) mod pools;
 pub(super) mod servers;

@@ -173,6 +173,7 @@ impl Running {
             reports,
             loops: proxy.loops(),
             figures,
+            peers: proxy.peers(),
             counts: self.counts(),
         };
         let mut view = view::view(&configs, &seen);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poolwarden_config::Config;
-use poolwarden_pool::{HostSnapshot, Limit, ServerFacts, Time};
-use poolwarden_proxy::{LoopFigures, ProcessFigures};
+use poolwarden_pool::{HostSnapshot, Limit, PoolSnapshot, ServerFacts, Time};
+use poolwarden_proxy::{Address, LoopFigures, PeerFigures, ProcessFigures};
 use poolwarden_switch::LoopReport;
-use poolwarden_watch::{Cancels, ConfigView, HostView, LoopView, ProcessState, ProcessView, Uses, View};
+use poolwarden_watch::{Cancels, PeerView, ConfigView, HostView, LoopView, ProcessState, ProcessView, Uses, View};
 
 use super::plan;
 use super::said::Said;
@@ -31,6 +31,7 @@ pub(super) struct Seen {
     pub(super) reports: Vec<LoopReport>,
     pub(super) loops: Vec<LoopFigures>,
     pub(super) figures: ProcessFigures,
+    pub(super) peers: Vec<PeerFigures>,
     pub(super) counts: Counts,
 }
 
@@ -73,6 +74,7 @@ pub(super) fn view(configs: &Configs, seen: &Seen) -> View {
         users: named::users(config, seen),
         config: settings,
         loops: seen.loops.iter().map(event_loop).collect(),
+        peers: seen.peers.iter().map(peer).collect(),
         process,
     }
 }
@@ -91,11 +93,38 @@ fn state(seen: &Seen) -> ProcessState {
 
 fn hosts(config: &Config, seen: &Seen) -> Vec<HostView> {
     let host = |(server, told): (&poolwarden_config::Server, &(HostSnapshot, Option<ServerFacts>, Option<String>))| {
-        let (snapshot, facts, watch_error) = told.clone();
+        let (mut snapshot, facts, watch_error) = told.clone();
+        snapshot.pools = together(std::mem::take(&mut snapshot.pools));
         let (name, address) = (server.name.clone(), plan::shown_address(server));
         HostView { name, address, port: server.port, snapshot, facts, watch_error }
     };
     config.servers.iter().zip(&seen.hosts).map(host).collect()
+}
+
+/// The pools of one client each as one row per user and database, behind all others.
+fn together(pools: Vec<PoolSnapshot>) -> Vec<PoolSnapshot> {
+    let (alone, mut shown): (Vec<_>, Vec<_>) = pools.into_iter().partition(|pool| pool.alone);
+    for mut pool in alone {
+        pool.key.database = replicating(&pool.key.database);
+        match shown.iter_mut().find(|other| other.alone && other.key == pool.key) {
+            Some(same) => same.add(&pool),
+            None => shown.push(pool),
+        }
+    }
+    shown
+}
+
+/// What a database is called where its replication connections are meant.
+fn replicating(database: &str) -> String {
+    format!("{database}/replication")
+}
+
+fn peer(of: &PeerFigures) -> PeerView {
+    let (host, port) = match &of.address {
+        Address::Tcp { host, port } => (host.clone(), *port),
+        Address::Unix(path) => (path.parent().unwrap_or(path).display().to_string(), 0),
+    };
+    PeerView { id: of.id, host, port, active: of.active, waiting: of.waiting }
 }
 
 /// Under PgBouncer's configuration its own names and values, which its tools look for.

@@ -6,15 +6,15 @@ use super::{Column, Kind, Rows, int, text};
 
 pub(crate) const COLUMNS: [Column; 2] = [("list", Kind::Text), ("items", Kind::Int)];
 
-/// Free objects, peers and a DNS cache are PgBouncer's; there are none here.
+/// Free objects and a DNS cache are PgBouncer's; there are none here.
 pub(crate) fn rows(view: &View) -> Rows {
     let servers: u64 = view.hosts.iter().map(|host| u64::from(host.snapshot.used)).sum();
     let items = [
         ("databases", view.databases.len() as u64),
         ("users", view.users.len() as u64),
-        ("peers", 0),
+        ("peers", view.peers.len() as u64),
         ("pools", view.pools().count() as u64),
-        ("peer_pools", 0),
+        ("peer_pools", view.peers.len() as u64),
         ("free_clients", 0),
         ("used_clients", view.process.clients.used),
         ("login_clients", view.process.logins.used),

@@ -26,12 +26,14 @@ fn client(seen: &Seen, row: &ClientRow) -> ClientView {
             (ClientState::Waiting, u64::try_from(waited.as_micros()).unwrap_or(u64::MAX))
         }
         switch::ClientState::Active => (ClientState::Active, 0),
+        switch::ClientState::CancelWaiting => (ClientState::WaitingCancelReq, 0),
+        switch::ClientState::CancelActive => (ClientState::ActiveCancelReq, 0),
     };
     let ((addr, port), (local_addr, local_port)) = (ends(row.remote), ends(row.local));
     ClientView {
         id: row.serial,
         user: row.pool.key.user.clone(),
-        database: row.pool.key.database.clone(),
+        database: shown(&row.pool),
         state,
         addr,
         port,
@@ -48,6 +50,11 @@ fn client(seen: &Seen, row: &ClientRow) -> ClientView {
         received: row.received as u64,
         session: session(&row.session),
     }
+}
+
+/// The database of a pool as it is listed: replication has a row of its own.
+fn shown(pool: &PoolShare) -> String {
+    if pool.is_alone() { super::replicating(&pool.key.database) } else { pool.key.database.clone() }
 }
 
 /// In the order in which the switch reports them.
@@ -67,11 +74,11 @@ pub(super) fn servers(config: &Config, seen: &Seen) -> Vec<ServerView> {
 
 fn server(config: &Config, seen: &Seen, row: &ServerRow) -> ServerView {
     let state = match (row.fenced, row.state) {
-        (true, _) => ServerState::BeingCanceled,
+        (true, switch::ServerState::Idle) => ServerState::BeingCanceled, // it could be lent, but for the cancel request in the air
         (false, switch::ServerState::Idle) => ServerState::Idle,
-        (false, switch::ServerState::Active) => ServerState::Active,
-        (false, switch::ServerState::Cleaning) => ServerState::Tested,
-        (false, switch::ServerState::Ending) => ServerState::Ending,
+        (_, switch::ServerState::Active) => ServerState::Active,
+        (_, switch::ServerState::Cleaning) => ServerState::Tested,
+        (_, switch::ServerState::Ending) => ServerState::Ending,
     };
     let server = config.servers.get(usize::from(row.pool.host.0));
     let socket = |server: &poolwarden_config::Server| match &server.host {
@@ -86,7 +93,7 @@ fn server(config: &Config, seen: &Seen, row: &ServerRow) -> ServerView {
     ServerView {
         id: row.serial,
         user: row.pool.key.user.clone(),
-        database: row.pool.key.database.clone(),
+        database: shown(&row.pool),
         state,
         addr,
         port,
@@ -115,7 +122,7 @@ pub(super) fn pins(seen: &Seen) -> Vec<PinView> {
         let (addr, port) = ends(client.remote);
         Some(PinView {
             host: usize::from(row.pool.host.0),
-            database: row.pool.key.database.clone(),
+            database: shown(&row.pool),
             user: row.pool.key.user.clone(),
             client: client.serial,
             addr,
