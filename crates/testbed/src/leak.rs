@@ -133,6 +133,9 @@ enum Expects {
     Own,
     /// The server's defaults.
     Nothing,
+    /// The server's defaults, but for the time zone: PostgreSQL reports every change of that, so it follows its client like any
+    /// setting in sight.
+    NothingUnseen,
 }
 
 struct Client<'a> {
@@ -265,6 +268,8 @@ impl Client<'_> {
         wire.query(&format!("select become('{n}'), become_role('{n}')"))?;
         self.check(wire, Expects::Own)?;
         wire.query("commit")?;
+        self.check(wire, Expects::NothingUnseen)?;
+        drop(wire.query("reset timezone")?);
         self.check(wire, Expects::Nothing)
     }
 
@@ -294,6 +299,12 @@ impl Client<'_> {
             Expects::Nothing => {
                 let parts: Vec<&str> = got.split('|').collect();
                 matches!(parts[..], ["\"$user\", public", "app", zone, ""] if !zone.contains('<'))
+            }
+            Expects::NothingUnseen => {
+                let parts: Vec<&str> = got.split('|').collect();
+                let own_zone = format!("<c{n}>+3");
+                matches!(parts[..], ["\"$user\", public", "app", zone, ""]
+                    if !zone.contains('<') || zone.eq_ignore_ascii_case(&own_zone))
             }
         };
         if fits {

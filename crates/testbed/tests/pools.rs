@@ -48,6 +48,7 @@ fn through_restarts(make: impl FnOnce(&Bed) -> Command) {
         signalled(&signals, "refused");
         bed.postgres.launch();
         let sampler = Sampler::start(&bed.postgres);
+        until("the pooler to serve again", PATIENCE, || bed.client().query("select 1").ok());
         signal(&signals, "started");
         pool.join().expect("the pool's checks");
         sampler.expect_at_most(bed.limit());

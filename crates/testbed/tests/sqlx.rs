@@ -1,9 +1,10 @@
-//! sqlx: caches named statements per connection and pings before it lends one. It cannot cancel a query.
+//! sqlx, in clear and over TLS in both modes: caches named statements per connection and pings before it lends one. It cannot cancel a query.
 
 use std::time::Duration;
 
 use futures_util::future;
-use poolwarden_testbed::{Bed, Plan, Sampler, place};
+use poolwarden_testbed::door::WAYS;
+use poolwarden_testbed::{Plan, Sampler, place};
 use sqlx::postgres::{PgConnection, PgPool, PgPoolCopyExt, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use tokio::runtime::Runtime;
@@ -11,16 +12,22 @@ use tokio::runtime::Runtime;
 /// 8 MiB.
 const LARGE: usize = 8 << 20;
 
-/// Runs `work` with the URL of a fresh bed.
-fn with_bed<F: Future<Output = ()>>(work: impl FnOnce(String) -> F) {
+/// Runs `work` with the URL of a fresh bed, through every way in.
+fn with_bed(work: impl AsyncFn(String)) {
     let _machine = place::machine(false);
-    let bed = Bed::start(Plan::default());
-    let sampler = Sampler::start(&bed.postgres);
-    let runtime = Runtime::new().expect("a runtime");
-    let limit = Duration::from_secs(60);
-    let url = format!("{}?sslmode=disable", bed.url());
-    runtime.block_on(async { tokio::time::timeout(limit, work(url)).await }).expect("done within a minute");
-    sampler.expect_at_most(bed.limit());
+    for way in WAYS {
+        let door = way.open(Plan::default());
+        let sampler = Sampler::start(&door.bed.postgres);
+        let runtime = Runtime::new().expect("a runtime");
+        let limit = Duration::from_secs(60);
+        let options = match &door.authority {
+            Some(authority) => format!("?sslmode=verify-full&sslrootcert={}", authority.display()),
+            None => "?sslmode=disable".to_string(),
+        };
+        let url = door.bed.url() + &options;
+        runtime.block_on(async { tokio::time::timeout(limit, work(url)).await }).expect("done within a minute");
+        sampler.expect_at_most(door.bed.limit());
+    }
 }
 
 async fn pool(url: &str, size: u32) -> PgPool {

@@ -1,33 +1,72 @@
-//! tokio-postgres: pipelines requests of one connection, and prepares every parameterised one.
+//! tokio-postgres, in clear and over TLS in both modes: pipelines requests of one connection, and prepares every parameterised one.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt, future, pin_mut};
-use poolwarden_testbed::{Bed, Plan, Sampler, place};
+use poolwarden_testbed::door::WAYS;
+use poolwarden_testbed::{Plan, Sampler, place};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Runtime;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// 8 MiB.
 const LARGE: usize = 8 << 20;
 
-async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connect");
-    // The connection ends with its client; a fault of it shows in the client's own calls.
-    tokio::spawn(connection);
-    client
+/// How a client comes in.
+#[derive(Clone)]
+struct Entry {
+    url: String,
+    tls: Option<MakeRustlsConnect>,
 }
 
-/// Runs `work` with the URL of a fresh bed.
-fn with_bed<F: Future<Output = ()>>(work: impl FnOnce(String) -> F) {
+async fn connect(entry: &Entry) -> Client {
+    // A connection ends with its client; a fault of it shows in the client's own calls.
+    match &entry.tls {
+        Some(tls) => {
+            let (client, connection) =
+                tokio_postgres::connect(&entry.url, tls.clone()).await.expect("connect over TLS");
+            tokio::spawn(connection);
+            client
+        }
+        None => {
+            let (client, connection) = tokio_postgres::connect(&entry.url, NoTls).await.expect("connect");
+            tokio::spawn(connection);
+            client
+        }
+    }
+}
+
+/// TLS that trusts this authority.
+fn trusting(authority: &Path) -> MakeRustlsConnect {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(authority).expect("an authority") {
+        roots.add(certificate.expect("a certificate")).expect("a root");
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    MakeRustlsConnect::new(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Runs `work` with a fresh bed, through every way in.
+fn with_bed(work: impl AsyncFn(Entry)) {
     let _machine = place::machine(false);
-    let bed = Bed::start(Plan::default());
-    let sampler = Sampler::start(&bed.postgres);
-    let runtime = Runtime::new().expect("a runtime");
-    let limit = Duration::from_secs(60);
-    let url = bed.url();
-    runtime.block_on(async { tokio::time::timeout(limit, work(url)).await }).expect("done within a minute");
-    sampler.expect_at_most(bed.limit());
+    for way in WAYS {
+        let door = way.open(Plan::default());
+        let sampler = Sampler::start(&door.bed.postgres);
+        let runtime = Runtime::new().expect("a runtime");
+        let limit = Duration::from_secs(60);
+        // The channel is bound where the driver can: over TLS it must.
+        let options = if way.tls { "?sslmode=require&channel_binding=require" } else { "" };
+        let entry = Entry { url: door.bed.url() + options, tls: door.authority.as_deref().map(trusting) };
+        runtime.block_on(async { tokio::time::timeout(limit, work(entry)).await }).expect("done within a minute");
+        sampler.expect_at_most(door.bed.limit());
+    }
 }
 
 #[track_caller]
@@ -38,8 +77,8 @@ fn refused<T>(outcome: Result<T, Error>, state: &SqlState) {
 
 #[test]
 fn tokio_postgres_queries_with_and_without_parameters() {
-    with_bed(async |url| {
-        let client = connect(&url).await;
+    with_bed(async |entry| {
+        let client = connect(&entry).await;
         let messages = client.simple_query("select 1; select 'two'").await.expect("both answers");
         assert!(messages.len() >= 4, "two rows and two ends: {messages:?}");
         let query = "select $1::int8, $2::text, $3::bytea";
@@ -51,11 +90,11 @@ fn tokio_postgres_queries_with_and_without_parameters() {
 
 #[test]
 fn tokio_postgres_prepared_statements_follow_their_client_over_server_connections() {
-    with_bed(async |url| {
+    with_bed(async |entry| {
         let clients = (0..20_i32).map(|number| {
-            let url = url.clone();
+            let entry = entry.clone();
             async move {
-                let mut client = connect(&url).await;
+                let mut client = connect(&entry).await;
                 let add = client.prepare(&format!("select $1::int + {number}")).await.expect("prepared");
                 let twice = client.prepare("select $1::int * 2").await.expect("prepared");
                 for turn in 0..20_i32 {
@@ -74,8 +113,8 @@ fn tokio_postgres_prepared_statements_follow_their_client_over_server_connection
 
 #[test]
 fn tokio_postgres_pipelines_many_requests_of_one_client() {
-    with_bed(async |url| {
-        let client = connect(&url).await;
+    with_bed(async |entry| {
+        let client = connect(&entry).await;
         let statement = client.prepare("select $1::int").await.expect("prepared");
         let (client, statement) = (&client, &statement);
         let answers =
@@ -89,8 +128,8 @@ fn tokio_postgres_pipelines_many_requests_of_one_client() {
 
 #[test]
 fn tokio_postgres_rolls_back_and_goes_on_after_errors() {
-    with_bed(async |url| {
-        let mut client = connect(&url).await;
+    with_bed(async |entry| {
+        let mut client = connect(&entry).await;
         client.batch_execute("create table rolled (n int)").await.expect("created");
         let transaction = client.transaction().await.expect("begun");
         transaction.execute("insert into rolled values ($1)", &[&1_i32]).await.expect("inserted");
@@ -112,8 +151,8 @@ fn tokio_postgres_rolls_back_and_goes_on_after_errors() {
 
 #[test]
 fn tokio_postgres_copies_in_and_out() {
-    with_bed(async |url| {
-        let client = connect(&url).await;
+    with_bed(async |entry| {
+        let client = connect(&entry).await;
         client.batch_execute("create table copied (n int, t text)").await.expect("created");
         let sink = client.copy_in::<_, &[u8]>("copy copied from stdin").await.expect("begun");
         pin_mut!(sink);
@@ -131,16 +170,19 @@ fn tokio_postgres_copies_in_and_out() {
 
 #[test]
 fn tokio_postgres_cancels_a_running_query() {
-    with_bed(async |url| {
-        let client = connect(&url).await;
+    with_bed(async |entry| {
+        let client = connect(&entry).await;
         let token = client.cancel_token();
         let cancel = async {
-            let other = connect(&url).await;
+            let other = connect(&entry).await;
             let running = "select 1 from pg_stat_activity where state = 'active' and query = 'select pg_sleep(30)'";
             while other.query(running, &[]).await.expect("an answer").is_empty() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            token.cancel_query(NoTls).await.expect("asked");
+            match entry.tls.clone() {
+                Some(tls) => token.cancel_query(tls).await.expect("asked over TLS"),
+                None => token.cancel_query(NoTls).await.expect("asked"),
+            }
         };
         let (outcome, ()) = future::join(client.batch_execute("select pg_sleep(30)"), cancel).await;
         refused(outcome, &SqlState::QUERY_CANCELED);
@@ -150,8 +192,8 @@ fn tokio_postgres_cancels_a_running_query() {
 
 #[test]
 fn tokio_postgres_carries_a_large_row_both_ways() {
-    with_bed(async |url| {
-        let client = connect(&url).await;
+    with_bed(async |entry| {
+        let client = connect(&entry).await;
         let blob: Vec<u8> = (0..LARGE).map(|n| n.to_le_bytes()[0]).collect();
         let row = client.query_one("select $1::bytea", &[&blob]).await.expect("a row");
         assert!(row.get::<_, Vec<u8>>(0) == blob, "8 MiB changed on their way");
@@ -160,8 +202,8 @@ fn tokio_postgres_carries_a_large_row_both_ways() {
 
 #[test]
 fn a_hundred_tokio_postgres_clients_at_once_are_served() {
-    with_bed(async |url| {
-        let clients = future::join_all((0..100).map(|_| connect(&url))).await;
+    with_bed(async |entry| {
+        let clients = future::join_all((0..100).map(|_| connect(&entry))).await;
         let work = clients.into_iter().zip(0_i32..).map(|(mut client, number)| async move {
             let transaction = client.transaction().await.expect("begun");
             let row = transaction.query_one("select $1::int from pg_sleep(0.01)", &[&number]).await.expect("a row");

@@ -14,7 +14,7 @@ const FOLDER: &str = "crates/testbed/tests";
 const SCRIPTS: &str = "crates/testbed/tests/drivers.rs";
 
 /// What a driver can be tested for, and how a test's or a check's name says it.
-const BEHAVIOURS: [(&str, &[&str]); 9] = [
+const BEHAVIOURS: [(&str, &[&str]); 10] = [
     ("queries", &["simple", "queries"]),
     ("parameters", &["parameters"]),
     ("prepared", &["prepared", "with_parameters"]),
@@ -24,6 +24,7 @@ const BEHAVIOURS: [(&str, &[&str]); 9] = [
     ("8 MiB row", &["large_row"]),
     ("100 at once", &["hundred"]),
     ("pipeline", &["pipeline"]),
+    ("TLS, both modes", &["over_tls_in_both_modes"]),
 ];
 
 enum Tests {
@@ -65,18 +66,24 @@ fn words(tree: &Tree, tests: &Tests) -> Result<Vec<String>> {
         Tests::File(name) => {
             let path = format!("{FOLDER}/{name}.rs");
             let text = &tree.file(&path).with_context(|| format!("there is no {path}"))?.text;
-            Ok(functions(text).map(|(name, _)| name.to_owned()).collect())
+            // A file that goes through every way in does so with each of its tests.
+            let ways = text.contains("in WAYS").then(|| "over_tls_in_both_modes".to_owned());
+            Ok(functions(text).map(|(name, _)| name.to_owned()).chain(ways).collect())
         }
         Tests::Script(prefix) => {
             let text = &tree.file(SCRIPTS).with_context(|| format!("there is no {SCRIPTS}"))?.text;
-            let found = functions(text).find(|(name, _)| name.starts_with(prefix));
-            let (name, body) = found.with_context(|| format!("{SCRIPTS} has no test {prefix}..."))?;
-            let mut words = vec![name.to_owned()];
-            // `node(..)` names the list itself.
-            if body.contains("CHECKS") || body.contains("with(") || body.contains("node(") {
-                words.extend(checks(text)?);
+            let mut words = Vec::new();
+            for (name, body) in functions(text).filter(|(name, _)| name.starts_with(prefix)) {
+                words.push(name.to_owned());
+                // `node(..)` names the list itself.
+                if body.contains("CHECKS") || body.contains("with(") || body.contains("node(") {
+                    words.extend(checks(text)?);
+                }
+                words.extend(quoted(body).map(str::to_owned));
             }
-            words.extend(quoted(body).map(str::to_owned));
+            if words.is_empty() {
+                bail!("{SCRIPTS} has no test {prefix}...");
+            }
             Ok(words)
         }
     }

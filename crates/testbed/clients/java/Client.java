@@ -22,7 +22,8 @@ public class Client {
         Properties properties = new Properties();
         properties.setProperty("user", System.getenv("PGUSER"));
         properties.setProperty("password", System.getenv("PGPASSWORD"));
-        properties.setProperty("sslmode", "disable");
+        properties.setProperty("sslmode", System.getenv("PGSSLMODE"));
+        if (System.getenv("PGSSLROOTCERT") != null) properties.setProperty("sslrootcert", System.getenv("PGSSLROOTCERT"));
         for (int i = 0; i < options.length; i += 2) properties.setProperty(options[i], options[i + 1]);
         return DriverManager.getConnection(url, properties);
     }

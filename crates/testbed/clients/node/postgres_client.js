@@ -7,7 +7,7 @@ const postgres = require('postgres')
 const { assert, main, range, refused, running, within, URL, LARGE, CONNECTIONS } = require('./checks')
 
 async function using(work, options = {}) {
-  const sql = postgres(URL, { max: 1, onnotice: () => {}, ...options })
+  const sql = postgres(URL, { max: 1, onnotice: () => {}, ssl: process.env.PGSSLMODE === 'disable' ? false : 'verify-full', ...options })
   try {
     return await work(sql)
   } finally {
