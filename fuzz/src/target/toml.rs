@@ -1,11 +1,52 @@
 //! poolwarden.toml: any text gives a configuration or errors with their places, the same each time, and shows no secret.
+//!
+//! An input that begins with byte 1 is read as choices of settings out of the catalogue, any other as the text itself.
 
-use poolwarden_config::{Config, Finding, MAX_FINDINGS, SecretRef, has_errors, render};
+use std::fmt::Write;
+
+use poolwarden_config::{CATALOGUE, Config, Finding, MAX_FINDINGS, SecretRef, has_errors, render};
+
+use crate::input::Input;
 
 const SECRET: &str = "correct horse battery staple";
+/// Settings of one made text; each costs a line, and a file of more tells nothing new.
+const MOST_LINES: usize = 40;
 
 pub(crate) fn run(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    match data.split_first() {
+        Some((1, rest)) => holds(&made(&mut Input::new(rest))),
+        Some(_) | None => {
+            if let Ok(text) = std::str::from_utf8(data) {
+                holds(text);
+            }
+        }
+    }
+}
+
+/// A text of settings that there are, with their own examples for the most part.
+fn made(input: &mut Input<'_>) -> String {
+    let mut text = String::from("servers.main.host = \"db\"\npools.app.server = \"main\"\n");
+    for _ in 0..MOST_LINES {
+        if input.is_empty() {
+            break;
+        }
+        let setting = &CATALOGUE[usize::from(input.word()) % CATALOGUE.len()];
+        let name = input.choice(&["main", "app", "\"*\"", "default", "2"]);
+        let key = setting.key.replace("NAME", name).replace("[]", "");
+        if text.contains(&format!("{key} =")) {
+            continue;
+        }
+        let value = match input.below(8) {
+            0 => format!("\"{}\"", setting.default),
+            1 => String::from_utf8_lossy(input.chunk()).into_owned(),
+            _ => setting.example.to_owned(),
+        };
+        let _ = writeln!(text, "{key} = {value}"); // a string takes everything
+    }
+    text
+}
+
+fn holds(text: &str) {
     if text.contains(SECRET) {
         return; // no secret then
     }
