@@ -276,6 +276,13 @@ pub const CATALOGUE: &[Setting] = &[
     ),
     live("auth.max_stale", Kind::Duration, "1h", "how long an answer serves while PostgreSQL is away", "\"15m\""),
     live(
+        "auth.known_users",
+        Kind::Bool,
+        "false",
+        "who is let in without a password must still be a user of [users], of the userlist or of auth.query",
+        "true",
+    ),
+    live(
         "auth.failure_delay",
         Kind::Duration,
         "500ms",

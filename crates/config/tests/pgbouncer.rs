@@ -7,7 +7,7 @@ mod pgbouncer {
 use std::time::Duration;
 
 use pgbouncer::world::{Ini, beside, config, parts, read};
-use poolwarden_config::pgbouncer::{Becomes, CATALOGUE, Section, Verdict};
+use poolwarden_config::pgbouncer::{Becomes, CATALOGUE, CHANGED, Section, Verdict, find};
 use poolwarden_config::{AuthMethod, Config, Host, Severity, diff};
 use poolwarden_pool::Mode;
 
@@ -238,4 +238,21 @@ fn no_finding_shows_a_password() {
         read_text("[databases]\na = host=x password=geheim nonsense\nb = password='geh''eim' hots=1\n[pgbouncer]\n");
     let said = Ini(&reading).to_string();
     assert!(!said.is_empty() && !said.contains("geh"), "{said}");
+}
+
+/// What `SHOW CONFIG` of PgBouncer 1.18 prints: name, default, whether a reload changes it. The test bed holds it against a real one.
+#[test]
+fn every_setting_of_pgbouncer_1_18_is_listed_with_its_default() {
+    let rows = include_str!("pgbouncer/settings-1.18.txt");
+    assert!(rows.lines().count() >= 75);
+    for row in rows.lines() {
+        let fields: Vec<&str> = row.split('|').collect();
+        let (name, default, changeable) = (fields[0], fields[1], fields[2] == "yes");
+        let entry = find(Section::Pgbouncer, name).unwrap_or_else(|| panic!("{name} is not in the list"));
+        let older = CHANGED.iter().find(|(changed, _)| *changed == name).map(|(_, default)| *default);
+        // PgBouncer prints no default where it sets one by itself.
+        let expected = if name == "verbose" { "" } else { entry.default };
+        assert!(default == expected || Some(default) == older, "{name}: {default:?}, ours {expected:?}");
+        assert_eq!(changeable, entry.live, "{name}");
+    }
 }

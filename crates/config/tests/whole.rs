@@ -7,7 +7,12 @@ use poolwarden_config::{CATALOGUE, Config, Host, SecretRef, Setting, Severity, d
 use poolwarden_pool::Mode;
 
 fn secret(wanted: SecretRef) -> Result<String, String> {
-    Ok(format!("secret of {wanted:?}"))
+    Ok(match wanted {
+        SecretRef::Text(path) if path.contains("userlist") => "\"listed\" \"secret\"\n".to_owned(),
+        SecretRef::Text(path) if path.contains("hba") => "host all all all scram-sha-256\n".to_owned(),
+        SecretRef::Text(_) => "map system role\n".to_owned(),
+        SecretRef::File(_) | SecretRef::Env(_) => format!("secret of {wanted:?}"),
+    })
 }
 
 fn parse(text: &str) -> Config {
@@ -78,6 +83,8 @@ fn example_of(setting: &Setting) -> (String, String) {
     };
     let needs = match setting.key {
         "pools.NAME.password_env" | "pools.NAME.scram_file" => "pools.app.user = \"u\"\n",
+        "auth.query" | "auth.password_env" | "auth.password_file" | "auth.database" | "auth.server"
+        | "auth.search_path" | "auth.cache" | "auth.max_stale" => "auth.user = \"u\"\n",
         "peers.NAME.host" => "poolwarden.instance_id = 1\n",
         "peers.NAME.port" => "poolwarden.instance_id = 1\npeers.2.host = \"h\"\n",
         key if key.starts_with("servers.NAME.watch.") && !key.ends_with(".user") => "servers.main.watch.user = \"u\"\n",

@@ -131,8 +131,13 @@ pub(crate) fn read_bounded(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// /var/lib/poolwarden where it can be written (root may create it), else poolwarden below the XDG state directory.
+/// The service manager's state directory where it gives one; else /var/lib/poolwarden where it can be written (root may
+/// create it), else poolwarden below the XDG state directory.
 pub(crate) fn default_data_dir() -> anyhow::Result<PathBuf> {
+    let given = std::env::var_os("STATE_DIRECTORY").and_then(|dirs| std::env::split_paths(&dirs).next());
+    if let Some(given) = given.filter(|dir| dir.is_absolute()) {
+        return Ok(given);
+    }
     let system = PathBuf::from("/var/lib/poolwarden");
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&system);
     let usable = made.is_ok() && rustix::fs::access(&system, Access::WRITE_OK).is_ok();

@@ -45,6 +45,8 @@ pub struct AuthPlan {
     pub failure_delay: Duration,
     /// Failures of one user from one source that are heard in a minute; 0: any number.
     pub failures_per_minute: u32,
+    /// Whether who is let in without a password must still be a known user.
+    pub known_users: bool,
 }
 
 /// What authentication remembers while the process runs.

@@ -33,6 +33,7 @@ impl Build<'_> {
             ident: self.ident(&scope),
             query: self.query(&scope, servers),
             failure_delay: self.duration(&scope, "failure_delay").unwrap_or_default(),
+            known_users: self.truth(&scope, "known_users"),
             failures_per_minute: self.number(&scope, "failures_per_minute").unwrap_or_default(),
         }
     }

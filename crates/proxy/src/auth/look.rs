@@ -73,13 +73,33 @@ pub(crate) async fn look_up(inner: &Arc<Inner>, visit: &Visit<'_>) -> Looked {
         Err(message) => return reject(Reason::Rule, "28000", message),
     };
     match demand {
-        Demand::Trust => plainly(Asked::Trust),
+        Demand::Trust => trusted(inner, &directory, visit).await,
         Demand::Reject => reject(Reason::Rule, "28000", hba::refusal(&asked(visit), true)),
         Demand::Password => with_secret(inner, &directory, visit, Asked::Password).await,
         Demand::Md5 => with_secret(inner, &directory, visit, Asked::Md5).await,
         Demand::Scram => with_secret(inner, &directory, visit, Asked::Scram).await,
-        Demand::Cert(map) => by_certificate(&directory, visit, map.as_deref()),
-        Demand::Peer(map) => by_process(&directory, visit, map.as_deref()).await,
+        Demand::Cert(map) => match by_certificate(&directory, visit, map.as_deref()) {
+            Ok(()) => trusted(inner, &directory, visit).await,
+            Err(refused) => *refused,
+        },
+        Demand::Peer(map) => match by_process(&directory, visit, map.as_deref()).await {
+            Ok(()) => trusted(inner, &directory, visit).await,
+            Err(refused) => *refused,
+        },
+    }
+}
+
+/// Needs no password; where the configuration says so, only if it is somebody.
+async fn trusted(inner: &Arc<Inner>, directory: &Directory, visit: &Visit<'_>) -> Looked {
+    let user = &visit.who.user;
+    if !directory.auth.known_users || directory.users.contains_key(user) {
+        return plainly(Asked::Trust);
+    }
+    let looked = with_secret(inner, directory, visit, Asked::Trust).await;
+    match (&looked.reason, &looked.found.secret) {
+        (None, Some(_)) => plainly(Asked::Trust),
+        (None, None) => reject(Reason::Rule, "28000", format!("no such user: \"{user}\"")),
+        (Some(_), _) => looked,
     }
 }
 
@@ -120,17 +140,18 @@ fn reject(reason: Reason, sqlstate: &'static str, message: String) -> Looked {
     Looked { reason: Some(reason), ..plainly(method) }
 }
 
-fn by_certificate(directory: &Directory, visit: &Visit<'_>, map: Option<&str>) -> Looked {
+fn by_certificate(directory: &Directory, visit: &Visit<'_>, map: Option<&str>) -> Result<(), Box<Looked>> {
     let user = &visit.who.user;
     let mut names = visit.names.iter().filter(|name| !name.is_empty());
     let named = names.any(|name| ident::allows(&directory.auth.maps, map, name, user));
     if named {
-        return plainly(Asked::Trust);
+        return Ok(());
     }
-    reject(Reason::Rule, "28000", format!("certificate authentication failed for user \"{user}\""))
+    let message = format!("certificate authentication failed for user \"{user}\"");
+    Err(Box::new(reject(Reason::Rule, "28000", message)))
 }
 
-async fn by_process(directory: &Directory, visit: &Visit<'_>, map: Option<&str>) -> Looked {
+async fn by_process(directory: &Directory, visit: &Visit<'_>, map: Option<&str>) -> Result<(), Box<Looked>> {
     let user = &visit.who.user;
     let name = match visit.peer_uid {
         // a file of this machine, but a file
@@ -138,9 +159,9 @@ async fn by_process(directory: &Directory, visit: &Visit<'_>, map: Option<&str>)
         None => None,
     };
     if name.is_some_and(|name| ident::allows(&directory.auth.maps, map, &name, user)) {
-        return plainly(Asked::Trust);
+        return Ok(());
     }
-    reject(Reason::Rule, "28000", format!("Peer authentication failed for user \"{user}\""))
+    Err(Box::new(reject(Reason::Rule, "28000", format!("Peer authentication failed for user \"{user}\""))))
 }
 
 async fn with_secret(inner: &Arc<Inner>, directory: &Directory, visit: &Visit<'_>, method: Asked) -> Looked {

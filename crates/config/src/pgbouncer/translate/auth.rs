@@ -30,6 +30,8 @@ impl Translation<'_> {
         }
         if kind != "any" {
             self.put_path(&table, "userlist", "auth_file");
+            // PgBouncer trusts whom it knows, and nobody else.
+            self.toml.put(&table, "known_users", "true".to_owned(), None);
         }
         self.query(&table);
     }
@@ -47,6 +49,8 @@ impl Translation<'_> {
         let user = self.one("auth_user");
         let Some((user, spot)) = user else { return };
         self.toml.text_of(table, "user", &user, spot.as_ref());
+        // Queries written for PgBouncer find their functions by the role's own path.
+        self.toml.text_of(table, "search_path", "", None);
         if let Some((query, spot)) = self.one("auth_query") {
             self.toml.text_of(table, "query", &query, spot.as_ref());
         }

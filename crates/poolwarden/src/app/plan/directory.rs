@@ -100,6 +100,7 @@ fn plan(config: &Config) -> AuthPlan {
         query: auth.query.as_ref().map(|of| Arc::new(query(config, of))),
         failure_delay: auth.failure_delay,
         failures_per_minute: auth.failures_per_minute,
+        known_users: auth.known_users,
     }
 }
 
