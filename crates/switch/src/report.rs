@@ -196,6 +196,7 @@ fn asker_row<L>(asker: &Asker<L>, server: &ServerSlot) -> ClientRow {
         state: if server.cancelling { ClientState::CancelActive } else { ClientState::CancelWaiting },
         remote: asker.remote,
         local: asker.local,
+        tls: None,
         connected_at: asker.connected_at,
         requested_at: asker.connected_at,
         application_name: String::new(),
