@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use poolwarden_watch::pool::{HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts, Slots};
 use poolwarden_watch::{
-    Cancels, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PeerView, PinView, PoolTraffic, ProcessState,
+    CertificateView, Cancels, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PeerView, PinView, PoolTraffic, ProcessState,
     ProcessView, ServerState, ServerView, SessionStateView, SessionView, Traffic, UserView, Uses, View,
 };
 
@@ -240,6 +240,12 @@ fn process() -> ProcessView {
         facts_dropped: 0,
         reloads: 1,
         reloads_failed: 1,
+        certificates: vec![CertificateView {
+            place: "server",
+            host: "main".into(),
+            subject: "CN=pooler".into(),
+            not_after: 1_900_000_000,
+        }],
         config_hash: "c0ffee".into(),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use poolwarden_switch::pool::{Limit, Time};
 
 use crate::auth::LoginFailures;
+use crate::tls::Expiry;
 
 /// One event loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -62,6 +63,8 @@ pub struct ProcessFigures {
     pub scram_derivations: u64,
     /// Cancel requests.
     pub cancels: Cancels,
+    /// The certificates in use, of bundles of authorities the one that ends first.
+    pub certificates: Vec<Expiry>,
     /// Failures to accept (descriptors ran out).
     pub accept_errors: u64,
     /// Time the whole process stood still, milliseconds.

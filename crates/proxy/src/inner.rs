@@ -21,7 +21,7 @@ use crate::link::Link;
 use crate::note::Notes;
 use crate::operator::Operator;
 use crate::settings::{HostPlan, Listening, ProcessLimits, Settings};
-use crate::tls::ListenTls;
+use crate::tls::{Expiry, ListenTls};
 use crate::visitors::Visitors;
 use crate::wakers::Wakers;
 
@@ -192,6 +192,13 @@ impl Inner {
         }
     }
 
+    /// The certificates in use and their ends.
+    pub(crate) fn certificates(&self) -> Vec<Expiry> {
+        let state = held(&self.state);
+        let listen = state.tls.iter().flat_map(|tls| tls.expiries());
+        listen.chain(state.hosts.iter().flat_map(|plan| plan.tls.expiries())).cloned().collect()
+    }
+
     pub(crate) fn figures(&self, cancels: (u64, u64)) -> ProcessFigures {
         let limits = held(&self.state).limits;
         let counters = &self.counters;
@@ -217,6 +224,7 @@ impl Inner {
                 refused: cancels.1 + count(&counters.cancels_refused),
                 dropped: count(&counters.cancels_dropped),
             },
+            certificates: self.certificates(),
             accept_errors: count(&counters.accept_errors),
             gaps_ms: u64::try_from(self.clock.gaps().as_millis()).unwrap_or(u64::MAX),
         }

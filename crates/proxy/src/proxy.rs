@@ -17,6 +17,7 @@ use crate::inner::{Inner, held};
 use crate::note::Note;
 use crate::operator::Operator;
 use crate::settings::{Listening, Reload, Settings};
+use crate::tls::Expiry;
 use crate::{lane, start, watch};
 
 /// A running proxy.
@@ -141,6 +142,12 @@ impl Proxy {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerFigures> {
         cancel::figures(&held(&self.0.state).peers)
+    }
+
+    /// The certificates in use and their ends, of bundles of authorities the one that ends first.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Expiry> {
+        self.0.certificates()
     }
 
     /// The remarks since the last look.

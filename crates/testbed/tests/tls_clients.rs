@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use poolwarden_testbed::certificate::{self, Authority, Issued, Signature, Wanted};
+use poolwarden_testbed::certificate::{Authority, Issued, Signature, Wanted};
 use poolwarden_testbed::fault_proxy::{Harm, Harms};
 use poolwarden_testbed::place::Place;
 use poolwarden_testbed::wire::startup;

@@ -17,6 +17,6 @@ pub use in_vain::raised_in_vain;
 pub use poolwarden_pool as pool;
 pub use state_log::{Field, FieldValue, Level, LogLine, StateLog};
 pub use view::{
-    Cancels, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PeerView, PinView, PoolTraffic, ProcessState,
+    Cancels, CertificateView, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PeerView, PinView, PoolTraffic, ProcessState,
     ProcessView, ServerState, ServerView, SessionStateView, SessionView, Traffic, UserView, Uses, View,
 };

@@ -511,6 +511,21 @@ pub struct ProcessView {
     pub reloads: u64,
     /// Reloads that were refused.
     pub reloads_failed: u64,
+    /// The certificates in use, of bundles of authorities the one that ends first.
+    pub certificates: Vec<CertificateView>,
     /// Hash of the configuration in force, hexadecimal; empty when not known.
     pub config_hash: String,
+}
+
+/// A certificate in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateView {
+    /// What for: `listen`, `listen_client_ca`, `server`, `server_ca`.
+    pub place: &'static str,
+    /// The server's name; empty where it is for clients.
+    pub host: String,
+    /// Its subject.
+    pub subject: String,
+    /// Its last second, since 1970 UTC.
+    pub not_after: i64,
 }

@@ -86,7 +86,7 @@ use Kind::{Counter, Gauge, Histogram, Info};
 
 /// The metrics, in the order they are written.
 #[rustfmt::skip] // one line per metric is the table one reads
-pub static CATALOGUE: [Metric; 60] = [
+pub static CATALOGUE: [Metric; 61] = [
     metric(("poolwarden_build_info", ""), Info, &["version"], process::build, "version of the running binary"),
     metric(("poolwarden_config_info", ""), Info, &["hash"], process::config, "hash of the configuration in force"),
     metric(("poolwarden_start_time_seconds", "seconds"), Gauge, NONE, process::start_time, "when the process started, since 1970 UTC"),
@@ -147,6 +147,7 @@ pub static CATALOGUE: [Metric; 60] = [
     metric(("poolwarden_scram_derivations_total", ""), Counter, NONE, process::derivations, "keys derived from passwords (PBKDF2), towards clients and PostgreSQL"),
     metric(("poolwarden_cancels_total", ""), Counter, &["result"], process::cancels, "cancel requests: forwarded to PostgreSQL, answered here, refused or dropped"),
     metric(("poolwarden_config_reloads_total", ""), Counter, &["result"], process::reloads, "reloads of the configuration"),
+    metric(("poolwarden_certificate_not_after_timestamp_seconds", "seconds"), Gauge, &["place", "host", "subject"], process::certificates, "when a certificate in use ends, seconds since 1970; of a bundle of authorities the first to end"),
     metric(("poolwarden_log_lines_dropped_total", ""), Counter, NONE, process::log_dropped, "log lines dropped because the writer was behind"),
     metric(("poolwarden_facts_dropped_total", ""), Counter, NONE, process::facts_dropped, "facts dropped because their reader was behind"),
     // its loops

@@ -92,6 +92,12 @@ pub(super) fn reloads(view: &View, out: &mut Samples) {
     out.push(&[("result", "failed")], view.process.reloads_failed);
 }
 
+pub(super) fn certificates(view: &View, out: &mut Samples) {
+    for of in &view.process.certificates {
+        out.push(&[("place", of.place), ("host", &of.host), ("subject", &of.subject)], of.not_after);
+    }
+}
+
 pub(super) fn log_dropped(view: &View, out: &mut Samples) {
     out.push(&[], view.process.log_dropped);
 }

@@ -1,5 +1,6 @@
 //! The files that TLS needs, read at the start and by each reload: all of them can be used, or nothing is changed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,8 +8,11 @@ use poolwarden_config::{
     ChannelBinding, Config, Host, ListenTls as ListenConfig, Server, TlsIdentity, TlsMode, TlsVersion,
 };
 use poolwarden_proxy::HostPlan;
-use poolwarden_proxy::tls::{ClientCertificates, Files, ListenTls, Oldest, Policy, ServerTls, Terms, Verification};
+use poolwarden_proxy::tls::{
+    ClientCertificates, Expiry, Files, ListenTls, Oldest, Policy, ServerTls, Terms, Verification,
+};
 use poolwarden_relay::login::Binding;
+use poolwarden_watch::Level;
 
 use super::plan;
 
@@ -98,5 +102,74 @@ const fn oldest(version: TlsVersion) -> Oldest {
     match version {
         TlsVersion::Tls12 => Oldest::Tls12,
         TlsVersion::Tls13 => Oldest::Tls13,
+    }
+}
+
+const DAY_S: i64 = 24 * 3600;
+/// Renewal by hand takes people days, and a robot that failed once tries again daily.
+const WARN_S: i64 = 14 * DAY_S;
+
+/// When which certificate's end was spoken of last; once a day is enough.
+#[derive(Debug, Default)]
+pub(super) struct Reminder(BTreeMap<(&'static str, String, String), i64>);
+
+impl Reminder {
+    /// What is to be said at this second since 1970.
+    pub(super) fn due(&mut self, now_s: i64, certificates: &[Expiry]) -> Vec<(Level, String)> {
+        let ending = certificates.iter().filter(|of| of.not_after - now_s <= WARN_S);
+        let mut lines = Vec::new();
+        let mut said = BTreeMap::new();
+        for of in ending {
+            let key = (of.place, of.server.clone(), of.subject.clone());
+            let before = self.0.get(&key).copied().filter(|at| now_s - at < DAY_S);
+            if before.is_none() {
+                lines.push(line(of, now_s));
+            }
+            said.insert(key, before.unwrap_or(now_s));
+        }
+        self.0 = said;
+        lines
+    }
+}
+
+fn line(of: &Expiry, now_s: i64) -> (Level, String) {
+    let whose = match (of.place, of.server.as_str()) {
+        ("listen", _) => "the certificate shown to clients".to_owned(),
+        ("listen_client_ca", _) => "an authority of client certificates".to_owned(),
+        ("server_ca", name) => format!("an authority of servers.{name}"),
+        (_, name) => format!("the certificate shown to servers.{name}"),
+    };
+    let left = of.not_after - now_s;
+    let (level, when) = if left < 0 {
+        (Level::Error, format!("has expired {} days ago", -left / DAY_S))
+    } else {
+        (Level::Warn, format!("expires in {} days", left / DAY_S))
+    };
+    (level, format!("{whose} ({}) {when}: replace the file and reload", of.subject))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_within_two_weeks_is_said_once_a_day() {
+        let of = |subject: &str, not_after| Expiry {
+            place: "listen",
+            server: String::new(),
+            subject: subject.to_owned(),
+            not_after,
+        };
+        let all = [of("CN=soon", 13 * DAY_S + 5), of("CN=later", 15 * DAY_S), of("CN=over", -3 * DAY_S)];
+        let mut reminder = Reminder::default();
+        let first = reminder.due(0, &all);
+        let soon = "the certificate shown to clients (CN=soon) expires in 13 days: replace the file and reload";
+        let over = "the certificate shown to clients (CN=over) has expired 3 days ago: replace the file and reload";
+        assert_eq!(first, [(Level::Warn, soon.to_owned()), (Level::Error, over.to_owned())]);
+        assert_eq!(reminder.due(DAY_S - 1, &all), []);
+        assert_eq!(reminder.due(DAY_S, &all).len(), 3, "the later one is due as well");
+        // A renewed one is forgotten, and remembered anew.
+        assert_eq!(reminder.due(DAY_S + 1, &[of("CN=soon", 90 * DAY_S)]), []);
+        assert_eq!(reminder.due(DAY_S + 2, &all[..1]).len(), 1);
     }
 }

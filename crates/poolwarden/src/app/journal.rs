@@ -11,6 +11,8 @@ use poolwarden_watch::{Field, FieldValue, Level, LogLine, StateLog};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use super::certificates::Reminder;
+use super::log::unix_ms;
 use super::plan;
 use super::running::{Running, held};
 use super::stats;
@@ -35,6 +37,7 @@ struct Journal {
     blind: Vec<Option<String>>,
     stuck: Option<String>,
     gaps_ms: u64,
+    reminder: Reminder,
 }
 
 /// Looks until `stopping` says so, and then once more.
@@ -54,6 +57,10 @@ pub(super) async fn keep(running: Arc<Running>, proxy: Proxy, mut stopping: watc
         journal.health(&running, &proxy);
         if count.is_multiple_of(BLIND_EVERY) {
             journal.blindness(&running, &proxy);
+            let now_s = i64::try_from(unix_ms() / 1000).unwrap_or(i64::MAX);
+            for (level, said) in journal.reminder.due(now_s, &proxy.certificates()) {
+                running.log.say(level, "certificate", said);
+            }
         }
         if over {
             return;
@@ -91,7 +98,7 @@ impl Journal {
         let config = running.config();
         let hosts = config.servers.iter().map(|server| StateLog::new(&server.name)).collect();
         let blind = config.servers.iter().map(|_| None).collect();
-        Self { hosts, remarks: Remarks::default(), blind, stuck: None, gaps_ms: 0 }
+        Self { hosts, remarks: Remarks::default(), blind, stuck: None, gaps_ms: 0, reminder: Reminder::default() }
     }
 
     /// Without its watch connection a server's own limits are not seen: said when it changes.

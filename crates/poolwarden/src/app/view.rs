@@ -8,7 +8,7 @@ use poolwarden_config::Config;
 use poolwarden_pool::{HostSnapshot, Limit, PoolSnapshot, ServerFacts, Time};
 use poolwarden_proxy::{Address, LoopFigures, PeerFigures, ProcessFigures};
 use poolwarden_switch::LoopReport;
-use poolwarden_watch::{Cancels, PeerView, ConfigView, HostView, LoopView, ProcessState, ProcessView, Uses, View};
+use poolwarden_watch::{CertificateView, Cancels, ConfigView, HostView, LoopView, PeerView, ProcessState, ProcessView, Uses, View};
 
 use super::plan;
 use super::said::Said;
@@ -196,7 +196,17 @@ fn process(seen: &Seen) -> ProcessView {
         facts_dropped: counts.facts_dropped,
         reloads: counts.reloads,
         reloads_failed: counts.reloads_failed,
+        certificates: figures.certificates.iter().map(certificate).collect(),
         config_hash: String::new(),
+    }
+}
+
+fn certificate(of: &poolwarden_proxy::tls::Expiry) -> CertificateView {
+    CertificateView {
+        place: of.place,
+        host: of.server.clone(),
+        subject: of.subject.clone(),
+        not_after: of.not_after,
     }
 }
 

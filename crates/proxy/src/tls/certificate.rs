@@ -51,6 +51,11 @@ impl Identity {
 }
 
 impl Expiry {
+    /// Of several, the one that ends first: a bundle of authorities may be long.
+    pub(super) fn first(all: &[CertificateDer<'_>], place: &'static str, server: &str) -> Option<Self> {
+        all.iter().filter_map(|one| Self::of(one, place, server)).min_by_key(|expiry| expiry.not_after)
+    }
+
     pub(super) fn of(certificate: &CertificateDer<'_>, place: &'static str, server: &str) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let not_after = parsed.validity().not_after.timestamp();
@@ -122,6 +127,13 @@ pub(super) fn names(certificate: &CertificateDer<'_>, host: &str) -> bool {
     }
     let common_name = parsed.subject().iter_common_name().last().and_then(|name| name.as_str().ok());
     !has_names && common_name.is_some_and(|pattern| is_named(pattern, host))
+}
+
+/// The names it is for, as people write them.
+pub(super) fn said_names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Vec::new() };
+    let said: Vec<String> = alternatives(&parsed).map(ToString::to_string).collect();
+    if said.is_empty() { vec![parsed.subject().to_string()] } else { said }
 }
 
 fn alternatives<'a>(certificate: &'a X509Certificate<'a>) -> impl Iterator<Item = &'a GeneralName<'a>> {

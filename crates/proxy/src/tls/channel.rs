@@ -228,16 +228,29 @@ fn pump<P: Process>(connection: &mut P, input: &mut [u8], sink: &mut Sink<'_>) -
         let next = match status.state {
             Ok(state) => absorb(state, sink)?,
             Err(error) => {
-                // The next state is the alert, if there is one to send.
-                if let Ok(ConnectionState::EncodeTlsData(mut data)) = connection.process(&mut input[used..]).state {
-                    encode(&mut data, sink.owed);
-                }
+                alert(connection, &mut input[used + discard..], sink.owed);
                 return Err(error);
             }
         };
         used += discard;
         if let Next::Enough = next {
             return Ok(used);
+        }
+    }
+}
+
+/// After an error: what was to be sent before it, and the alert that tells the peer, which is the last. Behind that rustls must
+/// not be asked for more, because it would read the same input again.
+fn alert<P: Process>(connection: &mut P, input: &mut [u8], owed: &mut Vec<u8>) {
+    /// Content type and, encrypted by TLS 1.3, length: header, level and description, content type, tag.
+    const ALERT: u8 = 21;
+    const SEALED: usize = 5 + 2 + 1 + 16;
+    for _ in 0..MOST_STATES {
+        let Ok(ConnectionState::EncodeTlsData(mut data)) = connection.process(input).state else { return };
+        let from = owed.len();
+        encode(&mut data, owed);
+        if owed.get(from) == Some(&ALERT) || owed.len() - from == SEALED {
+            return;
         }
     }
 }

@@ -50,7 +50,7 @@ impl ListenTls {
             ClientCertificates::Unasked => builder.with_no_client_auth(),
             ClientCertificates::Welcome(path) | ClientCertificates::Required(path) => {
                 let (roots, all) = file::authorities(path)?;
-                expiries.extend(all.iter().filter_map(|one| Expiry::of(one, "listen_client_ca", "")));
+                expiries.extend(Expiry::first(&all, "listen_client_ca", ""));
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
                 let verifier = match clients {
                     ClientCertificates::Required(_) => verifier,

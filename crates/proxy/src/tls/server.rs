@@ -126,7 +126,7 @@ impl ServerTls {
 fn trusted(ca: Option<&std::path::Path>, terms: &Terms, expiries: &mut Vec<Expiry>) -> Result<Trusted, TlsFault> {
     let Some(path) = ca else { return system() };
     let (roots, themselves) = file::authorities(path)?;
-    expiries.extend(themselves.iter().filter_map(|one| Expiry::of(one, "server_ca", &terms.server)));
+    expiries.extend(Expiry::first(&themselves, "server_ca", &terms.server));
     Ok(Trusted { roots, themselves })
 }
 

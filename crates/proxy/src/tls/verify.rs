@@ -52,7 +52,7 @@ impl ServerCertVerifier for Verifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
+        name: &ServerName<'_>,
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
@@ -62,7 +62,9 @@ impl ServerCertVerifier for Verifier {
         if let Some(host) = &self.host
             && !certificate::names(end_entity, host)
         {
-            return Err(Error::InvalidCertificate(CertificateError::NotValidForName));
+            let expected = ServerName::try_from(host.as_str()).unwrap_or_else(|_| name.clone()).to_owned();
+            let presented = certificate::said_names(end_entity);
+            return Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, presented }));
         }
         Ok(ServerCertVerified::assertion())
     }
