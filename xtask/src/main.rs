@@ -27,6 +27,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
                     the core against its reference for so many random steps
   prove matrix --json FILE [--seeds 2000]
                     the corpus and the live tests of the protocol against PostgreSQL 13 to 18
+  prove logins COUNT --json FILE
+                    what a login costs, and whom a storm of logins or wrong passwords slows
   prove worlds COUNT --json FILE
                     so many simulated worlds beyond those of the tests
   prove fuzz SECONDS [TARGET] --json FILE
