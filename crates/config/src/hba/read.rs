@@ -165,13 +165,11 @@ fn method(word: &str, door: Door) -> Result<HbaMethod, String> {
             ));
         }
     };
-    match (method, door) {
-        (HbaMethod::Peer, Door::Host | Door::HostSsl | Door::HostNoSsl) => {
-            Err("peer is for the unix socket: write it in a local rule".to_owned())
-        }
-        (HbaMethod::Cert, Door::Local | Door::Host | Door::HostNoSsl) => {
-            Err("cert needs TLS: write it in a hostssl rule".to_owned())
-        }
-        _ => Ok(method), // every other pair goes together
+    if method == HbaMethod::Peer && door != Door::Local {
+        return Err("peer is for the unix socket: write it in a local rule".to_owned());
     }
+    if method == HbaMethod::Cert && door != Door::HostSsl {
+        return Err("cert needs TLS: write it in a hostssl rule".to_owned());
+    }
+    Ok(method)
 }
