@@ -65,7 +65,10 @@ pub(crate) fn raise_descriptors(settings: &Settings) -> Result<u64, StartError> 
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     /// Listeners, timers, log, HTTP, watch connections, cancel requests.
     const OTHERS: u64 = 200;
-    let servers: u64 = settings.hosts.iter().map(|plan| u64::from(plan.core.max_connections.unwrap_or(100))).sum();
+    /// A budget above this stands for none (PgBouncer knows none), and is no number of connections to make room for.
+    const MOST_PLANNED: u32 = 1000;
+    let servers: u64 =
+        settings.hosts.iter().map(|plan| u64::from(plan.core.max_connections.unwrap_or(100).min(MOST_PLANNED))).sum();
     let needed = u64::from(settings.limits.max_clients) + servers + OTHERS;
     let limit = getrlimit(Resource::Nofile);
     let hard = limit.maximum.unwrap_or(u64::MAX);
