@@ -330,7 +330,11 @@ impl Server {
                 let difference = self.defaults.difference(name, value);
                 self.settings = self.settings.with(&lower, difference);
                 if let Some((client, _)) = client.as_mut().filter(|_| shown) {
-                    if self.doubts.is_some() && self.is_passing(client, &lower) {
+                    if let Some(born) = self.told_instead(client, &lower) {
+                        if client.settings.value(&lower) != Some(&born) {
+                            make::parameter_status(out.client.own(reply.input), name, &born);
+                            client.settings = client.settings.with(&lower, Some(&born));
+                        }
                         return;
                     }
                     client.settings = client.settings.with(&lower, difference);
@@ -562,7 +566,10 @@ impl Server {
         out: &mut Out,
     ) -> Result<Turn, Fault> {
         if matches!(ours, Expect::Setup) {
-            return Ok(self.set_up(client, input, out));
+            return match self.set_up(client, input, out) {
+                Turn::More => self.after_farewell_round(out), // its client is gone, and may have left more than settings
+                turn => Ok(turn),
+            };
         }
         if matches!(ours, Expect::Reset) && self.failure.is_none() {
             self.was_reset();

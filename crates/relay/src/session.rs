@@ -164,22 +164,37 @@ pub(crate) struct Doubts {
     pub(crate) any: bool,
     /// An error came since: what was to be set may be what nobody may set.
     pub(crate) failed: bool,
+    /// Settings that were taken back, and nothing has been done about it yet; those that were set behind it are not among them.
+    pub(crate) back: BTreeSet<Box<str>>,
+    /// All were, but for `set_behind`.
+    pub(crate) all_back: bool,
+    /// Settings that were set since all were taken back.
+    pub(crate) set_behind: BTreeSet<Box<str>>,
 }
 
 impl Doubts {
     /// What `touch` may have done, where `pinned` is known to be there; `value` tells the parameters of the statement.
     pub(crate) fn add(&mut self, touch: &Touch, pinned: Pins, value: impl Fn(u16) -> Option<Box<str>>) {
+        self.resets.extend(touch.resets.iter().cloned());
+        self.back.extend(touch.resets.iter().cloned());
+        if touch.resets_all {
+            (self.resets_all, self.all_back) = (true, true);
+            self.set_behind.clear();
+        }
         for name in &touch.sets {
-            match name {
-                Name::Is(name) => drop(self.sets.insert(name.clone())),
-                Name::Parameter(number) => match value(*number) {
-                    Some(name) => drop(self.sets.insert(name)),
-                    None => self.pins.add(Pin::Setting),
-                },
+            let named = match name {
+                Name::Is(name) => Some(name.clone()),
+                Name::Parameter(number) => value(*number),
+            };
+            match named {
+                Some(name) => {
+                    self.back.remove(&name);
+                    self.set_behind.insert(name.clone());
+                    self.sets.insert(name);
+                }
+                None => self.pins.add(Pin::Setting),
             }
         }
-        self.resets.extend(touch.resets.iter().cloned());
-        self.resets_all |= touch.resets_all;
         self.pins = self.pins.and(touch.makes).and(touch.ends.both(pinned));
     }
 
@@ -191,6 +206,17 @@ impl Doubts {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.sets.is_empty() && self.resets.is_empty() && !self.resets_all && self.pins.is_empty() && !self.any
+    }
+
+    /// Whether `name` was just taken back.
+    pub(crate) fn is_back(&self, name: &str) -> bool {
+        self.back.contains(name) || (self.all_back && !self.set_behind.contains(name))
+    }
+
+    /// What was taken back has been dealt with.
+    pub(crate) fn forget_backs(&mut self) {
+        self.back.clear();
+        self.all_back = false;
     }
 
     /// The settings that may be back at what the session began with, where it has a say in what that is.

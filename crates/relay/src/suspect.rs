@@ -236,13 +236,11 @@ impl Server {
     /// as on a connection of its own. Returns whether the server is asked to.
     pub(crate) fn give_born(&mut self, client: &Client, out: &mut Out) -> bool {
         let Some(doubts) = self.doubts.as_mut().filter(|_| !client.born.is_empty()) else { return false };
-        let names = doubts.taken_back(client, &self.settings);
         let mut wants = Settings::default();
-        for (name, value) in client.born.iter().filter(|(name, _)| names.contains(*name)) {
-            if doubts.sets.insert(name.into()) {
-                wants = wants.with(name, Some(value));
-            }
+        for (name, value) in client.born.iter().filter(|(name, _)| doubts.is_back(name)) {
+            wants = wants.with(name, Some(value));
         }
+        doubts.forget_backs();
         let Some(sql) = transition(&Settings::default(), &wants, &self.defaults) else { return false };
         self.coming = self.settings.clone();
         for (name, value) in wants.iter() {
@@ -253,14 +251,11 @@ impl Server {
         true
     }
 
-    /// Whether the client is not to hear of this change: the parameter goes back to what the client began with at once.
-    pub(crate) fn is_passing(&self, client: &Client, name: &str) -> bool {
-        let Some(doubts) = self.doubts.as_deref() else { return false };
-        let back = doubts.resets_all || doubts.resets.contains(name);
-        back && !doubts.sets.contains(name)
-            && self.settings.value(name).is_none()
-            && client.born.value(name).is_some()
-            && client.born.value(name) == client.settings.value(name)
+    /// What the client is to be told of a parameter instead of this change: it was taken back to what the connection began with,
+    /// and goes on from there to what the client began with.
+    pub(crate) fn told_instead(&self, client: &Client, name: &str) -> Option<String> {
+        let back = self.doubts.as_deref().is_some_and(|doubts| doubts.is_back(name));
+        client.born.value(name).filter(|_| back && self.settings.value(name).is_none()).map(str::to_owned)
     }
 
     /// Tells a client of defaults that are not those it was told of before (the server's configuration has changed).

@@ -109,8 +109,9 @@ impl Command {
             ("listen", _) => Self::Make("listen", true),
             ("unlisten", _) => Self::Unmake("listen"),
             ("prepare", _) => {
-                let what = text.split_once(" as ").ok_or(Unfit::Syntax)?.1;
-                Self::Prepare(identifier(&word(1)?), Box::new(Self::one(&what.to_ascii_lowercase())?))
+                let what = text.to_ascii_lowercase();
+                let what = what.split_once(" as ").ok_or(Unfit::Syntax)?.1;
+                Self::Prepare(identifier(&word(1)?), Box::new(Self::one(what)?))
             }
             ("execute", _) => Self::Execute(identifier(&word(1)?)),
             ("deallocate", name) if name != "all" => Self::Deallocate(identifier(&word(1)?)),
