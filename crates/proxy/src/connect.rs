@@ -6,9 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{ConnId, ConnectFailure, Failure, HostId, Input, Limit, LoopId, PoolId};
-use poolwarden_switch::relay::login::{
-    Capacity, Channel, Credentials, LoginFailure, LoginStep, ServerLogin, Welcome,
-};
+use poolwarden_switch::relay::login::{Capacity, Channel, Credentials, LoginFailure, LoginStep, ServerLogin, Welcome};
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::relay::{Defaults, Server};
 use poolwarden_switch::{Mail, Newcomer};
@@ -157,10 +155,9 @@ async fn log_in(
         let derivations = login.derivations();
         let heard = login.handle(&buffer[..count]);
         inner.auth.tally.derived(login.derivations() - derivations);
-        heard.map_err(|why| match why {
-            LoginFailure::Version(_) => Unlogged::Unversed(why),
-            other => Unlogged::Said(other),
-        })?;
+        let unlogged =
+            |why| if matches!(why, LoginFailure::Version(_)) { Unlogged::Unversed(why) } else { Unlogged::Said(why) };
+        heard.map_err(unlogged)?;
     }
 }
 
