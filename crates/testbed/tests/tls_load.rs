@@ -63,7 +63,7 @@ fn five_hundred_clients_share_four_connections() {
     bed.at_rest();
 }
 
-/// Clients that come, ask and go until this is dropped or ended.
+/// Clients that go on until this is dropped or ended.
 struct Storm(Child);
 
 impl Storm {
@@ -88,6 +88,37 @@ impl Drop for Storm {
             let _ = self.0.wait();
         }
     }
+}
+
+/// Memory of the pooler, in bytes, without and with three hundred clients that want nothing.
+fn idle(bed: &Bed, log: &Place, sslmode: &str) -> (u64, u64) {
+    let pid = bed.pooler().expect("poolwarden").pid();
+    let clients = || bed.show("CLIENTS").iter().filter(|row| row["database"] == "app").count();
+    until("nobody to be there", Duration::from_secs(30), || (clients() == 0).then_some(()));
+    let before = child::memory(pid).expect("it runs");
+    let mut command = traffic(bed, &["idle"]);
+    child::log_to(command.env("PGSSLMODE", sslmode), &log.path().join("storm"));
+    let storm = Storm(child::spawn(command.stdin(Stdio::piped())));
+    until("all of them", Duration::from_secs(60), || (clients() == 300).then_some(()));
+    let after = child::memory(pid).expect("it runs");
+    storm.end(log);
+    (before, after)
+}
+
+#[test]
+fn an_idle_client_with_tls_holds_its_keys_and_no_buffer() {
+    let _machine = place::machine(false);
+    let papers = Papers::new();
+    // Each in a process of its own, because what the first three hundred gave back the next would take.
+    let each = |sslmode| {
+        let bed = Bed::start_as(Target::Poolwarden, papers.plan());
+        bed.client().query("select 1").expect("served");
+        let (before, after) = idle(&bed, &papers.place, sslmode);
+        after.saturating_sub(before) / 300
+    };
+    let (clear, sealed) = (each("disable"), each("require"));
+    eprintln!("bytes per idle client: {clear} in clear, {sealed} with TLS");
+    assert!(sealed < 16 << 10, "{sealed} bytes per idle client with TLS, {clear} in clear");
 }
 
 /// The subject of the certificate that clients are shown.

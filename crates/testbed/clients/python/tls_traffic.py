@@ -75,6 +75,13 @@ def check_five_hundred_clients():
     assert asyncio.run(crowd()) == 500
 
 
+def check_idle():
+    """Three hundred connections that want nothing, until standard input ends."""
+    connections = [psycopg.connect(autocommit=True) for _ in range(300)]
+    sys.stdin.read()
+    assert all(connection.execute("select 1").fetchone() == (1,) for connection in connections)
+
+
 def check_storm():
     """For as long as it takes: clients that come, ask and go, until standard input ends."""
 
