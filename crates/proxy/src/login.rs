@@ -170,19 +170,29 @@ async fn receive(inner: &Arc<Inner>, mut stream: Stream, mut ends: Ends, visitor
         if !visitor.spoke.swap(true, Ordering::Relaxed) {
             bump(&inner.counters.opened);
         }
-        let derivations = greeting.derivations();
-        let heard = greeting.handle(&buffer[..count]);
-        inner.auth.tally.derived(greeting.derivations() - derivations);
-        if let Err(error) = heard {
-            note_failure(inner, &error, None, ends.remote);
-            if let Some((who, memo)) = &asked {
-                auth::failed(inner, &ends.visit(who), memo, &error);
-            }
-            if let Some((delay, place)) = delay(inner, &error) {
-                return Some(Box::pin(tell_later(greeting, stream, delay, place)));
-            }
+        if let Some((delay, place)) = hear(inner, &mut greeting, &buffer[..count], asked.as_ref(), &ends) {
+            return Some(Box::pin(tell_later(greeting, stream, delay, place)));
         }
     }
+}
+
+/// Hands on what the client said. A failure is counted and remembered; where it is to be told late, how long that is.
+fn hear(
+    inner: &Arc<Inner>,
+    greeting: &mut Greeting,
+    said: &[u8],
+    asked: Option<&(Who, Memo)>,
+    ends: &Ends,
+) -> Option<(Duration, Place)> {
+    let derivations = greeting.derivations();
+    let heard = greeting.handle(said);
+    inner.auth.tally.derived(greeting.derivations() - derivations);
+    let error = heard.err()?;
+    note_failure(inner, &error, None, ends.remote);
+    if let Some((who, memo)) = asked {
+        auth::failed(inner, &ends.visit(who), memo, &error);
+    }
+    delay(inner, &error)
 }
 
 async fn read_proxy_header(stream: &mut Stream) -> Result<Option<SocketAddr>, String> {
@@ -270,7 +280,9 @@ async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: En
     let Some(route) = directory.route(&session.database) else {
         let message = format!("database \"{}\" does not exist", session.database);
         let hint = Some(match session.replication {
-            Some(Replication::Physical) => "physical replication asks for the name it is given: add [pools.NAME] with the server",
+            Some(Replication::Physical) => {
+                "physical replication asks for the name it is given: add [pools.NAME] with the server"
+            }
             Some(Replication::Logical) | None => "ask for a configured database, or add [pools.NAME]",
         });
         let theirs = voice::NO_SUCH_DATABASE.spoken(inner.voice, &session.database);

@@ -1,6 +1,6 @@
 //! One line of an HBA file.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use super::{DatabaseName, Door, HbaMethod, HbaRule, Source, UserName};
 use crate::line::{Token, fields};

@@ -1,3 +1,5 @@
+//! Rules as text: what is read, and what is said of what is not.
+
 use super::*;
 use crate::finding::Severity;
 

@@ -1,3 +1,5 @@
+//! Rules against clients.
+
 use super::*;
 
 fn rule(door: Door, database: RuleDatabase, from: From, demand: Demand) -> Rule {
