@@ -87,7 +87,7 @@ fn tests(root: &Path, programs: &Path) -> Result<Value> {
 /// The sum of `test result: ok. 12 passed; ...`.
 fn passed(said: &str) -> u64 {
     let counts =
-        said.lines().filter_map(|line| line.strip_prefix("test result: ok. ")?.split(' ').next()?.parse().ok());
+        said.lines().filter_map(|line| line.strip_prefix("test result: ok. ")?.split(' ').next()?.parse::<u64>().ok());
     counts.sum::<u64>()
 }
 

@@ -8,6 +8,7 @@ mod journal;
 pub(crate) mod json;
 mod log;
 mod notify;
+mod passage;
 mod operator;
 mod pidfile;
 mod place;

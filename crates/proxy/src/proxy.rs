@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{Event, HostId, HostSnapshot, Input, ServerFacts, Time, Verb};
-use poolwarden_switch::{LoopReport, Mail, Target};
+use poolwarden_switch::{LoopReport, Mail, Passage, Target};
 
 use crate::accept::{self, Listeners};
 use crate::cancel::{self, PeerFigures};
@@ -154,6 +154,17 @@ impl Proxy {
     #[must_use]
     pub fn notes(&self) -> Vec<Note> {
         self.0.notes.take()
+    }
+
+    /// Whether somebody listens to who comes, goes and is refused.
+    pub fn listen(&self, listening: bool) {
+        self.0.shared.listen(listening);
+    }
+
+    /// Who came, went and was refused since the last look, oldest first, and how many more.
+    #[must_use]
+    pub fn passages(&self) -> (VecDeque<Passage>, u64) {
+        self.0.shared.passages()
     }
 
     /// Ends a client, by its serial number.

@@ -8,6 +8,7 @@ use poolwarden_relay::{Client, Farewell, Fault, Idle, Keep, Settings};
 
 use crate::io::{Io, Peer, Sent};
 use crate::lending::Asked;
+use crate::passage::{Passage, Passing};
 use crate::refusal::{self, Told};
 use crate::secret::Secret;
 use crate::server::Standing;
@@ -206,11 +207,26 @@ impl<L> Switch<L> {
         if let Some(word) = word {
             self.send_client(key, &word, io);
         }
+        self.ending = Some(told.spoken(voice).to_owned());
         self.client_gone(now, key, io);
+    }
+
+    /// Says what happens to a client, if anybody listens.
+    pub(crate) fn note(&self, key: u32, what: impl FnOnce(&ClientSlot) -> Passing) {
+        if let Some(client) = self.clients.at(key) {
+            self.shared.passages.note(|| Passage {
+                serial: client.serial,
+                key: client.pool.key.clone(),
+                remote: client.remote,
+                what: what(client),
+            });
+        }
     }
 
     /// A client is gone, whoever ended it.
     pub(crate) fn client_gone<I: Io<Link = L>>(&mut self, now: Time, key: u32, io: &mut I) {
+        let why = self.ending.take();
+        self.note(key, |client| Passing::Went { why, age: now.since(Time::from_nanos(client.connected_at)) });
         let Some(mut client) = self.clients.remove(key) else { return };
         self.strangers -= usize::from(!client.greeted);
         if let Some(pid) = client.told_pid {

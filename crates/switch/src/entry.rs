@@ -17,6 +17,7 @@ use crate::client::{ClientSlot, Stage};
 use crate::io::{Io, Peer};
 use crate::lending::Asked;
 use crate::mail::Joining;
+use crate::passage::Passing;
 use crate::refusal::{self, Hearer};
 use crate::shared::PoolShare;
 use crate::switch::Switch;
@@ -59,6 +60,7 @@ impl<L> Switch<L> {
         io.attach(Peer::Client(key), link);
         self.count(&pool).logins += 1;
         self.strangers += 1;
+        self.note(key, |_| Passing::Came);
         if let Some((defaults, settings)) = self.known(key) {
             return self.welcome_unlent(key, &defaults, settings, io);
         }

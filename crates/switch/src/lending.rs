@@ -11,6 +11,7 @@ use poolwarden_relay::{Keep, LeaseEnd, Refused};
 use crate::client::Stage;
 use crate::io::{Io, Peer};
 use crate::mail::Mail;
+use crate::passage::Passing;
 use crate::refusal::{self, Hearer, Told};
 use crate::report::Totals;
 use crate::server::Standing;
@@ -277,6 +278,7 @@ impl<L> Switch<L> {
 
     /// Tells a client that its pending requests are refused.
     pub(crate) fn tell_refused<I: Io<Link = L>>(&mut self, now: Time, key: u32, told: &Told<'_>, io: &mut I) {
+        self.note(key, |_| Passing::Refused(told.spoken(self.rules.voice).to_owned()));
         let Some(client) = self.clients.at_mut(key) else { return };
         client.stage = Stage::Idle;
         client.idle_since = now.as_nanos();

@@ -15,6 +15,7 @@ mod io;
 mod keys;
 mod lending;
 mod mail;
+mod passage;
 mod patience;
 mod proof;
 mod refusal;
@@ -28,6 +29,7 @@ pub mod voice;
 
 pub use io::{Io, Peer, Sent, Target};
 pub use mail::{Asker, Errand, Joining, Mail, Newcomer};
+pub use passage::{Passage, Passing};
 pub use patience::Patience;
 pub use poolwarden_pool as pool;
 pub use poolwarden_relay as relay;

@@ -128,6 +128,11 @@ impl Told<'_> {
         bytes
     }
 
+    /// The message.
+    pub(crate) fn spoken(&self, voice: Voice) -> &str {
+        self.theirs.as_deref().filter(|_| voice == Voice::PgBouncer).unwrap_or(&self.message)
+    }
+
     /// As the end of a request.
     pub(crate) fn error(&self, voice: Voice) -> Vec<u8> {
         self.report("ERROR", voice)

@@ -256,6 +256,7 @@ impl<L> Switch<L> {
             Standing::Leased { client } => {
                 let told = refusal::of_fault(fault);
                 self.send_client(client, &told.fatal(self.rules.voice), io);
+                self.ending = Some(told.spoken(self.rules.voice).to_owned());
                 self.client_gone_from(now, client, key, io);
             }
             Standing::Farewell | Standing::Resetting => self.give_back_broken(now, key),
@@ -285,6 +286,7 @@ impl<L> Switch<L> {
             if let Some(client) = self.clients.at_mut(client) {
                 client.stage = Stage::Idle;
             }
+            self.ending = Some(refusal::SERVER_GONE.spoken(self.rules.voice).to_owned());
             self.client_gone(now, client, io);
         }
     }
@@ -323,6 +325,7 @@ impl<L> Switch<L> {
             if let Some(word) = word {
                 self.send_client(client, &word, io);
             }
+            self.ending = Some(told.spoken(self.rules.voice).to_owned());
             self.client_gone(now, client, io);
         }
         if busy {

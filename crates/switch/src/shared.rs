@@ -16,6 +16,7 @@ use poolwarden_relay::{Defaults, Keep, SessionState, Settings, Terms};
 use crate::io::Target;
 use crate::keys::Keys;
 use crate::mail::{Asker, Errand, Mail};
+use crate::passage::{Passage, Passages};
 use crate::patience::{Patience, rounds};
 use crate::proof::Proofs;
 use crate::secret::Secret;
@@ -222,6 +223,7 @@ pub struct Shared<L> {
     numbers: AtomicU32,
     serials: AtomicU64,
     keys: Mutex<Keys>,
+    pub(crate) passages: Passages,
 }
 
 /// What one caller carries from input to input: actions for itself, and whom it has to wake.
@@ -268,8 +270,19 @@ impl<L> Shared<L> {
             book: Mutex::new(Arc::new(book)),
             numbers: AtomicU32::new(0),
             serials: AtomicU64::new(1),
+            passages: Passages::default(),
             keys: Mutex::default(),
         }
+    }
+
+    /// Whether somebody listens to who comes, goes and is refused.
+    pub fn listen(&self, listening: bool) {
+        self.passages.listen(listening);
+    }
+
+    /// Who came, went and was refused since the last look, oldest first, and how many more.
+    pub fn passages(&self) -> (VecDeque<Passage>, u64) {
+        self.passages.take()
     }
 
     /// How many loops there are.

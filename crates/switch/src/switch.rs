@@ -84,6 +84,8 @@ pub struct Switch<L> {
     pub(crate) stalled: u64,
     /// When clients were last held to their time limits.
     pub(crate) round_at: Time,
+    /// Why the client that is about to go goes, where that is not its own will.
+    pub(crate) ending: Option<String>,
     /// The time of the last call.
     pub(crate) last: Time,
     pub(crate) totals: Vec<Option<(Arc<PoolShare>, Totals)>>,
@@ -116,6 +118,7 @@ impl<L> Switch<L> {
             stalls: VecDeque::new(),
             stalled: 0,
             round_at: Time::ZERO,
+            ending: None,
             last: Time::ZERO,
             totals: Vec::new(),
             draining: false,

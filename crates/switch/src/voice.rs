@@ -50,6 +50,7 @@ impl Saying {
     }
 }
 
+/// It is never said here.
 const NEVER: &str = "";
 
 /// A request waited as long as it may.

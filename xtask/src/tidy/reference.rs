@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use poolwarden_config::Setting;
 use poolwarden_config::pgbouncer::{self, Becomes};
 use poolwarden_console::{metrics, sql};
+use poolwarden_switch::voice::{SAYINGS, Saying};
 use poolwarden_watch::pool::{Limit, PoolKey};
 use poolwarden_watch::remedy;
 
@@ -15,13 +16,14 @@ use super::finding::Tree;
 use super::{arrow, checklist, driver};
 
 /// Every generated block, and the document that must print it.
-pub(crate) const BLOCKS: [(&str, &str); 9] = [
+pub(crate) const BLOCKS: [(&str, &str); 10] = [
     ("arrows", arrow::ARCHITECTURE),
     ("settings", "docs/configuration.md"),
     ("metrics", "docs/metrics.md"),
     ("commands", "docs/console.md"),
     ("limits", "docs/troubleshooting.md"),
     ("pgbouncer", "docs/pgbouncer.md"),
+    ("sayings", "docs/pgbouncer.md"),
     ("drivers", "docs/drivers.md"),
     ("checklist", "docs/conformance.md"),
     ("matrix", "docs/conformance.md"),
@@ -36,6 +38,7 @@ pub(crate) fn block(tree: &Tree, name: &str) -> Result<String> {
         "commands" => commands(&sql::CATALOGUE),
         "limits" => limits(),
         "pgbouncer" => of_pgbouncer(pgbouncer::CATALOGUE),
+        "sayings" => sayings(&SAYINGS),
         "drivers" => driver::table(tree)?,
         "checklist" => checklist::table(tree)?,
         "matrix" => checklist::matrix(tree)?,
@@ -94,6 +97,16 @@ fn commands(catalogue: &[sql::Entry]) -> String {
             sql::Rights::Admin => "admins",
         };
         line(&mut text, format_args!("| {} | {needs} | {} |", code(&entry.usage()), cell(entry.about)));
+    }
+    text
+}
+
+fn sayings(sayings: &[Saying]) -> String {
+    let mut text = "| PgBouncer's text | SQLSTATE here | when it is said | what is different |\n|---|---|---|---|\n".to_owned();
+    for saying in sayings {
+        let when = if saying.when.is_empty() { "never" } else { saying.when };
+        let (said, state) = (code(saying.text), saying.sqlstate);
+        line(&mut text, format_args!("| {said} | `{state}` | {} | {} |", cell(when), cell(saying.differs)));
     }
     text
 }
@@ -169,6 +182,7 @@ mod tests {
         assert_eq!(rows("metrics"), metrics::CATALOGUE.len());
         assert_eq!(rows("commands"), sql::CATALOGUE.len());
         assert_eq!(rows("limits"), Limit::ALL.len());
+        assert_eq!(rows("sayings"), SAYINGS.len());
         assert_eq!(rows("pgbouncer"), pgbouncer::CATALOGUE.len() + pgbouncer::VERBS.len());
         assert!(block(&tree, "rumours").is_err());
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use poolwarden_config::pgbouncer::Process;
 use poolwarden_pool::Time;
 use poolwarden_proxy::{Note, Proxy};
 use poolwarden_watch::{Field, FieldValue, Level, LogLine, StateLog};
@@ -13,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::certificates::Reminder;
 use super::log::unix_ms;
+use super::passage;
 use super::plan;
 use super::running::{Running, held};
 use super::stats;
@@ -52,6 +54,7 @@ pub(super) async fn keep(running: Arc<Running>, proxy: Proxy, mut stopping: watc
             _said = stopping.wait_for(|stop| *stop) => true,
         };
         journal.states(&running, &proxy);
+        passages(&running, &proxy);
         let (now, notes) = (if over { Time::NEVER } else { proxy.now() }, proxy.notes());
         journal.remarks.take(now, notes).into_iter().for_each(|line| running.log.write(line));
         journal.health(&running, &proxy);
@@ -70,6 +73,24 @@ pub(super) async fn keep(running: Arc<Running>, proxy: Proxy, mut stopping: watc
             journal.gap(&running, proxy.figures().await.gaps_ms);
         }
         count = count.wrapping_add(1);
+    }
+}
+
+/// PgBouncer's lines about each client, as far as its configuration asks for them.
+fn passages(running: &Running, proxy: &Proxy) {
+    let config = running.config();
+    let process = config.pgbouncer.as_deref();
+    let wants = |process: &Process| process.log_connections || process.log_disconnections || process.log_pooler_errors;
+    proxy.listen(process.is_some_and(wants));
+    let Some(process) = process else { return };
+    let (passages, more) = proxy.passages();
+    for passage in &passages {
+        if let Some((level, line)) = passage::line(process, passage) {
+            running.log.say(level, "client", line);
+        }
+    }
+    if more > 0 {
+        running.log.say(Level::Warn, "client", format!("and {more} more clients came, went or were refused"));
     }
 }
 

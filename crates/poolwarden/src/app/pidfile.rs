@@ -66,7 +66,7 @@ impl Pidfile {
 /// The process a pid file names, if it lives; one of another user lives as well. This very process does not count: a
 /// container's first process has the same id after each restart.
 fn living(said: &str) -> Option<i32> {
-    let number = said.trim().parse().ok()?;
+    let number: i32 = said.trim().parse().ok().filter(|number| *number > 0)?; // below are groups, and no process
     let pid = Pid::from_raw(number).filter(|pid| *pid != rustix::process::getpid())?;
     match test_kill_process(pid) {
         Ok(()) | Err(Errno::PERM) => Some(number),

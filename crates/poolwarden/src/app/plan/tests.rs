@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use poolwarden_config::{SecretRef, render};
+use poolwarden_pool::ClassId;
+use poolwarden_relay::pgwire::password::Secret;
+use poolwarden_relay::pgwire::scram;
 
 use super::*;
 

@@ -1,6 +1,7 @@
 //! A picture of a made-up moment: one server, one pool of `*`, a client and its server connection.
 
 use poolwarden_pool::{Handled, HostId, Input, PoolKey};
+use poolwarden_relay::Pins;
 use poolwarden_switch::{self as switch, ClientRow, Desk, PoolShare, ServerRow, Shared, TermsBook, Totals};
 use poolwarden_watch::{ClientState, ServerState};
 
@@ -73,7 +74,7 @@ fn server(pool: &Arc<PoolShare>, fenced: bool) -> ServerRow {
     ServerRow {
         serial: 5,
         pool: Arc::clone(pool),
-        state: switch::ServerState::Active,
+        state: if fenced { switch::ServerState::Idle } else { switch::ServerState::Active },
         fenced,
         remote: None,
         local: None,
@@ -85,6 +86,7 @@ fn server(pool: &Arc<PoolShare>, fenced: bool) -> ServerRow {
         application_name: "shop".to_owned(),
         statements: 1,
         session: [None, None, None, None],
+        pins: (Pins::NONE, 0),
         times: (0, 0, 0),
     }
 }
