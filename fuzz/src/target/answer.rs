@@ -1,8 +1,11 @@
 //! A server that answers what it is asked in the simplest right way: no rows, no errors; BEGIN opens, COMMIT and ROLLBACK end.
+//! The relay's own question about what a transaction left behind is answered with rows: every setting has some value, and
+//! what pins is there every other time.
 
 use std::collections::VecDeque;
 
 use poolwarden_pgwire::frame::{self, HEADER};
+use poolwarden_pgwire::make::Column;
 use poolwarden_pgwire::{make, read};
 
 /// What has been asked and not answered.
@@ -13,6 +16,7 @@ pub(crate) struct Answering {
     open: bool,
     /// The last text that was parsed, for Execute.
     parsed: Vec<u8>,
+    asked: u32,
 }
 
 impl Answering {
@@ -76,7 +80,11 @@ impl Answering {
     }
 
     fn run(&mut self, text: &[u8], out: &mut Vec<u8>) {
-        let text = String::from_utf8_lossy(text).to_ascii_lowercase();
+        let text = String::from_utf8_lossy(text);
+        if ["SELECT 's',", "SELECT 'd',", "SELECT 'p',"].iter().any(|question| text.starts_with(question)) {
+            return self.left_behind(&text, out);
+        }
+        let text = text.to_ascii_lowercase();
         let first = text.split(|c: char| !c.is_ascii_alphabetic()).find(|word| !word.is_empty()).unwrap_or_default();
         match first {
             "begin" => self.open = true,
@@ -88,6 +96,22 @@ impl Answering {
         } else {
             make::command_complete(out, &first.to_ascii_uppercase());
         }
+    }
+
+    fn left_behind(&mut self, question: &str, out: &mut Vec<u8>) {
+        self.asked += 1;
+        make::row_description(out, &["kind", "name", "value"].map(|name| Column { name, oid: 25, size: -1 }));
+        for part in question.split(" UNION ALL ") {
+            let mut quoted = part.split('\'').skip(1).step_by(2);
+            match (quoted.next(), quoted.next()) {
+                (Some("s"), Some(name)) => make::data_row(out, &[Some(b"s"), Some(name.as_bytes()), Some(b"x")]),
+                (Some("p"), Some(name)) if self.asked.is_multiple_of(2) => {
+                    make::data_row(out, &[Some(b"p"), Some(name.as_bytes()), None]);
+                }
+                _ => {}
+            }
+        }
+        make::command_complete(out, "SELECT 1");
     }
 
     fn status(&self) -> u8 {

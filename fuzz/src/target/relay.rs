@@ -152,10 +152,9 @@ impl Line {
         if self.gone[at] || self.waiting.contains(&at) {
             return;
         }
-        let client = &mut self.clients[at];
-        let input = std::mem::take(&mut client.pending);
+        let input = std::mem::take(&mut self.clients[at].pending);
         let mut reply = Vec::new();
-        let looked = client.idle_input(&input, &mut reply);
+        let looked = self.look(at, &input, &mut reply);
         self.to_client[at].take(&reply, TO_CLIENT);
         match looked {
             Ok((taken, idle)) => {
@@ -169,6 +168,23 @@ impl Line {
             Err(fault) => {
                 assert!(matches!(fault, Fault::Client(_)), "{fault:?}");
                 self.leave(at);
+            }
+        }
+    }
+
+    /// What a client without a server connection asks for; what can be answered without one is.
+    fn look(&mut self, at: usize, input: &[u8], reply: &mut Vec<u8>) -> Result<(usize, Idle), Fault> {
+        let client = &mut self.clients[at];
+        let mut done = 0;
+        loop {
+            let (taken, idle) = client.idle_input(&input[done..], reply)?;
+            done += taken;
+            if idle != Idle::Wants || !self.terms.follows() {
+                return Ok((done, idle));
+            }
+            match client.answer_alone(&mut self.texts, &input[done..], reply)? {
+                0 => return Ok((done, Idle::Wants)),
+                answered => done += answered,
             }
         }
     }
