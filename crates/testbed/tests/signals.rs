@@ -219,6 +219,36 @@ fn hup_reads_the_ini_again_and_opens_the_log_file_again() {
 }
 
 #[test]
+fn each_client_is_said_in_the_log_as_pgbouncer_says_it_unless_that_is_switched_off() {
+    let _machine = place::machine(false);
+    let stand = Stand::start("query_wait_timeout = 1\n");
+    let lines = |stand: &Stand, text: &str| stand.log().lines().filter(|line| line.contains(text)).count();
+    let mut holders = [stand.client(), stand.client()];
+    for wire in &mut holders {
+        wire.query("begin").expect("lent");
+    }
+    refused(stand.client().query("select 1"));
+    for text in [
+        "LOG C-0x",
+        ": app/app@127.0.0.1:",
+        " login attempt: db=app user=app",
+        " WARNING C-0x",
+        " pooler error: query_wait_timeout",
+        " closing because: client close request (age=",
+    ] {
+        until(text, PATIENCE, || (lines(&stand, text) > 0).then_some(()));
+    }
+    stand.write("log_connections = 0\nlog_disconnections = 0\nlog_pooler_errors = 0\n");
+    stand.console().query("RELOAD").expect("reloaded");
+    until("the reload to be said", PATIENCE, || (lines(&stand, "configuration reloaded") > 0).then_some(()));
+    let before = lines(&stand, " C-0x");
+    drop(stand.client());
+    stand.signal(Signal::HUP); // its line comes behind whatever the client would have left
+    until("the second reload", PATIENCE, || (lines(&stand, "SIGHUP: configuration reloaded") > 0).then_some(()));
+    assert_eq!(lines(&stand, " C-0x"), before, "said although it is switched off");
+}
+
+#[test]
 fn a_pid_file_is_held_by_the_living_and_removed_at_the_end() {
     let _machine = place::machine(false);
     let mut stand = Stand::start("pidfile = {dir}/pooler.pid\n");
