@@ -307,7 +307,7 @@ pub const CATALOGUE: &[Setting] = &[
     live(
         "servers.NAME.tls",
         TLS_MODES,
-        "disable",
+        "prefer",
         "TLS towards PostgreSQL, in libpq's words; never over a unix socket",
         "\"verify-full\"",
     ),

@@ -27,7 +27,19 @@ struct Parts {
     database: Option<String>,
     connect_timeout: Option<u32>,
     application_name: Option<String>,
+    /// Settings of TLS: the key in `[servers.main]`, the value.
+    tls: Vec<(&'static str, String)>,
 }
+
+/// libpq's parameters of TLS and what they are called in `[servers.NAME]`.
+const TLS: [(&str, &str); 6] = [
+    ("sslmode", "tls"),
+    ("sslrootcert", "tls_ca"),
+    ("sslcert", "tls_certificate"),
+    ("sslkey", "tls_key"),
+    ("sslnegotiation", "tls_negotiation"),
+    ("channel_binding", "channel_binding"),
+];
 
 impl Config {
     /// The configuration of `postgres://user:password@host:port/database?...`: any database of that server, on loopback.
@@ -48,8 +60,8 @@ impl Config {
 /// The file that would say the same; the password stays outside.
 fn as_toml(parts: &Parts) -> String {
     let host = parts.host.as_deref().unwrap_or("localhost");
-    let mut lines =
-        vec!["[servers.main]".to_owned(), format!("host = {}", quote(host)), "tls = \"disable\"".to_owned()];
+    let mut lines = vec!["[servers.main]".to_owned(), format!("host = {}", quote(host))];
+    lines.extend(parts.tls.iter().map(|(key, value)| format!("{key} = {}", quote(value))));
     lines.extend(parts.port.map(|port| format!("port = {port}")));
     lines.extend(parts.connect_timeout.map(|seconds| format!("connect_timeout = \"{seconds}s\"")));
     if let Some(user) = &parts.user {
@@ -110,6 +122,13 @@ fn address(parts: &mut Parts, place: &str) -> Result<(), String> {
 }
 
 fn parameter(parts: &mut Parts, key: &str, value: String) -> Result<(), String> {
+    if let Some((_, ours)) = TLS.iter().find(|(theirs, _)| *theirs == key) {
+        // libpq's word for the system's roots, which are what is used where no file is named
+        if (key, value.as_str()) != ("sslrootcert", "system") {
+            parts.tls.push((ours, value));
+        }
+        return Ok(());
+    }
     match key {
         "host" => parts.host = some(value),
         "port" => parts.port = Some(whole(&value, "port")?),
@@ -118,14 +137,9 @@ fn parameter(parts: &mut Parts, key: &str, value: String) -> Result<(), String> 
         "dbname" => parts.database = some(value),
         "connect_timeout" => parts.connect_timeout = Some(whole(&value, "connect_timeout")?).filter(|s| *s > 0),
         "application_name" => parts.application_name = some(value),
-        "sslmode" if ["disable", "allow", "prefer"].contains(&value.as_str()) => {}
-        "sslmode" => {
-            return Err(format!(
-                "sslmode={value}: TLS comes with a later release: write sslmode=disable, where the network between is trusted"
-            ));
-        }
         other => {
-            let known = "host, port, user, password, dbname, connect_timeout, application_name, sslmode";
+            let known = "host, port, user, password, dbname, connect_timeout, application_name, sslmode, sslrootcert, \
+                         sslcert, sslkey, sslnegotiation, channel_binding";
             return Err(format!(
                 "the url's parameter `{other}` is not known here (known: {known}); a file can say more"
             ));
@@ -165,7 +179,7 @@ fn decode(what: &str, text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AuthMethod, Host};
+    use crate::model::{AuthMethod, Host, TlsMode};
 
     #[test]
     fn a_full_url_gives_server_user_and_scram() {
@@ -195,6 +209,16 @@ mod tests {
     }
 
     #[test]
+    fn libpqs_parameters_of_tls_are_the_servers() {
+        let server = |url: &str| Config::from_url(url).expect(url).servers[0].tls.clone();
+        assert_eq!(server("postgres://u:p@h/db").mode, TlsMode::Prefer);
+        assert_eq!(server("postgres://u:p@h/db?sslmode=disable").mode, TlsMode::Disable);
+        let tls = server("postgres://u:p@h/db?sslmode=verify-full&sslrootcert=/ca.crt&channel_binding=require");
+        assert_eq!((tls.mode, tls.ca.as_deref()), (TlsMode::VerifyFull, Some("/ca.crt")));
+        assert_eq!(server("postgres://u:p@h/db?sslmode=verify-full&sslrootcert=system").ca, None);
+    }
+
+    #[test]
     fn broken_urls_say_what_to_write_and_never_the_password() {
         let table = [
             ("mysql://x", "postgres://"),
@@ -202,7 +226,7 @@ mod tests {
             ("postgres://u:hunter2@h:70000/db", "port"),
             ("postgres://u:%zz@h/db", "percent"),
             ("postgres://u:hunter2@h1,h2/db", "several hosts"),
-            ("postgres://u:hunter2@h/db?sslmode=require", "TLS"),
+            ("postgres://u:hunter2@h/db?sslmode=maybe", "maybe"),
             ("postgres://u:hunter2@h/db?frob=1", "frob"),
             ("postgres://:hunter2@h/db", "no user"),
             ("postgres://u:hunter2%0Ax@h/db", "more than one line"),
