@@ -34,7 +34,7 @@ fn wrong_usage_and_unreadable_input_are_exit_code_2() {
         (&["run", "--frobnicate"], "--frobnicate"),
         (&["run", "-c", "a.toml", "--database", "postgres://h/db"], "cannot be used with"),
         (&["run", "-c", "missing.toml"], "missing.toml"),
-        (&["run", "--pgbouncer", "pgbouncer.ini"], "later release"),
+        (&["run", "--pgbouncer", "no-such.ini"], "no-such.ini"),
         (&["run", "--database", "postgres://app:hunter2@host:port/db"], "port"),
     ];
     for (args, expected) in table {
