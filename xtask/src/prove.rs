@@ -21,7 +21,8 @@ const FIRST_WORLD: u64 = 1000;
 
 /// Live measurements: a name, the example of `testbed` that makes it, and what its number means. The example is given the
 /// number, and its last line is an object of JSON: what was found.
-const LIVE: [(&str, &str, &str); 2] = [("leak", "leak", "SECONDS"), ("logins", "logins", "COUNT")];
+const LIVE: [(&str, &str, &str); 3] =
+    [("leak", "leak", "SECONDS"), ("logins", "logins", "COUNT"), ("cancels", "cancels", "COUNT")];
 
 /// One search: what is run, and what its last line says.
 struct Search {

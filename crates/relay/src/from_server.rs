@@ -9,7 +9,7 @@ use crate::expect::Expect;
 use crate::gather::{Gather, Out};
 use crate::server::{Fault, Gate, Keep, Server};
 use crate::session::{Pin, Pins};
-use crate::settings::TRACKED;
+use crate::settings::{TRACKED, transition};
 use crate::statement::{Texts, hash, named_in};
 use crate::suspect::denial;
 use crate::tracked::{PROVOKED, RESULT_CHANGED};
@@ -32,6 +32,12 @@ pub enum Turn {
 
 /// A message that must be seen whole may have so many bytes; a larger one is forwarded unseen.
 const MAX_SEEN: usize = 1 << 20;
+
+/// PostgreSQL's word for a cancelled statement, and for one that took longer than its `statement_timeout`.
+const CANCELLED: &str = "57014";
+
+/// So often in one lease a query of ours is sent again because a cancel request met it.
+const MOST_REPEATS: u8 = 3;
 
 /// So many bytes may be made up to end a late COPY message; drivers send rows in pieces of 8 to 64 KiB.
 const MAX_FILL: usize = 128 * 1024;
@@ -580,8 +586,26 @@ impl Server {
         self.after_round(client, out)
     }
 
+    /// Whether a query of ours that failed is sent once more: a cancel request that was meant for what ran before has met it.
+    pub(crate) fn is_to_be_repeated(&mut self) -> bool {
+        let met = |failure: &Vec<u8>| read::report(failure.get(HEADER..).unwrap_or_default()).sqlstate == CANCELLED;
+        let repeated = self.repeats < MOST_REPEATS && self.failure.as_ref().is_some_and(met);
+        if repeated {
+            self.repeats += 1;
+            self.failure = None;
+        }
+        repeated
+    }
+
     /// The settings query was answered: the client's settings are what the server made of them.
     fn set_up(&mut self, client: &mut Option<(&mut Client, &mut Texts)>, input: &[u8], out: &mut Out) -> Turn {
+        if self.is_to_be_repeated()
+            && self.status == b'I'
+            && let Some(sql) = transition(&self.settings, &self.coming, &self.defaults)
+        {
+            self.own_query(&sql, Expect::Setup, out);
+            return Turn::More;
+        }
         if self.failure.is_some() {
             return Turn::SetupFailed;
         }

@@ -234,6 +234,8 @@ pub struct Server {
     pub(crate) rounds: u32,
     /// Where the bytes of both directions stand, where they go through as they come.
     pub(crate) tunnel: Option<Box<Tunnel>>,
+    /// Queries of ours in this lease that a cancel request met, and that were sent again.
+    pub(crate) repeats: u8,
     /// The server said FATAL: its end follows.
     pub(crate) fatal: bool,
     /// The error that a query of ours met.
@@ -289,6 +291,7 @@ impl Server {
             tally: None,
             rounds: 0,
             tunnel: None,
+            repeats: 0,
             fatal: false,
             failure: None,
             clock: Clock::default(),
@@ -355,7 +358,7 @@ impl Server {
     /// Whether the server announced its end, and the client has been told.
     #[must_use]
     pub fn said_fatal(&self) -> bool {
-        self.fatal || self.tunnel.as_ref().is_some_and(|tunnel| tunnel.failed())
+        self.fatal || self.tunnel.as_ref().is_some_and(|tunnel| tunnel.said_fatal())
     }
 
     /// Whether the client has been sent a part of a message and waits for the rest: nothing else can be told it.
@@ -387,6 +390,7 @@ impl Server {
         self.terms = terms;
         self.gate = Gate::Open;
         self.rounds = 0;
+        self.repeats = 0;
         self.pins = 0;
         self.touch(now);
         if terms.keep == Keep::Tunnel {
@@ -511,7 +515,8 @@ impl Server {
     }
 
     /// Whether nothing at all is outstanding, in either direction, and the session is outside a transaction.
-    pub(crate) fn is_releasable(&self) -> bool {
+    #[must_use]
+    pub fn is_releasable(&self) -> bool {
         self.status == b'I'
             && self.queue.is_empty()
             && !self.unsynced

@@ -213,7 +213,15 @@ impl Server {
 
     /// The probe was answered: the lease ends, or goes on with what the client has.
     pub(crate) fn probed(&mut self, client: &mut Client, findings: &Findings, out: &mut Out) -> Turn {
-        if self.failure.take().is_some() || findings.broken {
+        if self.is_to_be_repeated() {
+            self.ask(client, out);
+            return Turn::More;
+        }
+        if self.failure.is_some() || findings.broken {
+            if self.pins > 0 || !self.held.pins.is_empty() {
+                return Turn::SetupFailed; // what the client has here alone goes with the connection, and so must the client
+            }
+            self.failure = None;
             return Turn::Spoiled;
         }
         self.learn(self.clock.since, client, findings);

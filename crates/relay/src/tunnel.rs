@@ -18,6 +18,16 @@ struct Walk {
     have: usize,
     /// Bytes of the message that are still to come.
     left: usize,
+    /// What it is.
+    tag: u8,
+}
+
+/// What a walk comes upon.
+enum Met<'a> {
+    /// A message begins.
+    Tag(u8),
+    /// A part of the body of a message with this tag.
+    Body(u8, &'a [u8]),
 }
 
 /// Both directions of a tunnel.
@@ -29,32 +39,39 @@ pub(crate) struct Tunnel {
     runs: bool,
     /// Both sides send rows, until one of them ends it.
     streams: bool,
-    /// The last message of the server's was an error: the end of the connection, if it comes now, needs no other word.
-    failed: bool,
+    /// How the server's last message begins, where it is an error.
+    word: Vec<u8>,
 }
+
+/// So much of an error is kept; its severity stands at its beginning, twice.
+const WORD: usize = 64;
 
 impl Walk {
     /// Goes over `bytes` up to where `stop` says so of a message that begins; how many bytes that took.
-    fn over(&mut self, bytes: &[u8], mut stop: impl FnMut(u8) -> bool) -> Result<usize, FrameError> {
+    fn over(&mut self, bytes: &[u8], mut stop: impl FnMut(Met<'_>) -> bool) -> Result<usize, FrameError> {
         let mut at = 0;
         while at < bytes.len() {
             if self.left > 0 {
                 let taken = self.left.min(bytes.len() - at);
+                stop(Met::Body(self.tag, &bytes[at..at + taken]));
                 self.left -= taken;
                 at += taken;
                 continue;
             }
-            if self.have == 0 && stop(bytes[at]) {
+            if self.have == 0 && stop(Met::Tag(bytes[at])) {
                 break;
             }
             let taken = (HEADER - self.have).min(bytes.len() - at);
             self.head[self.have..self.have + taken].copy_from_slice(&bytes[at..at + taken]);
             self.have += taken;
             at += taken;
-            if let Some(header) = frame::header(&self.head).map(|header| header.filter(|_| self.have == HEADER))? {
-                self.left = header.body as usize;
-                self.have = 0;
+            if self.have < HEADER {
+                break;
             }
+            if let Some(header) = frame::header(&self.head)? {
+                (self.left, self.tag) = (header.body as usize, header.tag);
+            }
+            self.have = 0;
         }
         Ok(at)
     }
@@ -75,9 +92,10 @@ impl Tunnel {
         self.streams
     }
 
-    /// Whether the server has said why it ends, if it ends now.
-    pub(crate) fn failed(&self) -> bool {
-        self.failed
+    /// Whether the server has said that it ends, and why.
+    pub(crate) fn said_fatal(&self) -> bool {
+        let says = |severity: &[u8]| self.word.windows(severity.len()).any(|part| part == severity);
+        says(b"VFATAL") || says(b"VPANIC")
     }
 }
 
@@ -95,9 +113,11 @@ impl Server {
         let Some(tunnel) = self.tunnel.as_mut() else { return Ok(0) };
         let mut leaves = false;
         let runs = &mut tunnel.runs;
-        let taken = tunnel.to_server.over(input, |tag| {
-            leaves = tag == tag::client::TERMINATE;
-            *runs |= tag == tag::client::QUERY;
+        let taken = tunnel.to_server.over(input, |met| {
+            if let Met::Tag(tag) = met {
+                leaves = tag == tag::client::TERMINATE;
+                *runs |= tag == tag::client::QUERY;
+            }
             leaves
         })?;
         out.server.forward(input, 0..taken);
@@ -112,14 +132,19 @@ impl Server {
     /// What cannot be a message.
     pub(crate) fn tunnel_from_server(&mut self, input: &[u8], out: &mut Out) -> Result<usize, Fault> {
         let Some(tunnel) = self.tunnel.as_mut() else { return Ok(0) };
-        let (runs, streams, failed) = (&mut tunnel.runs, &mut tunnel.streams, &mut tunnel.failed);
-        let taken = tunnel.to_client.over(input, |tag| {
-            match tag {
-                tag::server::READY => (*runs, *streams) = (false, false),
-                tag::server::COPY_BOTH => *streams = true,
-                _ => {} // any other byte: nothing that is followed here
+        let (runs, streams, word) = (&mut tunnel.runs, &mut tunnel.streams, &mut tunnel.word);
+        let taken = tunnel.to_client.over(input, |met| {
+            match met {
+                Met::Tag(tag) => {
+                    *runs &= tag != tag::server::READY;
+                    *streams = (*streams || tag == tag::server::COPY_BOTH) && tag != tag::server::READY;
+                    word.clear();
+                }
+                Met::Body(tag::server::ERROR, part) => {
+                    word.extend_from_slice(&part[..part.len().min(WORD - word.len())]);
+                }
+                Met::Body(..) => {}
             }
-            *failed = tag == tag::server::ERROR;
             false
         });
         let taken = taken.map_err(|error| Fault::Server(error.to_string()))?;
@@ -140,8 +165,10 @@ mod tests {
         for cut in 0..=stream.len() {
             let (mut walk, mut tags) = (Walk::default(), Vec::new());
             for part in [&stream[..cut], &stream[cut..]] {
-                let mut seen = |tag| {
-                    tags.push(tag);
+                let mut seen = |met: Met<'_>| {
+                    if let Met::Tag(tag) = met {
+                        tags.push(tag);
+                    }
                     false
                 };
                 assert_eq!(walk.over(part, &mut seen), Ok(part.len()));
@@ -156,7 +183,7 @@ mod tests {
     #[test]
     fn a_walk_stops_before_the_message_it_is_told_to() {
         let stream = [&b"Q\0\0\0\x05\0"[..], b"X\0\0\0\x04"].concat();
-        assert_eq!(Walk::default().over(&stream, |tag| tag == b'X'), Ok(6));
+        assert_eq!(Walk::default().over(&stream, |met| matches!(met, Met::Tag(b'X'))), Ok(6));
         assert!(Walk::default().over(b"Q\xff\xff\xff\xff", |_| false).is_err());
     }
 }

@@ -71,12 +71,14 @@ pub(crate) struct Backend {
     statements: BTreeMap<String, String>,
     portals: BTreeMap<String, Portal>,
     name: String,
+    /// What the connection began with.
+    name_first: String,
     name_before: String,
     name_told: String,
 }
 
 impl Backend {
-    pub(crate) fn new(pid: u32, secret: u32, sessions: bool) -> Self {
+    pub(crate) fn new(pid: u32, secret: u32, sessions: bool, name: String) -> Self {
         Self {
             pid,
             secret,
@@ -95,9 +97,10 @@ impl Backend {
             transacts: false,
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
-            name: String::new(),
-            name_before: String::new(),
-            name_told: String::new(),
+            name_first: name.clone(),
+            name_before: name.clone(),
+            name_told: name.clone(),
+            name,
         }
     }
 
@@ -341,9 +344,10 @@ impl Backend {
                 make::data_row(&mut self.outbox, &[Some(b"set")]);
                 make::command_complete(&mut self.outbox, "SELECT 1");
             }
+            Command::Probe { is, differs } => self.probed(*is, *differs),
             Command::Discard => {
                 self.statements.clear();
-                self.name.clear();
+                self.name.clone_from(&self.name_first);
                 self.owner = None;
                 make::command_complete(&mut self.outbox, "DISCARD ALL");
             }
@@ -352,6 +356,26 @@ impl Backend {
         if simple {
             self.ready();
         }
+    }
+
+    fn probed(&mut self, is: bool, differs: bool) {
+        self.columns();
+        let (name, value) = (NAME.as_bytes(), self.name.as_bytes());
+        let mut rows = 0;
+        if is {
+            rows += 1;
+            make::data_row(&mut self.outbox, &[Some(b"s"), Some(name), Some(value)]);
+        }
+        if differs {
+            rows += 1;
+            let value = (self.name != self.name_first).then_some(value);
+            make::data_row(&mut self.outbox, &[Some(b"d"), Some(name), value]);
+        }
+        if rows == 0 {
+            rows = 1;
+            make::data_row(&mut self.outbox, &[Some(b"n"), None, None]);
+        }
+        make::command_complete(&mut self.outbox, &format!("SELECT {rows}"));
     }
 
     fn copy_out(&mut self, token: Token, rows: u32) {

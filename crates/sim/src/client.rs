@@ -56,6 +56,8 @@ pub(crate) struct Client {
     pub(crate) id: u32,
     pub(crate) link: LinkId,
     pub(crate) keep: Keep,
+    /// It has a server connection of its own, opened for it.
+    pub(crate) alone: bool,
     pub(crate) random: Random,
     pub(crate) phase: Phase,
     pub(crate) outbox: Vec<u8>,
@@ -99,6 +101,7 @@ impl Client {
             id,
             link,
             keep,
+            alone: false,
             random,
             phase: Phase::Joining,
             outbox: Vec::new(),
@@ -315,7 +318,9 @@ impl Client {
 
     fn last_word(&mut self, sqlstate: &str, message: &str, excuses: Excuses) -> Result<(), String> {
         let refusal = message.starts_with("pool \"") || message.starts_with("database \"");
+        let own_connect = self.alone && self.phase == Phase::Joining;
         let fair = match sqlstate {
+            "28P01" if own_connect => true, // the server's own words
             "57P01" => excuses.ended || (excuses.stalled && message.contains("not being read")),
             "08006" => excuses.died,
             "57014" => self.cancels,

@@ -79,12 +79,16 @@ impl World {
         let pid = self.postgres.next_pid();
         let link = self.wires.make(Outside::Backend(pid), self.plan.room);
         let secret = self.random.bits() as u32;
-        self.postgres.start(secret, link, pool.terms().keep == Keep::Session);
+        let terms = pool.terms();
+        let sessions = matches!(terms.keep, Keep::Session | Keep::Tunnel);
+        let name =
+            terms.startup.iter().find(|(name, _)| name == NAME).map(|(_, value)| value.clone()).unwrap_or_default();
+        self.postgres.start(secret, link, sessions, name.clone());
         if self.postgres.processes.len() > self.plan.budget as usize {
             let most = self.plan.budget;
             self.breaches.push(format!("{} backends where {most} may be", self.postgres.processes.len()));
         }
-        let defaults = pool.learn(Defaults::new(&[(NAME.into(), String::new()), ("TimeZone".into(), "UTC".into())]));
+        let defaults = pool.learn(Defaults::new(&[(NAME.into(), name), ("TimeZone".into(), "UTC".into())]));
         self.tell(|| {
             format!("lane: {:?} is backend {pid} of {}, for loop {}", connect.conn, pool.key.database, connect.near.0)
         });

@@ -1,6 +1,7 @@
 //! The clients' turns: arriving, saying something, reading, cancelling, vanishing.
 
 use poolwarden_switch::pool::{ClassId, EndCause, LoopId, PoolKey};
+use poolwarden_switch::relay::Keep;
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::{Joining, Mail, Secret};
 
@@ -29,7 +30,11 @@ impl World {
         let key = PoolKey { database: database.name.into(), user: format!("u{}", random.below(2)) };
         let name = if random.once_in(2) { String::new() } else { format!("n{}", random.below(4)) };
         let settings = if name.is_empty() { vec![] } else { vec![("application_name".into(), name.clone())] };
-        let mut client = Client::new(id, link, database.keep, name, random);
+        let alone = database.keep != Keep::Statement && random.once_in(15);
+        let (settings, alone) = if alone { (Vec::new(), Some(settings)) } else { (settings, None) };
+        let keep = if alone.is_some() { Keep::Session } else { database.keep };
+        let mut client = Client::new(id, link, keep, name, random);
+        client.alone = alone.is_some();
         client.left = u32::try_from(client.random.between(1, 25)).unwrap_or(1); // at most 25
         client.holds = self.plan.holds;
         client.thinks = [0, 1000, 100_000][client.random.place(3)];
@@ -43,7 +48,7 @@ impl World {
             key,
             class: ClassId(0),
             settings,
-            alone: None,
+            alone,
             leftover,
             secret: Secret::new(secret, if client.random.once_in(2) { 2 } else { 0 }, None),
             serial: self.shared.serial(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use poolwarden_switch::pool::{DatabaseSettings, HostSettings, Mode, UserSettings};
 use poolwarden_switch::relay::Keep;
-use poolwarden_switch::{PoolTerms, Rules, TermsBook};
+use poolwarden_switch::{PoolTerms, Rules, TermsBook, Voice};
 
 use crate::random::Random;
 
@@ -103,6 +103,7 @@ impl Plan {
                 stall: Duration::from_millis(random.between(100, 60_000)),
                 idle_read: usize::try_from(random.between(16, 4096)).unwrap_or(16), // small numbers all
                 read: usize::try_from(random.between(32, 16384)).unwrap_or(32),
+                voice: Voice::default(),
             },
             book: book(random, &databases),
             databases,

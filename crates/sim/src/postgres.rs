@@ -48,10 +48,10 @@ impl Postgres {
         self.next_pid
     }
 
-    pub(crate) fn start(&mut self, secret: u32, link: LinkId, sessions: bool) -> u32 {
+    pub(crate) fn start(&mut self, secret: u32, link: LinkId, sessions: bool, name: String) -> u32 {
         let pid = self.next_pid;
         self.next_pid += 1;
-        let backend = Backend::new(pid, secret, sessions);
+        let backend = Backend::new(pid, secret, sessions, name);
         self.processes.insert(pid, Process { backend, link, lingers: false, due: None });
         self.most = self.most.max(self.processes.len());
         pid

@@ -57,6 +57,11 @@ pub(crate) enum Command {
     },
     /// The pooler sets settings.
     Restore(Vec<(String, String)>),
+    /// The pooler asks what became of application_name: its value, and whether that is another than the connection's first.
+    Probe {
+        is: bool,
+        differs: bool,
+    },
     /// The pooler's reset query.
     Discard,
     /// The pooler wants an error.
@@ -89,6 +94,10 @@ impl Command {
             "DISCARD" => Some(Self::Discard),
             "SELECT" if text.contains("set_config") => Some(Self::Restore(set_configs(text))),
             "SELECT" if text.starts_with("SELECT \"poolwarden") => Some(Self::Provoke),
+            "SELECT" if ["'s'", "'d'", "'n'"].iter().any(|kind| words[1].starts_with(kind)) => {
+                let asks = |what: &str| text.split(" UNION ALL ").any(|part| part.starts_with(what));
+                Some(Self::Probe { is: asks("SELECT 's',E'application_name'"), differs: asks("SELECT 'd',") })
+            }
             _ => None,
         }
     }
@@ -105,7 +114,7 @@ impl Command {
             | Self::CopyIn(token)
             | Self::CopyOut { token, .. } => Some(*token),
             Self::Rollback(token) => *token,
-            Self::Restore(_) | Self::Discard | Self::Provoke => None,
+            Self::Restore(_) | Self::Probe { .. } | Self::Discard | Self::Provoke => None,
         }
     }
 
@@ -117,7 +126,7 @@ impl Command {
                 Duration::ZERO
             }
             Self::Forget(_) | Self::CopyOut { .. } | Self::Provoke => Duration::ZERO,
-            Self::Restore(_) | Self::Discard => Duration::from_micros(300), // long enough for a cancel request to meet it
+            Self::Restore(_) | Self::Probe { .. } | Self::Discard => Duration::from_micros(300), // long enough for a cancel request to meet it
         }
     }
 }

@@ -187,14 +187,19 @@ impl<L> Switch<L> {
         }
     }
 
-    /// The server has refused a client's settings: the client is told so in its words. The query that failed changed nothing, so the
-    /// connection is as good as before.
+    /// The server has refused a client's settings: the client is told so in its words. The query that failed changed nothing, so
+    /// outside a transaction the connection is as good as before.
     pub(crate) fn settings_refused<I: Io<Link = L>>(&mut self, now: Time, key: u32, server: u32, io: &mut I) {
         let Some(slot) = self.servers.at_mut(server) else { return };
         let failure = slot.relay.failure().unwrap_or_default();
         slot.pool.doubt(); // what was good before may be what is refused now
         let told = refusal::settings(&failure);
-        self.give_back_unused(now, server);
+        let as_before = slot.relay.is_releasable();
+        if as_before {
+            self.give_back_unused(now, server);
+        } else {
+            self.give_back_broken(now, server); // it failed in mid-transaction, or was asked what the client had left
+        }
         if let Some(client) = self.clients.at_mut(key) {
             client.stage = Stage::Idle;
         }

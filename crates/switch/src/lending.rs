@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poolwarden_pool::{
-    Action, Checkin, ConnId, Fitness, Handled, HostId, Input, LoopId, Phases, Refusal, Request, Ticket, Time,
+    Action, Checkin, ConnId, Failure, Fitness, Handled, HostId, Input, LoopId, Phases, Refusal, Request, Ticket, Time,
 };
 use poolwarden_relay::{Keep, LeaseEnd, Refused};
 
@@ -270,7 +270,11 @@ impl<L> Switch<L> {
         let (database, user) = (&*key_of.database, &*key_of.user);
         let hearer = Hearer { database, user, starting: !client.greeted, draining: self.draining };
         let told = match &refusal.failure {
-            Some(failure) if client.pool.is_alone() => refusal::servers_own(failure),
+            Some(failure)
+                if client.pool.is_alone() && matches!(failure.kind, Failure::Database | Failure::Password { .. }) =>
+            {
+                refusal::servers_own(failure)
+            }
             Some(_) | None => refusal::told(refusal, hearer),
         };
         self.tell_refused(now, key, &told, io);

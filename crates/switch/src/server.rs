@@ -229,7 +229,11 @@ impl<L> Switch<L> {
             (Turn::SetupFailed, Standing::Leased { client }) => self.settings_refused(now, client, key, io),
             (Turn::SetupFailed, Standing::Farewell) => {
                 slot.relay.failure();
-                self.give_back_unused(now, key); // as it was: the query that failed changed nothing
+                if slot.relay.is_releasable() {
+                    self.give_back_unused(now, key); // as it was: the query that failed changed nothing
+                } else {
+                    self.give_back_broken(now, key);
+                }
             }
             (Turn::Opened | Turn::SetupFailed | Turn::Released, _) => {}
         }

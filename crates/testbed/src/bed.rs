@@ -311,6 +311,14 @@ impl Bed {
         Wire::connect(&self.address(), &login()).unwrap_or_else(|e| panic!("connect: {e}"))
     }
 
+    /// A raw client of the user `app`, or why it was not let in.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn client_or_refusal(&self) -> Result<Wire, crate::Fault> {
+        Wire::connect(&self.address(), &login())
+    }
+
     /// A raw client of the SQL console.
     #[must_use]
     #[track_caller]

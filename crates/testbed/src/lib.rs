@@ -27,6 +27,7 @@ pub mod pgbouncer;
 pub mod place;
 pub mod pooler;
 pub mod postgres;
+pub mod race;
 pub mod sampler;
 pub mod say;
 pub mod scram;

@@ -24,6 +24,8 @@ const SETUP: &str = "\
 
 const HBA: &str = "\
     local all all trust\n\
+    local replication all trust\n\
+    host replication all 127.0.0.1/32 scram-sha-256\n\
     host all all 127.0.0.1/32 scram-sha-256\n\
     host all all ::1/128 scram-sha-256\n";
 

@@ -23,7 +23,8 @@ pub(crate) fn table(tree: &Tree) -> Result<String> {
     let covers = covered(tree)?;
     let mut text = "| | what must not happen otherwise | conversations | tests |\n|---|---|---|---|\n".to_owned();
     for item in items {
-        let word = |key: &str| item.get(key).and_then(toml::Value::as_str).with_context(|| format!("an item without {key}"));
+        let word =
+            |key: &str| item.get(key).and_then(toml::Value::as_str).with_context(|| format!("an item without {key}"));
         let (id, what) = (word("id")?, word("what")?);
         let tests = item.get("tests").and_then(toml::Value::as_array).with_context(|| format!("{id} has no tests"))?;
         let tests = tests.iter().map(|test| test.as_str().context("a test is a name")).collect::<Result<Vec<_>>>()?;
@@ -48,7 +49,8 @@ pub(crate) fn matrix(tree: &Tree) -> Result<String> {
     let releases = proof["releases"].as_array().context("no releases")?;
     let beds = |release: &Value| release["beds"].as_array().cloned().unwrap_or_default();
     let first = beds(releases.first().context("no release")?);
-    let titles = first.iter().map(|bed| format!("{} mode, size {} | ", bed["mode"].as_str().unwrap_or_default(), bed["size"]));
+    let titles =
+        first.iter().map(|bed| format!("{} mode, size {} | ", bed["mode"].as_str().unwrap_or_default(), bed["size"]));
     let mut text = format!("| PostgreSQL | {}made up | live tests |\n", titles.collect::<String>());
     let _ = writeln!(text, "|---|{}---|---|", "---|".repeat(first.len()));
     for release in releases {
