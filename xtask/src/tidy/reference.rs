@@ -102,7 +102,8 @@ fn commands(catalogue: &[sql::Entry]) -> String {
 }
 
 fn sayings(sayings: &[Saying]) -> String {
-    let mut text = "| PgBouncer's text | SQLSTATE here | when it is said | what is different |\n|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| PgBouncer's text | SQLSTATE here | when it is said | what is different |\n|---|---|---|---|\n".to_owned();
     for saying in sayings {
         let when = if saying.when.is_empty() { "never" } else { saying.when };
         let (said, state) = (code(saying.text), saying.sqlstate);
