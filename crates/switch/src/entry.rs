@@ -161,6 +161,7 @@ impl<L> Switch<L> {
         make::ready(&mut hello, b'I');
         client.asked = Settings::default();
         client.greeted = true;
+        client.relay.greeted(client.pool.welcome());
         client.idle_since = self.last.as_nanos();
         self.strangers -= 1;
         self.send_client(key, &hello, io);

@@ -63,7 +63,7 @@ fn columns(of: &[sql::Column]) -> Vec<(&'static str, ColumnKind)> {
 /// Connections are listed one by one only where a question may be about them: they can be many.
 fn wants_rows(sql: &str) -> bool {
     let sql = sql.to_ascii_lowercase();
-    ["clients", "servers", "sockets", "fds", "kill_client"].iter().any(|word| sql.contains(word))
+    ["clients", "servers", "sockets", "fds", "pins", "kill_client"].iter().any(|word| sql.contains(word))
 }
 
 const fn column(kind: Kind) -> ColumnKind {
