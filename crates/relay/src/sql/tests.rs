@@ -1,3 +1,5 @@
+//! What texts are suspected of, and what they are not.
+
 use super::*;
 
 fn seen(text: &str) -> String {

@@ -1,3 +1,5 @@
+//! Two ends of TLS talk to each other in pieces of every size.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
