@@ -73,6 +73,11 @@ impl Client {
         self.told = told;
     }
 
+    /// Whether it began with settings of its own.
+    pub(crate) fn has_beginnings(&self) -> bool {
+        !self.born.is_empty()
+    }
+
     /// Looks at `input` of a client that has no server connection: how many bytes are done with, and what the rest asks for.
     ///
     /// Late COPY messages and Flush mean nothing outside a request and are dropped, as PostgreSQL does.

@@ -253,6 +253,21 @@ impl Server {
             return Self::drop_message(client, message);
         }
         self.suspect(touch, |_| None);
+        let step = self.suspect_query(now, client, touch, message, out);
+        if (touch.resets_all || !touch.resets.is_empty()) && client.has_beginnings() {
+            self.gate = Gate::Settle; // what comes behind must find what the client began with
+        }
+        step
+    }
+
+    fn suspect_query(
+        &mut self,
+        now: u64,
+        client: &mut Client,
+        touch: &Touch,
+        message: Message<'_>,
+        out: &mut Out,
+    ) -> Step {
         let spliced = message.whole().and_then(|body| body.split_last()).map(|(_, text)| text);
         if let Some((words, splice)) = spliced.and_then(|text| self.spliced(client, touch, text)) {
             self.begin_round(now, client);
