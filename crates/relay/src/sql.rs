@@ -431,7 +431,13 @@ impl<'a> Reader<'a> {
         let name = match first.kind {
             Kind::Text if alone => Some(Name::Is(String::from_utf8_lossy(first.inner()).to_ascii_lowercase().into())),
             Kind::Parameter(number) if alone => Some(Name::Parameter(number)),
-            _ => None,
+            Kind::Word
+            | Kind::Quoted
+            | Kind::Unicode
+            | Kind::Text
+            | Kind::Parameter(_)
+            | Kind::Symbol(_)
+            | Kind::End => None,
         };
         match name {
             Some(name) => self.sets(name),
