@@ -4,7 +4,7 @@ use poolwarden_pgwire::make;
 
 use crate::client::{Body, Client};
 use crate::expect::Expect;
-use crate::from_server::Turn;
+use crate::from_server::{Turn, interrupted_copy};
 use crate::gather::Out;
 use crate::server::{Fault, Gate, Keep, Server};
 use crate::session::{Held, Pin};
@@ -77,7 +77,7 @@ impl Server {
             return Ok(Turn::More);
         }
         if self.uncertain {
-            return Err(Fault::Server("an interrupted COPY cannot be told from its Sync".into()));
+            return Err(interrupted_copy());
         }
         if self.failure.take().is_some() {
             return Err(Fault::Server("a query that cleans the session failed".into()));

@@ -10,9 +10,7 @@ use crate::gather::{Gather, Out};
 use crate::server::{Fault, Gate, Keep, Server};
 use crate::session::{Pin, Pins};
 use crate::settings::{TRACKED, transition};
-use crate::statement::{Texts, hash, named_in};
-use crate::suspect::denial;
-use crate::tracked::{PROVOKED, RESULT_CHANGED};
+use crate::statement::{Texts, hash};
 
 /// How a batch of the server's bytes left the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,18 +40,15 @@ const MOST_REPEATS: u8 = 3;
 /// So many bytes may be made up to end a late COPY message; drivers send rows in pieces of 8 to 64 KiB.
 const MAX_FILL: usize = 128 * 1024;
 
-/// PostgreSQL's function that raises a cancel or a timeout, which may come before COPY has read a Sync sent long before.
-const INTERRUPTED: &str = "ProcessInterrupts";
-
 /// One reply, whole.
 #[derive(Clone, Copy)]
-struct Reply<'a> {
-    tag: u8,
-    body: &'a [u8],
+pub(crate) struct Reply<'a> {
+    pub(crate) tag: u8,
+    pub(crate) body: &'a [u8],
     /// Where it stands in `input`.
-    at: usize,
-    end: usize,
-    input: &'a [u8],
+    pub(crate) at: usize,
+    pub(crate) end: usize,
+    pub(crate) input: &'a [u8],
 }
 
 impl Server {
@@ -95,7 +90,7 @@ impl Server {
             }
             let reply = Reply { tag: header.tag, body: &input[at + HEADER..end], at, end, input };
             at = end;
-            match self.reply(&mut client, reply, out)? {
+            match self.reply(&mut client, reply, out).map_err(|fault| self.in_doubt(fault))? {
                 Turn::More if self.gate == Gate::Settle && (self.queue.is_empty() || self.reads_rows()) => {
                     self.gate = Gate::Open;
                     turn = Turn::Opened;
@@ -111,6 +106,12 @@ impl Server {
             self.counts.to_client += at as u64;
         }
         Ok((at, turn))
+    }
+
+    /// Replies that fit nothing are no breach of the protocol where it is not known how many are owed.
+    fn in_doubt(&self, fault: Fault) -> Fault {
+        let doubtful = self.uncertain && self.gate == Gate::Farewell;
+        if doubtful && matches!(fault, Fault::Server(_)) { interrupted_copy() } else { fault }
     }
 
     /// The error that a query of ours met, as the server's whole ErrorResponse.
@@ -144,7 +145,7 @@ impl Server {
     }
 
     #[inline]
-    fn is_shown(&self, _tag: u8) -> bool {
+    pub(crate) fn is_shown(&self, _tag: u8) -> bool {
         self.gate != Gate::Farewell && !self.queue.front().is_some_and(Expect::is_own)
     }
 
@@ -350,163 +351,6 @@ impl Server {
         show(shown, reply, &mut out.client);
     }
 
-    /// An error: what it skips is popped, and undone.
-    fn error(&mut self, client: &mut Option<(&mut Client, &mut Texts)>, reply: Reply<'_>, out: &mut Out) -> Turn {
-        let fields = read::report(reply.body);
-        self.fatal |= matches!(fields.severity.as_ref(), "FATAL" | "PANIC");
-        if let Some(doubts) = self.doubts.as_deref_mut() {
-            doubts.failed = true;
-        }
-        let shown = client.is_some() && self.is_shown(reply.tag);
-        let was_copy = std::mem::replace(&mut self.copy_in, false);
-        self.uncertain |= was_copy && fields.routine == INTERRUPTED && self.queue.has_swallowed();
-        match self.queue.front() {
-            None => show(shown, reply, &mut out.client),
-            Some(Expect::Query | Expect::Function | Expect::Spliced(_)) => show(shown, reply, &mut out.client),
-            Some(Expect::Denied { pin, simple }) => {
-                let (pin, simple) = (*pin, *simple);
-                if fields.sqlstate == PROVOKED && shown {
-                    denial(pin, out.client.own(reply.input));
-                } else {
-                    show(shown, reply, &mut out.client);
-                }
-                if !simple {
-                    self.skip_to_sync(client);
-                }
-            }
-            Some(own) if own.is_own() => self.failure = Some(reply.input[reply.at..reply.end].to_vec()),
-            Some(Expect::Sync) => show(shown, reply, &mut out.client),
-            Some(Expect::Duplicate { name }) if fields.sqlstate == "42P05" => {
-                let message = format!("prepared statement \"{}\" already exists", String::from_utf8_lossy(name));
-                replace(shown, "42P05", &message, out.client.own(reply.input));
-                self.skip_to_sync(client);
-            }
-            Some(Expect::Poison) if fields.sqlstate == PROVOKED => {
-                replace(shown, "0A000", RESULT_CHANGED, out.client.own(reply.input));
-                self.skip_to_sync(client);
-            }
-            Some(front) => {
-                let mut told = None;
-                if let Expect::Bind { id } | Expect::DescribeStatement { id, .. } = front {
-                    let id = *id;
-                    told = client.as_ref().and_then(|(client, _)| in_clients_words(reply, id, client));
-                    self.distrust(id, &fields.sqlstate, client);
-                }
-                match told.filter(|_| shown) {
-                    Some(told) => out.client.own(reply.input).extend(told),
-                    None => show(shown, reply, &mut out.client),
-                }
-                self.skip_to_sync(client);
-            }
-        }
-        if was_copy && self.held_sync {
-            self.send_held_sync(&[], out); // nothing of the COPY came behind this Sync: it is the client's answer to the error
-        }
-        if self.gate == Gate::Describe {
-            self.gate = Gate::Open;
-            return Turn::Opened;
-        }
-        Turn::More
-    }
-
-    /// The use of statement `id` failed: if because its plan is older than its tables, or it was deallocated, the next use prepares
-    /// it anew (here, and where tables have changed everywhere).
-    fn distrust(&mut self, id: u64, sqlstate: &str, client: &Option<(&mut Client, &mut Texts)>) {
-        if !matches!(sqlstate, "0A000" | "26000") {
-            return;
-        }
-        self.book.doomed.extend(self.book.named.remove(&id).map(|held| held.number));
-        if let Some(statement) =
-            client.as_ref().and_then(|(client, _)| client.shared(id)).filter(|_| sqlstate == "0A000")
-        {
-            statement.outdate();
-        }
-    }
-
-    /// Pops what the server skips after an error in the extended protocol: everything up to the next Sync.
-    /// It is undone from its end, so that a name closed and given again is what it was before.
-    fn skip_to_sync(&mut self, client: &mut Option<(&mut Client, &mut Texts)>) {
-        let mut skipped = Vec::new();
-        while !matches!(self.queue.front(), None | Some(Expect::Sync)) {
-            let place = self.queue.place();
-            skipped.extend(self.queue.pop().map(|entry| (entry, place)));
-        }
-        for (entry, place) in skipped.into_iter().rev() {
-            self.undo(entry, place, client);
-        }
-        self.skipping = self.queue.is_empty();
-    }
-
-    /// A message was skipped: what was assumed of it is taken back.
-    fn undo(&mut self, skipped: Expect, place: u64, client: &mut Option<(&mut Client, &mut Texts)>) {
-        match skipped {
-            Expect::Parse { id, name, hidden } => {
-                if self.book.named.get(&id).is_some_and(|held| held.made == place && !held.proved) {
-                    self.book.named.remove(&id);
-                }
-                if name.is_empty() && self.book.unnamed.is_some_and(|(unnamed, _)| unnamed == id) {
-                    if self.book.unnamed_made == place {
-                        self.drop_unnamed();
-                    }
-                } else if id == 0 && !name.is_empty() {
-                    self.pins = self.pins.saturating_sub(1);
-                }
-                if let Some((client, texts)) = client.as_mut().filter(|_| !hidden) {
-                    client.undo_parse(&name, place, texts);
-                }
-            }
-            Expect::LocalParse { name } => {
-                if let Some((client, texts)) = client {
-                    client.undo_parse(&name, place, texts);
-                }
-            }
-            Expect::LocalClose { closed } => {
-                if let Some((client, texts)) = client {
-                    client.restore_named(closed.0, closed.1, texts);
-                }
-            }
-            Expect::Close { pinned: Some(closed) } => {
-                if let Some((client, texts)) = client {
-                    client.restore_named(closed.0, closed.1, texts);
-                }
-            }
-            Expect::Unnamed { before, pinned } => {
-                if let Some((client, texts)) = client
-                    && client.restore_unnamed(before, self.queue.place(), texts)
-                    && pinned
-                {
-                    self.book.unnamed = Some((0, None));
-                    self.pins += 1;
-                }
-            }
-            Expect::Evict { number } => self.book.doomed.push(number),
-            Expect::Deallocate { closed } => {
-                if let Some((client, texts)) = client {
-                    client.restore_named(closed.0, closed.1, texts);
-                }
-            }
-            Expect::Query
-            | Expect::Spliced(_)
-            | Expect::Denied { .. }
-            | Expect::Probe(_)
-            | Expect::Function
-            | Expect::Sync
-            | Expect::Duplicate { .. }
-            | Expect::Poison
-            | Expect::Bind { .. }
-            | Expect::DescribePortal
-            | Expect::DescribeStatement { .. }
-            | Expect::Execute
-            | Expect::Close { pinned: None }
-            | Expect::DropUnnamed
-            | Expect::Swallowed
-            | Expect::CopyEnd
-            | Expect::Setup
-            | Expect::Rollback
-            | Expect::Reset => {}
-        }
-    }
-
     /// Answers what is answered here, as soon as it is at the front.
     #[inline]
     pub(crate) fn answer_local(&mut self, client: &mut Gather, input: &[u8]) {
@@ -574,7 +418,7 @@ impl Server {
         if matches!(ours, Expect::Setup) {
             return match self.set_up(client, input, out) {
                 Turn::More => self.after_farewell_round(out), // its client is gone, and may have left more than settings
-                turn => Ok(turn),
+                turn @ (Turn::Opened | Turn::Released | Turn::Spoiled | Turn::SetupFailed) => Ok(turn),
             };
         }
         if matches!(ours, Expect::Reset) && self.failure.is_none() {
@@ -683,25 +527,15 @@ fn fill(missing: usize, client: &mut Client, out: &mut Out) -> bool {
     fits
 }
 
-fn show(shown: bool, reply: Reply<'_>, client: &mut Gather) {
+pub(crate) fn show(shown: bool, reply: Reply<'_>, client: &mut Gather) {
     if shown {
         client.forward(reply.input, reply.at..reply.end);
     }
 }
 
-fn replace(shown: bool, sqlstate: &str, message: &str, client: &mut Vec<u8>) {
-    if shown {
-        make::error(client, &make::Report { severity: "ERROR", sqlstate, message, detail: None, hint: None });
-    }
-}
-
-/// The error with the client's own name for statement `id`, where the server says the one it has there.
-fn in_clients_words(reply: Reply<'_>, id: u64, client: &Client) -> Option<Vec<u8>> {
-    let (at, number) = named_in(reply.body)?;
-    let name = client.name_of(id, number)?;
-    let body = [&reply.body[..at.start], name, &reply.body[at.end..]].concat();
-    let length = u32::try_from(body.len() + 4).ok()?;
-    Some([&[reply.tag][..], &length.to_be_bytes(), &body].concat())
+/// What cannot be told once a cancel met a COPY behind which Syncs had been sent.
+pub(crate) fn interrupted_copy() -> Fault {
+    Fault::Server("an interrupted COPY cannot be told from its Sync".into())
 }
 
 fn desync(tag: u8, front: Option<&Expect>) -> Fault {

@@ -12,6 +12,7 @@ mod client;
 pub mod console;
 mod doing;
 mod expect;
+mod failed;
 mod farewell;
 mod from_client;
 mod from_server;
