@@ -157,7 +157,8 @@ impl PoolSnapshot {
         self.granted += other.granted;
         self.granted_after_wait += other.granted_after_wait;
         self.abandoned += other.abandoned;
-        let both = |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine += theirs);
+        let both =
+            |mine: &mut [u64], theirs: &[u64]| mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine += theirs);
         both(&mut self.refused, &other.refused);
         both(&mut self.wait_nanos, &other.wait_nanos);
         both(&mut self.wait_granted, &other.wait_granted);

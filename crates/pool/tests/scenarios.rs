@@ -595,3 +595,24 @@ fn a_full_log_ends_with_a_mark() {
     let log = play.host.log().expect("it records");
     assert_eq!((log.entries().len(), log.full()), (2, true));
 }
+
+#[test]
+fn who_is_alone_gets_a_connection_that_nobody_else_gets_and_that_counts_for_all() {
+    let mut all = settings("app", |db| db.max_connections = Some(3));
+    all.users.insert("alice".into(), UserSettings { max_connections: Some(2), ..UserSettings::default() });
+    let mut play = Play::new(all);
+    play.enter("app", "alice");
+    open(&mut play, 0, 1);
+    play.forget();
+    play.at(100).enter_alone("app", "alice");
+    play.checkout("standby");
+    play.opened(1);
+    play.at(200).enter_alone("app", "alice"); // a pool of its own again, and the user has two already
+    play.checkout("second");
+    play.at(300).pool(1).checkin(1); // clean, and closed all the same
+    play.leave();
+    play.at(310).closed(1, EndCause::Eof);
+    play.at(320).opened(2);
+    play.at(330).enter_alone("app", "alice"); // the pool that was left is used again
+    play.expect("alone");
+}

@@ -40,3 +40,32 @@ impl Build<'_> {
         Some((id, Peer { host, port }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{Config, Host};
+
+    fn parse(text: &str) -> Result<Config, String> {
+        let text = format!("{text}\n[servers.main]\nhost = \"db\"\n\n[pools.app]\nserver = \"main\"\n");
+        let (config, findings) = Config::parse(&text, |_| Err("no secrets here".to_owned()));
+        let said = findings.iter().map(|finding| finding.message.clone()).collect::<Vec<_>>().join("\n");
+        config.ok_or(said)
+    }
+
+    #[test]
+    fn one_file_serves_every_instance() {
+        let peers = "[peers.1]\nhost = \"10.0.0.1\"\n[peers.2]\nhost = \"two\"\nport = 7432\n";
+        let config = parse(&format!("[poolwarden]\ninstance_id = 1\n{peers}")).unwrap();
+        assert_eq!(config.poolwarden.instance_id, Some(1));
+        let known: Vec<_> = config.peers.iter().map(|(id, peer)| (*id, peer.host.clone(), peer.port)).collect();
+        assert_eq!(known, [(2, Host::Name("two".to_owned()), 7432)]);
+    }
+
+    #[test]
+    fn peers_need_an_instance_id_and_ids_are_bytes() {
+        let said = parse("[peers.2]\nhost = \"two\"\n").unwrap_err();
+        assert!(said.contains("this instance has no id"), "{said}");
+        let said = parse("[poolwarden]\ninstance_id = 1\n[peers.300]\nhost = \"two\"\n").unwrap_err();
+        assert!(said.contains("1 to 255"), "{said}");
+    }
+}

@@ -99,6 +99,15 @@ impl Play {
         handled
     }
 
+    pub(crate) fn enter_alone(&mut self, database: &str, user: &str) -> Handled {
+        let key = PoolKey { database: database.into(), user: user.into() };
+        let handled = self.say(&format!("enter alone {database} {user}"), Input::EnterAlone(key));
+        if let Handled::Entered(id) = handled {
+            self.pool = id;
+        }
+        handled
+    }
+
     pub(crate) fn leave(&mut self) -> Handled {
         self.say("leave", Input::Leave(self.pool))
     }
