@@ -239,6 +239,7 @@ impl Server {
     }
 
     /// A simple query that may do something to the session.
+    #[cold]
     fn touching_query(
         &mut self,
         now: u64,

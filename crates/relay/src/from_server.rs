@@ -109,6 +109,7 @@ impl Server {
     }
 
     /// Replies that fit nothing are no breach of the protocol where it is not known how many are owed.
+    #[cold]
     fn in_doubt(&self, fault: Fault) -> Fault {
         let doubtful = self.uncertain && self.gate == Gate::Farewell;
         if doubtful && matches!(fault, Fault::Server(_)) { interrupted_copy() } else { fault }

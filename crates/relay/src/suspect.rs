@@ -95,6 +95,16 @@ impl Server {
         touch.makes.iter().next().filter(|_| refuses)
     }
 
+    /// Whether a Parse of a text with this touch is refused; then an error is on its way.
+    #[cold]
+    pub(crate) fn denies(&mut self, touch: Option<&Touch>, message: Message<'_>, out: &mut Out) -> bool {
+        let pin = touch.and_then(|touch| self.forbidden(touch));
+        if let Some(pin) = pin {
+            self.deny(pin, false, &mut out.server, message.input);
+        }
+        pin.is_some()
+    }
+
     /// A function called by its number: the few that leave something behind.
     pub(crate) fn look_at_call(&mut self, message: Message<'_>) {
         let Some(oid) = message.body().first_chunk::<4>() else { return };

@@ -75,8 +75,7 @@ impl Server {
         let parse = read::parse(body).ok_or_else(|| bad("Parse"))?;
         let place = self.queue.next_place();
         let touch = if is_plain(parse.text) { None } else { crate::sql::read(parse.text, self.escapes(client)) };
-        if let Some(pin) = touch.as_ref().and_then(|touch| self.forbidden(touch)) {
-            self.deny(pin, false, &mut out.server, message.input);
+        if touch.is_some() && self.denies(touch.as_deref(), message, out) {
             return Ok(Step::Took(message.end()));
         }
         if parse.name.is_empty() {

@@ -197,7 +197,7 @@ fn statements_are_closed_and_bounded_and_portals_end_with_their_cycle() {
     let name = |number: usize| format!("s{number}");
     let mut replies = Vec::new();
     for number in 0..300 {
-        let bytes = [sent(|out| make::parse(out, &name(number), "reload", &[])), sent(make::sync)].concat();
+        let bytes = [sent(|out| make::parse(out, name(number), "reload", &[])), sent(make::sync)].concat();
         replies.push(tags(&drive(&mut session, &bytes)));
     }
     assert_eq!(replies.iter().filter(|tags| *tags == "1Z").count(), 256);

@@ -6,9 +6,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use poolwarden_relay::Settings;
-
-use super::command::{Asked, Command, Unfit};
+use super::command::{Command, Unfit};
 use super::reply::{complete, put, report, row_description};
 
 type Pairs = BTreeMap<String, String>;
@@ -22,21 +20,21 @@ pub const REPORTED: [(&str, &str, &str); 4] = [
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Block {
+pub(super) enum Block {
     None,
     Open,
     Failed,
 }
 
 #[derive(Clone, Debug)]
-struct Plan {
-    command: Command,
+pub(super) struct Plan {
+    pub(super) command: Command,
     types: Vec<u8>,
     columns: Option<u16>,
 }
 
 #[derive(Clone, Debug)]
-struct Portal {
+pub(super) struct Portal {
     plan: Plan,
     sent: usize,
     ran: bool,
@@ -50,33 +48,33 @@ struct Copy {
 }
 
 /// An error: SQLSTATE and message.
-type Failure = (&'static str, String);
+pub(super) type Failure = (&'static str, String);
 
 #[derive(Debug)]
 pub struct Backend {
     input: Vec<u8>,
-    buffered: Vec<u8>,
+    pub(super) buffered: Vec<u8>,
     flushed: Vec<u8>,
     catalog: Rc<Cell<u16>>,
-    statements: BTreeMap<Vec<u8>, Plan>,
+    pub(super) statements: BTreeMap<Vec<u8>, Plan>,
     unnamed: Option<Plan>,
-    portals: BTreeMap<Vec<u8>, Portal>,
-    block: Block,
+    pub(super) portals: BTreeMap<Vec<u8>, Portal>,
+    pub(super) block: Block,
     extended: bool,
     skipping: bool,
     copy: Option<Copy>,
-    settings: Pairs,
-    defaults: Pairs,
+    pub(super) settings: Pairs,
+    pub(super) defaults: Pairs,
     reported: Pairs,
     saved: Option<Pairs>,
     /// Session state that a rollback takes back, and what there was before.
-    state: BTreeSet<&'static str>,
-    state_before: Option<BTreeSet<&'static str>>,
+    pub(super) state: BTreeSet<&'static str>,
+    pub(super) state_before: Option<BTreeSet<&'static str>>,
     /// Session state that stays.
-    fixed: BTreeSet<&'static str>,
+    pub(super) fixed: BTreeSet<&'static str>,
     /// Statements prepared in SQL.
-    sql: BTreeMap<String, Command>,
-    locals: Pairs,
+    pub(super) sql: BTreeMap<String, Command>,
+    pub(super) locals: Pairs,
     notified: bool,
     pub closed: bool,
     /// Every statement text that reached it, for tests that count.
@@ -193,64 +191,6 @@ impl Backend {
             left = rest;
         }
         (!idle || !quiet || !left.is_empty()).then(|| format!("returned dirty: {self:?}"))
-    }
-
-    /// What the next client would find here although nobody knows of it.
-    pub fn left_behind(&self, known: &Settings) -> Option<String> {
-        let mut left: Vec<String> = self.state.iter().chain(&self.fixed).map(|name| (*name).to_owned()).collect();
-        left.extend(
-            self.sql.keys().filter(|name| !name.starts_with("poolwarden_")).map(|name| format!("prepare {name}")),
-        );
-        for (name, value) in self.settings.iter().filter(|(name, _)| !name.starts_with(SESSION)) {
-            let expected = known.value(name).or_else(|| self.defaults.get(name).map(String::as_str)).unwrap_or("");
-            if value != expected {
-                left.push(format!("{name} is {value:?}, known as {expected:?}"));
-            }
-        }
-        (!left.is_empty()).then(|| left.join(", "))
-    }
-
-    fn found(&self, name: &str) -> bool {
-        if name == "prepare" {
-            return self.sql.keys().any(|name| !name.starts_with("poolwarden_"));
-        }
-        self.state.contains(name) || self.fixed.contains(name)
-    }
-
-    fn answer(&mut self, asked: &[Asked]) {
-        let mut rows: Vec<[Option<String>; 3]> = Vec::new();
-        for one in asked {
-            match one {
-                Asked::Value(name) => {
-                    rows.push([Some("s".into()), Some(name.clone()), self.settings.get(name).cloned()])
-                }
-                Asked::Differences(names) => {
-                    let listed = |name: &str| !name.contains('.') && name != "role" && !name.starts_with(SESSION);
-                    for (name, value) in self.settings.iter().filter(|(name, _)| listed(name)) {
-                        let ours = self.settings.contains_key(&format!("{SESSION}{name}"));
-                        if names.contains(name) || (names.is_empty() && ours) {
-                            rows.push([Some("d".into()), Some(name.clone()), ours.then(|| value.clone())]);
-                        }
-                    }
-                }
-                Asked::State(name) if self.found(name) => rows.push([Some("p".into()), Some(name.clone()), None]),
-                Asked::State(_) => {}
-            }
-        }
-        for row in &rows {
-            let mut body = vec![0, 3];
-            for value in row {
-                match value {
-                    Some(value) => {
-                        body.extend_from_slice(&u32::try_from(value.len()).unwrap().to_be_bytes());
-                        body.extend_from_slice(value.as_bytes());
-                    }
-                    None => body.extend_from_slice(&u32::MAX.to_be_bytes()),
-                }
-            }
-            put(&mut self.buffered, b'D', &[&body]);
-        }
-        complete(&mut self.buffered, &format!("SELECT {}", rows.len()));
     }
 
     fn flush(&mut self) {
@@ -595,7 +535,7 @@ impl Backend {
     }
 
     /// Runs a command from row `from`, at most `limit` rows (0: all); returns how many went out.
-    fn run(&mut self, command: &Command, from: usize, limit: usize) -> Result<usize, Failure> {
+    pub(super) fn run(&mut self, command: &Command, from: usize, limit: usize) -> Result<usize, Failure> {
         self.touch();
         match command {
             Command::Begin | Command::Commit | Command::Rollback => self.transact(command),
@@ -608,14 +548,7 @@ impl Backend {
             Command::Rows(count, size) => return Ok(self.rows(*count, &vec![b'r'; *size], from, limit)),
             Command::Table => return Ok(self.rows(2, b"cell", from, limit)),
             Command::Insert => complete(&mut self.buffered, "INSERT 0 1"),
-            Command::CopyOut(count) => {
-                put(&mut self.buffered, b'H', &[&[0, 0, 1, 0, 0]]);
-                for _ in 0..*count {
-                    put(&mut self.buffered, b'd', &[b"line\n"]);
-                }
-                put(&mut self.buffered, b'c', &[]);
-                complete(&mut self.buffered, &format!("COPY {count}"));
-            }
+            Command::CopyOut(count) => copy_out(&mut self.buffered, *count),
             Command::Set { name, value, local } => {
                 let before = self.settings.get(name).cloned().unwrap_or_default();
                 self.set(name, value)?;
@@ -628,68 +561,18 @@ impl Backend {
                 complete(&mut self.buffered, "SET");
             }
             Command::Configure { resets, sets } => return self.configure(resets, sets),
-            Command::Probe(asked) => self.answer(asked),
-            Command::ResetAll => {
-                for name in self.settings.keys().filter(|name| *name != "role").cloned().collect::<Vec<_>>() {
-                    self.reset(&name);
-                }
-                complete(&mut self.buffered, "RESET");
+            Command::Probe(_) | Command::ResetAll | Command::Make(..) | Command::Unmake(_) | Command::State => {
+                return self.run_state(command);
             }
-            Command::Make(what, rolls_back) => {
-                if *rolls_back {
-                    self.state.insert(what);
-                } else {
-                    self.fixed.insert(what);
-                }
-                return Ok(self.done(command));
-            }
-            Command::Unmake(what) => {
-                self.state.remove(what);
-                self.fixed.remove(what);
-                return Ok(self.done(command));
-            }
-            Command::State => {
-                let mut found: Vec<&str> = self.state.iter().chain(&self.fixed).copied().collect();
-                found.sort_unstable();
-                return Ok(self.rows(1, found.join(" ").as_bytes(), 0, 0));
-            }
-            Command::Prepare(name, what) => {
-                if self.sql.contains_key(name) || self.statements.contains_key(name.as_bytes()) {
-                    return Err(("42P05", format!("prepared statement \"{name}\" already exists")));
-                }
-                self.sql.insert(name.clone(), (**what).clone());
-                complete(&mut self.buffered, "PREPARE");
-            }
-            Command::Execute(name) => {
-                let plan = self.statements.get(name.as_bytes()).map(|plan| plan.command.clone());
-                let Some(what) = self.sql.get(name).cloned().or(plan) else { return Err(unknown(name)) };
-                return self.run(&what, from, limit);
-            }
-            Command::Deallocate(name) => {
-                if self.sql.remove(name).is_none() && self.statements.remove(name.as_bytes()).is_none() {
-                    return Err(unknown(name));
-                }
-                complete(&mut self.buffered, "DEALLOCATE");
+            Command::Prepare(..) | Command::Execute(_) | Command::Deallocate(_) => {
+                return self.run_named(command, from, limit);
             }
             Command::DeallocateAll => {
                 self.sql.clear();
                 self.statements.clear();
                 complete(&mut self.buffered, "DEALLOCATE ALL");
             }
-            Command::DiscardAll => {
-                if self.block != Block::None {
-                    return Err(("25001", "DISCARD ALL cannot run inside a transaction block".into()));
-                }
-                self.statements.clear();
-                self.sql.clear();
-                self.state.clear();
-                self.fixed.clear();
-                self.portals.clear();
-                for name in self.settings.keys().cloned().collect::<Vec<_>>() {
-                    self.reset(&name);
-                }
-                complete(&mut self.buffered, "DISCARD ALL");
-            }
+            Command::DiscardAll => return self.discard_all(),
             Command::Notice => {
                 report(&mut self.buffered, b'N', "NOTICE", "00000", "hear ye");
                 self.flush();
@@ -738,7 +621,7 @@ impl Backend {
         }
     }
 
-    fn rows(&mut self, count: usize, value: &[u8], from: usize, limit: usize) -> usize {
+    pub(super) fn rows(&mut self, count: usize, value: &[u8], from: usize, limit: usize) -> usize {
         let left = count.saturating_sub(from);
         let sent = if limit == 0 { left } else { left.min(limit) };
         let length = u32::try_from(value.len()).unwrap().to_be_bytes();
@@ -764,34 +647,6 @@ impl Backend {
         Ok(())
     }
 
-    fn mark(&mut self, name: &str, ours: bool) {
-        let mark = format!("{SESSION}{name}");
-        if ours {
-            self.settings.insert(mark, String::new());
-        } else {
-            self.settings.remove(&mark);
-        }
-    }
-
-    fn reset(&mut self, name: &str) {
-        if name.starts_with(SESSION) || !(self.settings.contains_key(name) || name.contains('.')) {
-            return;
-        }
-        let value = self.defaults.get(name).cloned().unwrap_or_default();
-        self.settings.insert(name.into(), value);
-        self.locals.remove(name);
-        self.mark(name, false);
-    }
-
-    /// Tells that session state came or went.
-    fn done(&mut self, command: &Command) -> usize {
-        if command.columns(1).is_some() {
-            return self.rows(1, b"", 0, 0);
-        }
-        complete(&mut self.buffered, "DONE");
-        0
-    }
-
     fn configure(&mut self, resets: &[String], sets: &[(String, String)]) -> Result<usize, Failure> {
         for name in resets {
             self.reset(name);
@@ -808,11 +663,13 @@ impl Backend {
     }
 }
 
-/// The mark of a setting that was set in the session.
-const SESSION: char = '!';
-
-fn unknown(name: &str) -> Failure {
-    ("26000", format!("prepared statement \"{name}\" does not exist"))
+fn copy_out(out: &mut Vec<u8>, count: usize) {
+    put(out, b'H', &[&[0, 0, 1, 0, 0]]);
+    for _ in 0..count {
+        put(out, b'd', &[b"line\n"]);
+    }
+    put(out, b'c', &[]);
+    complete(out, &format!("COPY {count}"));
 }
 
 /// PostgreSQL spells some values in its own way.

@@ -6,4 +6,5 @@ pub mod command;
 pub mod piece;
 pub mod reply;
 pub mod script;
+pub mod state;
 pub mod wire;
