@@ -117,6 +117,13 @@ enum State {
     Done,
 }
 
+/// Whether a start-up parameter of this name would not be a setting, but say who logs in, where, and how. PostgreSQL takes the last
+/// of a name, so that a "setting" of the kind would replace what [`Credentials`] say. `replication` is none: it is asked for.
+pub(crate) fn names_the_session(name: &str) -> bool {
+    let folded = name.to_ascii_lowercase();
+    matches!(folded.as_str(), "user" | "database" | "options") || folded.starts_with("_pq_.")
+}
+
 /// A server connection that is not ready yet.
 pub struct ServerLogin {
     credentials: Credentials,
@@ -154,11 +161,12 @@ impl ServerLogin {
         }
     }
 
-    /// The first packet to send: a StartupMessage of the version asked for.
+    /// The first packet to send: a StartupMessage of the version asked for. Settings that are none are left out.
     #[must_use]
     pub fn start(&self) -> Vec<u8> {
         let named = [("user", self.credentials.user.as_str()), ("database", self.credentials.database.as_str())];
-        let others = self.credentials.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let settings = self.credentials.settings.iter().filter(|(name, _)| !names_the_session(name));
+        let others = settings.map(|(name, value)| (name.as_str(), value.as_str()));
         let params: Vec<(&str, &str)> = named.into_iter().chain(others).collect();
         let mut packet = Vec::new();
         make::startup(&mut packet, self.channel.minor, &params);

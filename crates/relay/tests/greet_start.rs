@@ -42,6 +42,26 @@ fn begin(minor: u16, params: &[(&str, &str)], cut: usize) -> Begun {
     panic!("no session")
 }
 
+#[test]
+fn options_that_would_say_who_logs_in_are_no_settings() {
+    let refused = |params: &[(&str, &str)]| {
+        let mut packet = Vec::new();
+        make::startup(&mut packet, 0, params);
+        let error = Greeting::new(Rules::new([1; 32]), [2; 32]).handle(&packet).expect_err("it must be refused");
+        (error.sqlstate.into_owned(), error.message)
+    };
+    for name in ["user", "User", "database", "options", "replication", "REPLICATION", "_pq_.x", "_PQ_.x"] {
+        let expected = ("42704".to_owned(), format!("unrecognized configuration parameter \"{name}\""));
+        for replication in ["false", "true", "database"] {
+            let options = format!("-c work_mem=1MB -c {name}=postgres");
+            let params = [("user", "alice"), ("replication", replication), ("options", &options)];
+            assert_eq!(refused(&params), expected, "replication={replication} options={options}");
+        }
+    }
+    let expected = ("42704".to_owned(), "unrecognized configuration parameter \"USER\"".to_owned());
+    assert_eq!(refused(&[("user", "alice"), ("USER", "postgres")]), expected, "names of the packet are of one case");
+}
+
 fn negotiation(minor: u16, unknown: &[&str]) -> Vec<u8> {
     let mut message = Vec::new();
     make::negotiate_version(&mut message, minor, unknown);

@@ -61,6 +61,15 @@ fn the_first_packet_names_user_database_and_settings() {
 }
 
 #[test]
+fn no_setting_replaces_the_user_or_the_database() {
+    let named = ["user", "User", "database", "options", "_pq_.x", "work_mem", "replication"];
+    let settings = named.map(|name| (name.to_owned(), "1".to_owned())).to_vec();
+    let credentials = Credentials { user: "alice".into(), database: "app".into(), password: None, settings };
+    let packet = ServerLogin::new(credentials, [3; 32], Channel::default()).start();
+    assert_eq!(&packet[8..], b"user\0alice\0database\0app\0work_mem\x001\0replication\x001\0\0");
+}
+
+#[test]
 fn a_trusting_servers_words_are_read_whatever_their_cuts() {
     for cut in 0..=SETTLED.len() {
         let mut login = login(None);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use poolwarden_pgwire::scram::Keys;
 
 use super::{GreetError, options};
+use crate::login;
 
 /// Bytes of a name in PostgreSQL: `NAMEDATALEN` without its NUL.
 const MAX_NAME: usize = 63;
@@ -103,7 +104,7 @@ impl Request {
             }
         }
         for (name, value) in options.into_iter().chain(parameters) {
-            request.set(name, value);
+            request.set(name, value)?;
         }
         cut(&mut request.user);
         cut(&mut request.database);
@@ -117,13 +118,20 @@ impl Request {
         Ok(request)
     }
 
-    fn set(&mut self, name: String, value: String) {
+    /// Takes a setting. Names that mean something else in a start-up packet are none, however they are spelt and wherever they
+    /// come from: in our own packet to a server they would say who we are.
+    fn set(&mut self, name: String, value: String) -> Result<(), GreetError> {
         let folded = name.to_ascii_lowercase();
+        if login::names_the_session(&folded) || folded == "replication" {
+            let message = format!("unrecognized configuration parameter \"{name}\"");
+            return Err(GreetError::client("42704", &message, message.clone()));
+        }
         if let Some(own) = folded.strip_prefix("poolwarden.") {
             self.private.insert(own.to_owned(), value);
         } else {
             self.settings.insert(folded, (name, value));
         }
+        Ok(())
     }
 
     pub(super) fn who(&self, tls: bool) -> Who {
