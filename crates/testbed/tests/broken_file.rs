@@ -20,7 +20,7 @@ const FAULTS: [Fault; 10] = [
     Fault { line: "max_wait = \"60s\"", instead: "max_wait = 60", says: &["max_wait", "\"60s\""] },
     Fault { line: "mode = \"transaction\"", instead: "mode = \"transactoin\"", says: &["transactoin", "transaction"] },
     Fault { line: "server = \"main\"", instead: "server = \"mian\"", says: &["mian", "main"] },
-    Fault { line: "tls = \"disable\"", instead: "tls = \"verify-full\"", says: &["verify-full", "disable"] },
+    Fault { line: "tls = \"disable\"", instead: "tls = \"verify-ful\"", says: &["verify-ful", "verify-full"] },
     Fault { line: "method = \"scram-sha-256\"", instead: "method = \"scram-sha-256", says: &["method"] },
     Fault { line: "[limits]", instead: "[limts]", says: &["limts", "limits"] },
     Fault { line: "[limits]", instead: "[auth]", says: &["auth"] },
