@@ -73,7 +73,12 @@ pub struct Directory {
 }
 
 /// The names of the SQL console's virtual database.
-pub(crate) const CONSOLE: [&str; 2] = ["poolwarden", "pgbouncer"];
+const CONSOLE: [&str; 2] = ["poolwarden", "pgbouncer"];
+
+/// Whether this database is the SQL console.
+pub(crate) fn is_console(database: &str) -> bool {
+    CONSOLE.contains(&database)
+}
 
 impl Directory {
     pub(crate) fn route(&self, database: &str) -> Option<&Route> {

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use crate::auth::{self, Looked, Memo, Reason, Visit};
 use crate::cancel;
 use crate::console;
-use crate::directory::CONSOLE;
+use crate::directory::is_console;
 use crate::figures::bump;
 use crate::haproxy;
 use crate::inner::{Inner, held};
@@ -258,7 +258,13 @@ async fn tell_later(mut greeting: Greeting, mut stream: Stream, delay: Duration,
 /// The client has proven who it is: it goes to the console, to a loop, or away.
 async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: Ends) -> Option<After> {
     let directory = inner.directory();
-    if CONSOLE.contains(&session.database.as_str()) {
+    if is_console(&session.database) {
+        if session.replication.is_some() {
+            let message = "the console does not replicate";
+            let hint = Some("ask for a configured database, or leave replication out");
+            turn_away(&mut stream, Told { sqlstate: "0A000", message, hint, theirs: None }).await;
+            return None;
+        }
         let admin = ends.own_user || directory.is_console_admin(&session.user);
         if !admin && !directory.is_console_reader(&session.user) {
             let message = format!("user \"{}\" may not use the console", session.user);

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::directory::is_console;
+
 /// Over what a rule's clients come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -85,6 +87,13 @@ pub(crate) struct Asked<'a> {
     pub(crate) local: Option<IpAddr>,
 }
 
+impl Asked<'_> {
+    /// Whether the rules for replication are the ones that count. On the console there is nothing to replicate.
+    fn replicates(&self) -> bool {
+        self.replication && !is_console(self.database)
+    }
+}
+
 /// The first rule that fits.
 pub(crate) fn first<'a>(rules: &'a [Rule], asked: &Asked<'_>) -> Option<&'a Rule> {
     rules.iter().find(|rule| rule.fits(asked))
@@ -107,10 +116,13 @@ impl Rule {
 impl RuleDatabase {
     fn fits(&self, asked: &Asked<'_>) -> bool {
         match self {
-            Self::Replication => asked.replication,
-            Self::All => !asked.replication,
-            Self::SameUser => !asked.replication && asked.database == asked.user,
-            Self::Name(name) => !asked.replication && asked.database == name,
+            Self::Replication => asked.replicates(),
+            Self::All => !asked.replicates(),
+            Self::SameUser => !asked.replicates() && asked.database == asked.user,
+            // The console has two names and is one place: a rule for either is for both.
+            Self::Name(name) => {
+                !asked.replicates() && (asked.database == name || (is_console(asked.database) && is_console(name)))
+            }
         }
     }
 }
@@ -142,7 +154,7 @@ pub(crate) fn refusal(asked: &Asked<'_>, rejected: bool) -> String {
     let host = asked.remote.map_or("[local]".to_owned(), |remote| remote.to_canonical().to_string());
     let encryption = if asked.tls { "SSL encryption" } else { "no encryption" };
     let (user, database) = (asked.user, asked.database);
-    match (rejected, asked.replication) {
+    match (rejected, asked.replicates()) {
         (false, false) => {
             format!("no pg_hba.conf entry for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}")
         }

@@ -11,7 +11,7 @@ use poolwarden_switch::relay::pgwire::scram;
 use super::cache::{Key, Known, Outcome};
 use super::query::{Job, Query, Trouble};
 use super::{Demand, Reason, Source, hba, ident, system};
-use crate::directory::{CONSOLE, Directory, Method, Route};
+use crate::directory::{Directory, Method, Route, is_console};
 use crate::inner::{Inner, held};
 
 /// A client at the door.
@@ -60,7 +60,7 @@ pub(crate) struct Memo {
 pub(crate) async fn look_up(inner: &Arc<Inner>, visit: &Visit<'_>) -> Looked {
     let directory = inner.directory();
     let who = visit.who;
-    if visit.own_user && CONSOLE.contains(&who.database.as_str()) {
+    if visit.own_user && is_console(&who.database) {
         return plainly(Asked::Trust);
     }
     let most = directory.auth.failures_per_minute;
@@ -186,7 +186,7 @@ async fn with_secret(inner: &Arc<Inner>, directory: &Directory, visit: &Visit<'_
 /// Who is to be asked about a user that is not listed, and where; `None` where nobody can be. A database that does not exist
 /// is asked about nowhere, so that its users are as unknown as anybody.
 pub(super) fn question(directory: &Directory, database: &str, user: &str) -> Option<(Arc<Query>, Key)> {
-    let route: Option<&Route> = directory.route(database).filter(|_| !CONSOLE.contains(&database));
+    let route: Option<&Route> = directory.route(database).filter(|_| !is_console(database));
     let query = directory.auth.query.as_ref()?;
     let host = query.host.or_else(|| Some(route?.host)).unwrap_or_default();
     let own = || Some(route?.database.clone().unwrap_or_else(|| database.to_owned()));

@@ -89,3 +89,31 @@ fn refusals_are_in_postgresqls_words() {
         "pg_hba.conf rejects connection for host \"[local]\", user \"app\", database \"db\", no encryption"
     );
 }
+
+#[test]
+fn a_rule_for_the_console_is_for_both_of_its_names() {
+    let named = |name: &str| rule(Door::Host, RuleDatabase::Name(name.into()), From::All, Demand::Reject);
+    let asks = |database| Asked { database, ..asked(Some("10.0.0.1")) };
+    for name in ["poolwarden", "pgbouncer"] {
+        for other in ["poolwarden", "pgbouncer"] {
+            assert!(named(name).fits(&asks(other)), "{name} {other}");
+        }
+        assert!(!named(name).fits(&asks("db")));
+        assert!(!named("db").fits(&asks(name)));
+    }
+}
+
+#[test]
+fn who_asks_for_the_console_does_not_pass_as_replication() {
+    let any = |database, demand| rule(Door::Host, database, From::All, demand);
+    let rules = [any(RuleDatabase::Replication, Demand::Trust), any(RuleDatabase::All, Demand::Scram)];
+    let demanded = |database| {
+        let asked = Asked { database, replication: true, ..asked(Some("10.0.0.1")) };
+        first(&rules, &asked).map(|rule| rule.demand.clone())
+    };
+    assert_eq!(demanded("db"), Some(Demand::Trust));
+    assert_eq!(demanded("poolwarden"), Some(Demand::Scram));
+    assert_eq!(demanded("pgbouncer"), Some(Demand::Scram));
+    let refused = Asked { database: "pgbouncer", replication: true, ..asked(Some("10.0.0.1")) };
+    assert!(refusal(&refused, true).contains("database \"pgbouncer\""), "in the words of what was looked at");
+}
