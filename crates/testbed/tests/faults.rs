@@ -13,7 +13,7 @@ use poolwarden_testbed::{Bed, Fault, Mode, Plan, Target, Wire, bed, place, until
 
 /// Clients at work at once, and how long each test goes on.
 const CLIENTS: usize = 12;
-const ROUNDS: u64 = 20;
+const ROUNDS: u64 = 8;
 
 /// A bed whose server connections go through a proxy.
 fn before_server(plan: Plan) -> (Bed, FaultProxy) {
@@ -302,7 +302,7 @@ fn a_byte_turned_on_its_way_from_the_server_harms_its_own_session_alone() {
     let _machine = place::machine(false);
     let (bed, proxy) = before_server(Plan { size: 3, ..Plan::default() });
     let mut dice = Dice(11);
-    for _ in 0..40 {
+    for _ in 0..12 {
         proxy.harm(Harms { up: vec![], down: vec![Harm::Corrupt(1_500 + dice.roll() % 1_500)] });
         proxy.reset_all();
         let mut victim = bed.client();
