@@ -4,6 +4,8 @@
 //! that of poolwarden's process alone. Then, in turn so that the machine's moods fall on all alike: relayed transactions alone
 //! and beside a storm of logins, and good logins alone and beside wrong passwords from another address. The last line is JSON.
 
+#![allow(clippy::print_stdout, reason = "the result goes to standard output")]
+
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
