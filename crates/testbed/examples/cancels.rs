@@ -1,6 +1,8 @@
 //! `prove cancels COUNT`: so many cancel requests against short queries in a full pool. Clients that never cancelled are never met,
 //! and a cancel takes at most 20 ms more than PostgreSQL's own at the 99th percentile, measured in the same run.
 
+#![allow(clippy::print_stdout, reason = "the result goes to standard output")]
+
 use std::time::Duration;
 
 use poolwarden_testbed::race::{self, quantile};
