@@ -140,6 +140,7 @@ async fn rest(inner: &Inner, why: &io::Error) {
         bump(&inner.counters.accept_errors);
         bump(&inner.counters.refused_fds);
         inner.notes.add("accept", format!("cannot accept: {why}; trying on, nobody connected is disturbed"), None);
+        drop(inner.visitors.make_room()); // a silent crowd does not shut the door for as long as a login may take
         tokio::time::sleep(PAUSE).await;
     }
 }

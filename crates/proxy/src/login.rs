@@ -56,14 +56,14 @@ impl Ends {
 /// Takes in an accepted connection.
 pub(crate) fn welcome(inner: &Arc<Inner>, arrival: Socket, remote: Option<SocketAddr>, local: Option<SocketAddr>) {
     let limits = held(&inner.state).limits;
-    let place = Place::take(&inner.counters.logins, limits.max_logins);
-    if place.is_none() && !inner.visitors.make_room() {
+    let free = Place::take(&inner.counters.logins, limits.max_logins);
+    let Some(place) = free.or_else(|| inner.visitors.make_room()) else {
         bump(&inner.counters.refused_clients);
         inner.notes.add("login", "too many are logging in (limits.max_logins); closed one more at once", remote);
         return;
-    }
+    };
     let inner = inner.clone();
-    let visitor = inner.visitors.enter();
+    let visitor = inner.visitors.enter(place);
     tokio::spawn(async move {
         let peer_uid = peer_uid(&arrival);
         let own_user = peer_uid.is_some_and(|uid| uid == rustix::process::geteuid().as_raw());
@@ -79,7 +79,6 @@ pub(crate) fn welcome(inner: &Arc<Inner>, arrival: Socket, remote: Option<Socket
             () = visitor.leave.notified() => Ok(None),
         };
         inner.visitors.exit(&visitor);
-        drop(place);
         match outcome {
             Ok(Some(console)) => console.await,
             Ok(None) => {}
