@@ -83,7 +83,7 @@ fn the_log_is_received_as_it_is_written_and_a_drain_lets_go_of_who_follows_it() 
     until("a segment to be complete", PATIENCE, || {
         let names = std::fs::read_dir(&dir).expect("listed").flatten();
         let whole = |name: std::fs::DirEntry| !name.file_name().to_string_lossy().ends_with(".partial");
-        names.map(whole).any(|whole| whole).then_some(())
+        names.any(whole).then_some(())
     });
     let rows = bed.show("POOLS");
     let row = rows.iter().find(|row| row["database"] == "replication/replication").expect("a row of its own");
