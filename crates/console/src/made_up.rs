@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use poolwarden_watch::pool::{HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts, Slots};
 use poolwarden_watch::{
-    CertificateView, Cancels, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PeerView, PinView, PoolTraffic, ProcessState,
-    ProcessView, ServerState, ServerView, SessionStateView, SessionView, Traffic, UserView, Uses, View,
+    Cancels, CertificateView, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PeerView, PinView,
+    PoolTraffic, ProcessState, ProcessView, ServerState, ServerView, SessionStateView, SessionView, Traffic, UserView,
+    Uses, View,
 };
 
 /// 2024-08-15 08:00:00 UTC.

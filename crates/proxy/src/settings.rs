@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poolwarden_switch::{TermsBook, Voice};
 use poolwarden_switch::pool::HostSettings;
+use poolwarden_switch::{TermsBook, Voice};
 
 use crate::address::Address;
 use crate::directory::Directory;

@@ -81,7 +81,7 @@ fn the_log_is_received_as_it_is_written_and_a_drain_lets_go_of_who_follows_it() 
     until("it to stream", PATIENCE, || (walsenders(&bed) == "1").then_some(()));
     bed.postgres.sql("insert into t select generate_series(1, 1000); select pg_switch_wal()");
     until("a segment to be complete", PATIENCE, || {
-        let names = std::fs::read_dir(&dir).expect("listed").flatten();
+        let mut names = std::fs::read_dir(&dir).expect("listed").flatten();
         let whole = |name: std::fs::DirEntry| !name.file_name().to_string_lossy().ends_with(".partial");
         names.any(whole).then_some(())
     });
