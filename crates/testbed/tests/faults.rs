@@ -20,14 +20,15 @@ fn before_server(plan: Plan) -> (Bed, FaultProxy) {
     Bed::start_behind(plan, 1)
 }
 
-/// Each conversation of the corpus with pieces of a byte on this side; those of megabytes are cut up by other tests.
+/// Each conversation of the corpus with pieces of a byte on this side; those of megabytes are cut up by other tests. Breaches of the
+/// protocol are left out: who goes on sending behind one may lose the last word to a reset, with PostgreSQL as well.
 #[track_caller]
 fn alike_in_bytes(bed: &Bed, front: Address) {
     let mut held = 0;
     for talk in corpus::all() {
         let fits = talk.modes.contains(&Mode::Transaction) && talk.pools.contains(&2) && talk.known.is_empty();
         let right = (talk.since..=talk.until).contains(&poolwarden_testbed::version::major());
-        if !fits || !right || talk.is_large() {
+        if !fits || !right || talk.is_large() || talk.name.starts_with("broken/") {
             continue;
         }
         let play = |address: Address| Player { address, postgres: &bed.postgres, mutation: None }.play(&talk);
