@@ -208,6 +208,18 @@ fn an_md5_secret_cannot_serve_scram_and_only_the_log_says_so() {
 }
 
 #[test]
+fn a_stored_secret_of_too_many_rounds_is_never_worked_off_for_a_password_in_clear() {
+    let mut verifier = scram::Secret::derive("secret", SALT, 1);
+    verifier.iterations = scram::MAX_ITERATIONS + 1;
+    let found = known(Method::Password, Secret::Scram(verifier));
+    let met = meet(&found, clear("secret"), 1000);
+    let refused = met.refused.expect("refused");
+    assert_eq!(refused.fault, Fault::Configuration);
+    assert!(refused.reason.contains("1000001 iterations"), "{refused}");
+    assert_eq!(met.said, meet(&unknown(Method::Password), clear("secret"), 1000).said);
+}
+
+#[test]
 fn keys_seen_at_a_clients_login_open_a_server_with_the_same_secret() {
     let found = known(Method::Scram, scram_secret("secret"));
     let met = meet(&found, clear("secret"), 1000);

@@ -50,6 +50,12 @@ pub(super) fn begin(found: Found, user: &str, material: &Material) -> Begun {
             let reason = message.clone();
             Begun::Rejected(GreetError { fault: Fault::Rule, sqlstate, message, reason })
         }
+        // Here the work is ours; in SCRAM itself it is the client's.
+        (Method::Password, Some(Secret::Scram(verifier))) if verifier.iterations > scram::MAX_ITERATIONS => {
+            let (count, most) = (verifier.iterations, scram::MAX_ITERATIONS);
+            let reason = format!("user {user:?} has a SCRAM secret of {count} iterations, and {most} are the most");
+            cleartext(Secret::Scram(mock()), Some((Fault::Configuration, reason)))
+        }
         (Method::Password, Some(secret)) => cleartext(secret, None),
         (Method::Password, None) => cleartext(Secret::Scram(mock()), unknown()),
         (Method::Md5, Some(Secret::Plain(plain))) => hashed(md5::Hash::of(plain.expose(), user), material, None),

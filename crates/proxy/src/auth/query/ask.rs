@@ -48,7 +48,7 @@ pub(super) async fn run(inner: Arc<Inner>, place: Place, mut jobs: mpsc::Receive
     let mut asker = Asker { inner: inner.clone(), place, open: None, failed: None };
     loop {
         let next = tokio::select! {
-            next = tokio::time::timeout(IDLE, jobs.recv()) => next,
+            next = tokio::time::timeout(asker.stays(), jobs.recv()) => next,
             _ = closing.wait_for(|closing| *closing) => Ok(None),
             () = asker.lost() => {
                 asker.open = None;
@@ -79,6 +79,12 @@ pub(super) async fn run(inner: Arc<Inner>, place: Place, mut jobs: mpsc::Receive
 }
 
 impl Asker {
+    /// How long it stays without a question.
+    fn stays(&self) -> Duration {
+        let failed = self.failed.as_ref().map(|(at, _)| *at);
+        stays(self.inner.clock.now(), failed)
+    }
+
     /// Waits until the connection ends or says something unasked, as a server does that stops; for ever without one.
     async fn lost(&self) {
         match &self.open {
@@ -186,6 +192,11 @@ impl Asker {
         let done = tokio::time::timeout(patience, work).await;
         done.map_err(|_| Trouble::new(format!("no answer from {} within {patience:?}", plan.address)))?
     }
+}
+
+/// Places are few: one that failed to connect, as in a database that a client made up, goes as soon as it need not remember that.
+fn stays(now: Time, failed: Option<Time>) -> Duration {
+    failed.map_or(IDLE, |at| REST.saturating_sub(now.since(at)))
 }
 
 /// Sends all questions and reads all answers; an error is the connection's end.
@@ -317,6 +328,15 @@ mod tests {
         assert!(secret(&row(&[Some(b"hunter2")])).is_err());
         assert!(secret(&row(&[Some(b"app"), Some(b"\xff")])).is_err());
         assert!(secret(b"\0\x02\0\0").is_err());
+    }
+
+    #[test]
+    fn a_place_that_cannot_connect_is_free_again_after_a_rest() {
+        let at = |ms: u64| Time::from_nanos(ms * 1_000_000);
+        assert_eq!(stays(at(5_000), None), IDLE);
+        assert_eq!(stays(at(5_000), Some(at(5_000))), REST);
+        assert_eq!(stays(at(5_900), Some(at(5_000))), Duration::from_millis(100), "questions meanwhile do not prolong it");
+        assert_eq!(stays(at(7_000), Some(at(5_000))), Duration::ZERO);
     }
 
     #[test]
