@@ -6,6 +6,7 @@ use poolwarden_switch::relay::console::{ConsoleSession, ConsoleStep};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::inner::Inner;
+use crate::link::Place;
 use crate::operator::{Reply, Who};
 use crate::random;
 use crate::stream::Stream;
@@ -13,7 +14,8 @@ use crate::stream::Stream;
 /// What clients are told the console is; drivers want it to begin like a PostgreSQL version.
 const VERSION: &str = concat!("15.0 (poolwarden ", env!("CARGO_PKG_VERSION"), ")");
 
-pub(crate) async fn serve(inner: Arc<Inner>, mut stream: Stream, leftover: Vec<u8>, who: Who) {
+/// Serves until one side ends it; then the place is free.
+pub(crate) async fn serve(inner: Arc<Inner>, (mut stream, _place): (Stream, Place), leftover: Vec<u8>, who: Who) {
     let mut session = ConsoleSession::new();
     let hello = session.welcome(VERSION, 0, &random::bytes::<4>());
     if stream.write_all(&hello).await.is_err() {

@@ -258,22 +258,7 @@ async fn tell_later(mut greeting: Greeting, mut stream: Stream, delay: Duration,
 async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: Ends) -> Option<After> {
     let directory = inner.directory();
     if is_console(&session.database) {
-        if session.replication.is_some() {
-            let message = "the console does not replicate";
-            let hint = Some("ask for a configured database, or leave replication out");
-            turn_away(&mut stream, Told { sqlstate: "0A000", message, hint, theirs: None }).await;
-            return None;
-        }
-        let admin = ends.own_user || directory.is_console_admin(&session.user);
-        if !admin && !directory.is_console_reader(&session.user) {
-            let message = format!("user \"{}\" may not use the console", session.user);
-            let hint = Some("name the user under [console] readers or admins");
-            let told = Told { sqlstate: "28000", message: &message, hint, theirs: None };
-            turn_away(&mut stream, told).await;
-            return None;
-        }
-        let who = operator::Who { user: session.user, admin, remote: ends.remote };
-        return Some(Box::pin(console::serve(inner.clone(), stream, session.leftover, who)));
+        return enter_console(inner, stream, session, ends).await;
     }
     if *inner.refusing.borrow() {
         let hint = Some("connect again; another instance may already be serving");
@@ -328,6 +313,37 @@ async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: En
     let link = stream.into_link(Some(place)).ok()?;
     inner.post(inner.least_busy(), Mail::Join(Box::new(joining), link));
     None
+}
+
+/// Sessions on the console at once: each has a socket and a buffer, apart from the clients', whose crowd never shuts it.
+const MOST_CONSOLES: u32 = 256;
+/// Of those, so many are left to admins.
+const KEPT_FOR_ADMINS: u32 = 16;
+
+/// A session on the console, for those who may have one.
+async fn enter_console(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: Ends) -> Option<After> {
+    let directory = inner.directory();
+    let told = |sqlstate, message, hint| Told { sqlstate, message, hint: Some(hint), theirs: None };
+    if session.replication.is_some() {
+        let hint = "ask for a configured database, or leave replication out";
+        turn_away(&mut stream, told("0A000", "the console does not replicate", hint)).await;
+        return None;
+    }
+    let admin = ends.own_user || directory.is_console_admin(&session.user);
+    if !admin && !directory.is_console_reader(&session.user) {
+        let message = format!("user \"{}\" may not use the console", session.user);
+        turn_away(&mut stream, told("28000", &message, "name the user under [console] readers or admins")).await;
+        return None;
+    }
+    let most = if admin { MOST_CONSOLES } else { MOST_CONSOLES - KEPT_FOR_ADMINS };
+    let Some(place) = Place::take(&inner.counters.consoles, most) else {
+        bump(&inner.counters.refused_clients);
+        let message = format!("too many sessions on the console: {most} of {most}");
+        turn_away(&mut stream, told("53300", &message, "close some of them; the number is fixed")).await;
+        return None;
+    };
+    let who = operator::Who { user: session.user, admin, remote: ends.remote };
+    Some(Box::pin(console::serve(inner.clone(), (stream, place), session.leftover, who)))
 }
 
 /// Why somebody is turned away at the door, in our words and, where its voice speaks, in PgBouncer's.

@@ -407,3 +407,31 @@ fn every_table_answers_within_a_second_while_the_pool_is_exhausted() {
     }
     holder.query("commit").expect("given back");
 }
+
+#[test]
+fn sessions_are_bounded_the_last_are_the_admins_and_an_ended_one_gives_its_place_back() {
+    let plan = Plan::default().edit("admins = [\"app\"]", "readers = [\"*\"]");
+    let bed = Bed::start_as(Target::Poolwarden, plan.auth("method = \"trust\""));
+    let socket = Address::Unix(bed.pooler().expect("poolwarden").unix().expect("a unix socket").to_path_buf());
+    let enter = |address: &Address| {
+        let login = Login { database: "pgbouncer".to_string(), ..bed::login() };
+        Wire::connect(address, &login)
+    };
+    let refused = |address: &Address| match enter(address) {
+        Err(Fault::Server(notice)) => notice,
+        Err(fault) => panic!("{fault}"),
+        Ok(_) => panic!("it is let in"),
+    };
+    let mut readers: Vec<Wire> = (0..240).map(|_| enter(&bed.address()).expect("a reader")).collect();
+    let told = refused(&bed.address());
+    assert_eq!((told.code.as_str(), told.message.contains("240 of 240")), ("53300", true), "{told:?}");
+    let mut admins: Vec<Wire> = (0..16).map(|_| enter(&socket).expect("an admin, from its own user")).collect();
+    let told = refused(&socket);
+    assert_eq!((told.code.as_str(), told.message.contains("256 of 256")), ("53300", true), "{told:?}");
+    assert!(!readers[0].query("SHOW POOLS").expect("answers").columns.is_empty());
+    let login = Login { database: "app".to_string(), ..bed::login() };
+    let mut client = Wire::connect(&bed.address(), &login).expect("clients have places of their own");
+    assert_eq!(client.query("select 1").expect("an answer").value(), "1");
+    drop(admins.pop());
+    until("the place to be free", PATIENCE, || enter(&socket).ok());
+}
