@@ -29,6 +29,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use poolwarden_switch::pool::HostId;
 use poolwarden_switch::relay::pgwire::password::Plain;
 use poolwarden_switch::relay::pgwire::scram;
 
@@ -60,6 +61,14 @@ pub(crate) struct Auth {
     /// Failed clients that have not been told yet.
     pub(crate) delayed: Arc<AtomicU32>,
     verifiers: Verifiers,
+}
+
+impl Auth {
+    /// Another server stands where this one did: what was heard from the former, or for it, counts no more.
+    pub(crate) fn forget(&self, host: HostId) {
+        self.cache.forget(host);
+        self.keys.forget(host);
+    }
 }
 
 /// SCRAM secrets made of listed users' passwords in clear, each at that user's first login.

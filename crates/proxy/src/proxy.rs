@@ -111,8 +111,11 @@ impl Proxy {
             if state.directory.auth.query != reload.directory.auth.query {
                 inner.auth.cache.clear();
             }
+            let moved: Vec<bool> =
+                state.hosts.iter().zip(&reload.hosts).map(|(old, new)| old.address != new.address).collect();
             state.directory = Arc::new(reload.directory);
             state.hosts = Arc::new(reload.hosts);
+            (0..).zip(moved).filter(|(_, moved)| *moved).for_each(|(host, _)| inner.auth.forget(HostId(host)));
             state.limits = reload.limits;
             state.trusted = Arc::new(reload.proxy_protocol);
             state.peers = cancel::peers(&reload.peers, &state.peers);

@@ -36,6 +36,11 @@ impl<K: Ord + Clone, V> Bounded<K, V> {
         self.young.remove(key).or_else(|| self.old.remove(key))
     }
 
+    pub(crate) fn retain(&mut self, keep: impl Fn(&K) -> bool) {
+        self.young.retain(|key, _| keep(key));
+        self.old.retain(|key, _| keep(key));
+    }
+
     pub(crate) fn clear(&mut self) {
         self.young.clear();
         self.old.clear();

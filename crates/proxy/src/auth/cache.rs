@@ -134,6 +134,12 @@ impl Cache {
         }
     }
 
+    /// Another server stands there now: nothing is known of its users.
+    pub(crate) fn forget(&self, host: HostId) {
+        held(&self.users).retain(|key| key.host != host);
+        held(&self.unknown).retain(|key| key.host != host);
+    }
+
     pub(crate) fn clear(&self) {
         held(&self.users).clear();
         held(&self.unknown).clear();
@@ -183,6 +189,17 @@ mod tests {
         assert_eq!(cache.look(at(14), &key(), &query()), Known::Nothing(None));
         cache.land(at(14), &key(), &Ok(secret()));
         assert_eq!(cache.look(at(14), &key(), &query()), Known::Fresh(secret()));
+    }
+
+    #[test]
+    fn what_is_known_of_a_server_that_moved_is_forgotten_and_nothing_else() {
+        let cache = Cache::default();
+        let other = Key { host: HostId(1), ..key() };
+        cache.land(at(10), &key(), &Ok(secret()));
+        cache.land(at(10), &other, &Ok(secret()));
+        cache.forget(HostId(0));
+        assert_eq!(cache.look(at(10), &key(), &query()), Known::Nothing(None));
+        assert_eq!(cache.look(at(10), &other, &query()), Known::Fresh(secret()));
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl KeyRing {
         awaited
     }
 
+    /// Another server stands there now: keys that clients revealed to us for the former are not shown to it.
+    pub(crate) fn forget(&self, host: HostId) {
+        held(&self.0).captured.retain(|(of, _)| *of != host);
+    }
+
     /// A connection is wanted and no key is known; true the first time.
     pub(crate) fn wait(&self, role: &Role) -> bool {
         let mut held = held(&self.0);
@@ -97,6 +102,16 @@ mod tests {
         assert!(ring.drop_captured(&role("app"), &keys(2)));
         assert_eq!(ring.captured(&role("app")), None);
         assert!(ring.wait(&role("app")));
+    }
+
+    #[test]
+    fn keys_for_a_server_that_moved_are_forgotten_and_no_others() {
+        let ring = KeyRing::default();
+        let elsewhere = (HostId(1), "app".to_owned());
+        ring.capture(role("app"), keys(1));
+        ring.capture(elsewhere.clone(), keys(2));
+        ring.forget(HostId(0));
+        assert_eq!((ring.captured(&role("app")), ring.captured(&elsewhere)), (None, Some(keys(2))));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::{Job, Query, Trouble};
+use crate::address::Address;
 use crate::auth::cache::Outcome;
 use crate::connect;
 use crate::inner::Inner;
@@ -33,6 +34,8 @@ const MAX_MESSAGE: u32 = 64 * 1024;
 struct Open {
     stream: Stream,
     query: Arc<Query>,
+    /// Where the server was then.
+    address: Address,
 }
 
 struct Asker {
@@ -122,9 +125,8 @@ impl Asker {
 
     async fn ask_all(&mut self, query: &Arc<Query>, batch: &[Job]) -> Vec<Outcome> {
         let all = |trouble: &Trouble| batch.iter().map(|_| Err(trouble.clone())).collect();
-        if self.open.as_ref().is_some_and(|open| open.query != *query) {
-            self.open = None;
-        }
+        let address = self.inner.plan(self.place.0).map(|plan| plan.address);
+        self.open.take_if(|open| open.query != *query || Some(&open.address) != address.as_ref());
         let reused = self.open.is_some();
         match self.attempt(query, batch).await {
             Ok(outcomes) => outcomes,
@@ -156,9 +158,9 @@ impl Asker {
             return Err(trouble.clone());
         }
         match self.dial(query).await {
-            Ok(stream) => {
+            Ok((stream, address)) => {
                 self.failed = None;
-                Ok(Open { stream, query: query.clone() })
+                Ok(Open { stream, query: query.clone(), address })
             }
             Err(trouble) => {
                 self.failed = Some((self.inner.clock.now(), trouble.clone()));
@@ -167,7 +169,7 @@ impl Asker {
         }
     }
 
-    async fn dial(&self, query: &Query) -> Result<Stream, Trouble> {
+    async fn dial(&self, query: &Query) -> Result<(Stream, Address), Trouble> {
         let plan = self.inner.plan(self.place.0).ok_or_else(|| Trouble::new("the server is not configured"))?;
         let patience = plan.connect_timeout.min(PATIENCE);
         let role = (self.place.0, query.user.clone());
@@ -190,7 +192,8 @@ impl Asker {
             Ok(stream)
         };
         let done = tokio::time::timeout(patience, work).await;
-        done.map_err(|_| Trouble::new(format!("no answer from {} within {patience:?}", plan.address)))?
+        let stream = done.map_err(|_| Trouble::new(format!("no answer from {} within {patience:?}", plan.address)))??;
+        Ok((stream, plan.address))
     }
 }
 
