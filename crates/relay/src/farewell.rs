@@ -25,7 +25,7 @@ pub enum Farewell {
 }
 
 /// What takes everything of a session away that PostgreSQL can take away.
-const RESET: &str = "DISCARD ALL";
+pub(crate) const RESET: &str = "DISCARD ALL";
 
 impl Server {
     /// The client is gone (or must go) at `now`.

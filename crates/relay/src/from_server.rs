@@ -9,7 +9,7 @@ use crate::expect::Expect;
 use crate::gather::{Gather, Out};
 use crate::server::{Fault, Gate, Keep, Server};
 use crate::session::{Pin, Pins};
-use crate::settings::{TRACKED, transition};
+use crate::settings::TRACKED;
 use crate::statement::{Texts, hash};
 
 /// How a batch of the server's bytes left the lease.
@@ -30,12 +30,6 @@ pub enum Turn {
 
 /// A message that must be seen whole may have so many bytes; a larger one is forwarded unseen.
 const MAX_SEEN: usize = 1 << 20;
-
-/// PostgreSQL's word for a cancelled statement, and for one that took longer than its `statement_timeout`.
-const CANCELLED: &str = "57014";
-
-/// So often in one lease a query of ours is sent again because a cancel request met it.
-const MOST_REPEATS: u8 = 3;
 
 /// So many bytes may be made up to end a late COPY message; drivers send rows in pieces of 8 to 64 KiB.
 const MAX_FILL: usize = 128 * 1024;
@@ -236,7 +230,9 @@ impl Server {
         if reply.body == b"LOAD\0" && self.terms.keep != Keep::Session {
             self.pin(self.clock.since, self.held.pins.and(Pins::of(Pin::Load))); // stays even where its transaction is rolled back
         }
-        if matches!(reply.body, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0") {
+        if matches!(reply.body, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0")
+            && !self.queue.front().is_some_and(Expect::is_own)
+        {
             self.book.clear();
             self.pins = u32::from(matches!(self.book.unnamed, Some((0, _))));
             if let Some((client, texts)) = client {
@@ -425,56 +421,13 @@ impl Server {
         if matches!(ours, Expect::Reset) && self.failure.is_none() {
             self.was_reset();
         }
+        if matches!(ours, Expect::Reset) && self.gate == Gate::Setup {
+            return Ok(self.set_up_afresh(client, input, out));
+        }
         if let (Expect::Probe(findings), Some((client, _)), true) = (ours, &mut *client, self.gate != Gate::Farewell) {
             return Ok(self.probed(client, &findings, out));
         }
         self.after_round(client, out)
-    }
-
-    /// Whether a query of ours that failed is sent once more: a cancel request that was meant for what ran before has met it.
-    pub(crate) fn is_to_be_repeated(&mut self) -> bool {
-        let met = |failure: &Vec<u8>| read::report(failure.get(HEADER..).unwrap_or_default()).sqlstate == CANCELLED;
-        let repeated = self.repeats < MOST_REPEATS && self.failure.as_ref().is_some_and(met);
-        if repeated {
-            self.repeats += 1;
-            self.failure = None;
-        }
-        repeated
-    }
-
-    /// The settings query was answered: the client's settings are what the server made of them.
-    fn set_up(&mut self, client: &mut Option<(&mut Client, &mut Texts)>, input: &[u8], out: &mut Out) -> Turn {
-        if self.is_to_be_repeated()
-            && self.status == b'I'
-            && let Some(sql) = transition(&self.settings, &self.coming, &self.defaults)
-        {
-            self.own_query(&sql, Expect::Setup, out);
-            return Turn::More;
-        }
-        if self.failure.is_some() {
-            return Turn::SetupFailed;
-        }
-        let mut settings = std::mem::take(&mut self.coming);
-        for (name, value) in settings.clone().iter() {
-            let now = self.settings.value(name).or_else(|| self.defaults.value(name));
-            match now {
-                Some(now) if now != value && self.defaults.value(name).is_some() => {
-                    let spelled = self.defaults.spelling(name).to_owned();
-                    if client.is_some() {
-                        make::parameter_status(out.client.own(input), &spelled, now);
-                    }
-                    settings = settings.with(name, self.defaults.difference(name, now));
-                }
-                Some(_) | None => {}
-            }
-        }
-        self.settings = settings.clone(); // also where the client is gone: the server has them
-        let Some((client, _)) = client else {
-            return if self.is_releasable() { Turn::Released } else { Turn::More };
-        };
-        client.settings = settings;
-        self.gate = Gate::Open;
-        Turn::Opened
     }
 
     /// A round of the client's (or a rollback) has ended: does the lease?

@@ -24,6 +24,7 @@ mod refuse;
 mod server;
 mod session;
 mod settings;
+mod setup;
 mod splice;
 mod sql;
 mod statement;

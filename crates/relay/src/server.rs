@@ -234,6 +234,8 @@ pub struct Server {
     pub(crate) rounds: u32,
     /// Where the bytes of both directions stand, where they go through as they come.
     pub(crate) tunnel: Option<Box<Tunnel>>,
+    /// The settings are being made with the role first.
+    pub(crate) as_role: bool,
     /// Queries of ours in this lease that a cancel request met, and that were sent again.
     pub(crate) repeats: u8,
     /// The server said FATAL: its end follows.
@@ -291,6 +293,7 @@ impl Server {
             tally: None,
             rounds: 0,
             tunnel: None,
+            as_role: false,
             repeats: 0,
             fatal: false,
             failure: None,

@@ -17,6 +17,9 @@ pub const MAX_SETTINGS: usize = 64;
 /// The settings that say who the session is; the first sets the second to nobody.
 const IDENTITY: [&str; 2] = ["session_authorization", "role"];
 
+/// What PostgreSQL keeps for a transaction at most, or does not tell: no client's for longer, and RESET refuses it.
+const MOMENTARY: [&str; 4] = ["seed", "transaction_deferrable", "transaction_isolation", "transaction_read_only"];
+
 type Pairs = BTreeMap<Box<str>, Box<str>>;
 
 /// Differences from the pool's defaults: lower-case name to value.
@@ -35,7 +38,8 @@ impl Settings {
         Self::of(pairs.into_iter().map(|(name, value)| (name.to_ascii_lowercase().into(), value.into())).collect())
     }
 
-    fn of(pairs: Pairs) -> Self {
+    fn of(mut pairs: Pairs) -> Self {
+        pairs.retain(|name, _| !MOMENTARY.contains(&&**name));
         if pairs.is_empty() {
             return Self(None);
         }
@@ -181,6 +185,16 @@ fn way(has: &Settings, wants: &Settings, defaults: &Defaults) -> Option<String> 
     sets.extend(identity);
     let sets = if sets.is_empty() { String::new() } else { format!("SELECT {}", sets.join(",")) };
     (!sets.is_empty() || !resets.is_empty()).then(|| resets + &sets)
+}
+
+/// The SQL that gives a connection without settings what a client `wants`, the role first: it may be the one that may set the others.
+/// `None` where it wants no role.
+pub(crate) fn as_role(wants: &Settings) -> Option<String> {
+    let set = |name: &str| Some(set_config(name, wants.value(name)?));
+    let identity: Vec<String> = IDENTITY.into_iter().filter_map(set).collect();
+    let others = wants.iter().filter(|(name, _)| !IDENTITY.contains(name)).map(|(name, value)| set_config(name, value));
+    (!identity.is_empty())
+        .then(|| format!("SELECT {}", identity.into_iter().chain(others).collect::<Vec<_>>().join(",")))
 }
 
 fn set_config(name: &str, value: &str) -> String {

@@ -48,6 +48,28 @@ fn a_role_is_the_clients_own() {
 }
 
 #[test]
+fn settings_that_cannot_be_taken_back_harm_nobody() {
+    let next = || {
+        s().parse("a", "select 1")
+            .sync()
+            .wait()
+            .query("set app.tenant 1")
+            .wait()
+            .query("show log_statement")
+            .wait()
+            .run("a")
+            .sync()
+    };
+    let momentary = s().query("begin").query("set transaction_read_only on").query("commit").wait().query("select 1");
+    same(&[momentary.clone(), next(), momentary, next()]);
+    let lent =
+        |end: &str| s().query("begin").query("set role su").query("set log_statement all").query(end).query("commit");
+    same(&[next(), lent("reset role"), next(), lent("reset role"), next()]);
+    let kept = lent("select 1").wait().query("show log_statement").wait().query("show role");
+    same(&[kept.clone(), next(), kept, next()]);
+}
+
+#[test]
 fn reset_gives_a_client_what_it_began_with() {
     let began = [("datestyle", "German"), ("search_path", "mine")];
     let all = Script::with(&began)

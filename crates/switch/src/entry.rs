@@ -195,7 +195,7 @@ impl<L> Switch<L> {
         let failure = slot.relay.failure().unwrap_or_default();
         slot.pool.doubt(); // what was good before may be what is refused now
         let told = refusal::settings(&failure);
-        let as_before = slot.relay.is_releasable();
+        let as_before = slot.relay.is_releasable() && slot.relay.settings().is_empty(); // else it was to be reset, and was not
         if as_before {
             self.give_back_unused(now, server);
         } else {

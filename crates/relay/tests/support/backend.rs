@@ -88,6 +88,8 @@ impl Backend {
         all.insert("search_path".into(), "public".into());
         all.insert("work_mem".into(), "4MB".into());
         all.insert("role".into(), "none".into());
+        all.insert("log_statement".into(), "none".into());
+        all.insert("transaction_read_only".into(), "off".into());
         for (name, value) in settings {
             all.insert(name.to_ascii_lowercase(), canonical(name, value));
         }
@@ -552,7 +554,7 @@ impl Backend {
             Command::Set { name, value, local } => {
                 let before = self.settings.get(name).cloned().unwrap_or_default();
                 self.set(name, value)?;
-                if *local {
+                if *local || name == "transaction_read_only" {
                     self.locals.entry(name.clone()).or_insert(before);
                 } else {
                     self.mark(name, true);
@@ -640,6 +642,7 @@ impl Backend {
         if value.contains("invalid") {
             return Err(("22023", format!("invalid value for parameter \"{name}\": \"{value}\"")));
         }
+        self.permit(name)?;
         if !self.settings.contains_key(name) && !name.contains('.') {
             return Err(("42704", format!("unrecognized configuration parameter \"{name}\"")));
         }
@@ -647,8 +650,20 @@ impl Backend {
         Ok(())
     }
 
+    /// Some settings are the superuser's alone.
+    fn permit(&self, name: &str) -> Result<(), Failure> {
+        if name == "log_statement" && self.settings["role"] != "su" {
+            return Err(("42501", format!("permission denied to set parameter \"{name}\"")));
+        }
+        Ok(())
+    }
+
     fn configure(&mut self, resets: &[String], sets: &[(String, String)]) -> Result<usize, Failure> {
         for name in resets {
+            if name == "transaction_read_only" {
+                return Err(("0A000", format!("parameter \"{name}\" cannot be reset")));
+            }
+            self.permit(name)?;
             self.reset(name);
             complete(&mut self.buffered, "RESET");
         }
