@@ -146,10 +146,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// SET, with everything it may be about.
+    /// SET, with everything it may be about. A keyword before a dot is a name like any other (`session.tenant`).
     fn set(&mut self) {
         let mut token = self.tokens.next();
-        if token.is("session") {
+        if token.is("session") && !self.is_dotted() {
             let next = self.tokens.next();
             if next.is("authorization") {
                 return self.set_to("session_authorization", self.tokens.clone().next());
@@ -162,23 +162,31 @@ impl<'a> Reader<'a> {
             }
             token = next;
         }
-        if token.is("local") || token.is("transaction") || token.is("constraints") {
-            return self.skip();
-        }
-        if token.is("time") {
-            self.tokens.next(); // ZONE
-            return self.set_to("timezone", self.tokens.clone().next());
-        }
-        let fixed = [("role", "role"), ("names", "client_encoding"), ("schema", "search_path"), ("xml", "xmloption")];
-        if let Some((_, name)) = fixed.iter().find(|(word, _)| token.is(word)) {
-            let mut ahead = self.tokens.clone();
-            let next = ahead.next();
-            let sign = next.is("to") || next.kind == Kind::Symbol(b'=');
-            return self.set_to(name, if sign { ahead.next() } else { next });
+        if !self.is_dotted() {
+            if token.is("local") || token.is("transaction") || token.is("constraints") {
+                return self.skip();
+            }
+            if token.is("time") {
+                self.tokens.next(); // ZONE
+                return self.set_to("timezone", self.tokens.clone().next());
+            }
+            let fixed =
+                [("role", "role"), ("names", "client_encoding"), ("schema", "search_path"), ("xml", "xmloption")];
+            if let Some((_, name)) = fixed.iter().find(|(word, _)| token.is(word)) {
+                let mut ahead = self.tokens.clone();
+                let next = ahead.next();
+                let sign = next.is("to") || next.kind == Kind::Symbol(b'=');
+                return self.set_to(name, if sign { ahead.next() } else { next });
+            }
         }
         let (name, after) = self.setting(token);
         let to = if after.is("to") || after.kind == Kind::Symbol(b'=') { self.tokens.clone().next() } else { after };
         self.set_to(&name, to);
+    }
+
+    /// Whether a dot comes next.
+    fn is_dotted(&self) -> bool {
+        self.tokens.clone().next().kind == Kind::Symbol(b'.')
     }
 
     fn set_to(&mut self, name: &str, value: Token<'_>) {
@@ -205,13 +213,14 @@ impl<'a> Reader<'a> {
 
     fn reset(&mut self) {
         let token = self.tokens.next();
-        if token.is("all") {
+        let keyword = !self.is_dotted();
+        if keyword && token.is("all") {
             self.touch.resets_all = true;
-        } else if token.is("session") {
+        } else if keyword && token.is("session") {
             self.touch.resets.push("session_authorization".into());
-        } else if token.is("time") {
+        } else if keyword && token.is("time") {
             self.touch.resets.push("timezone".into());
-        } else if token.is("transaction") {
+        } else if keyword && token.is("transaction") {
             // the transaction's own level
         } else {
             let (name, after) = self.setting(token);
