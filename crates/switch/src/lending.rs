@@ -171,9 +171,10 @@ impl<L> Switch<L> {
         let Some(slot) = self.servers.at_mut(server) else { return };
         let client = if let Standing::Leased { client } = slot.standing { Some(client) } else { None };
         let used = slot.pool.terms();
-        let fitness = match (slot.doomed, used.keep) {
+        let resets = used.keep != Keep::Session || !used.reset_query.is_empty(); // who shares next may have other terms than who left
+        let fitness = match (slot.doomed, slot.relay.keep()) {
             (true, _) => Fitness::Broken,
-            (false, Keep::Session) if !used.reset_query.is_empty() => Fitness::NeedsReset,
+            (false, Keep::Session) if resets => Fitness::NeedsReset,
             (false, _) if used.reset_always => Fitness::NeedsReset,
             (false, _) => Fitness::Clean,
         };

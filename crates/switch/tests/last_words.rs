@@ -204,3 +204,17 @@ fn a_client_that_stopped_reading_in_the_middle_of_a_row_is_told_nothing_in_it() 
     scene.stall(half);
     assert_eq!(scene.said(FIRST, half), b"");
 }
+
+#[test]
+fn what_a_session_left_is_reset_under_the_terms_it_had() {
+    let mut scene = Scene::new(Keep::Session, Mode::Session);
+    let shared = PoolTerms { keep: Keep::Transaction, reset_query: String::new(), ..PoolTerms::default() };
+    scene.shared.retune(TermsBook { any: shared, ..TermsBook::default() });
+    scene.receive(FIRST, b"X\0\0\0\x04");
+    assert!(scene.world.closed.contains(&FIRST));
+    assert_eq!(
+        scene.said(SERVER, b""),
+        query("DISCARD ALL"),
+        "those who share the connection from now on find nothing of it"
+    );
+}
