@@ -63,7 +63,7 @@ impl Client {
         if parse.name.is_empty() || self.named(parse.name).is_some() {
             return false;
         }
-        let Some(statement) = texts.known(self.scope, parse.rest) else { return false };
+        let Some(statement) = texts.known(self.circle(), parse.rest) else { return false };
         if !statement.is_good() || !texts.charge(parse.name.len()) {
             return false;
         }
@@ -84,6 +84,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
 
     fn known_good(texts: &mut Texts, sql: &str) {
         let rest = [sql.as_bytes(), b"\0\0\0"].concat();
@@ -122,7 +123,13 @@ mod tests {
         answer(&mut client, &mut texts, |input| make::parse(input, "a", "select 1", &[]));
         let (left, _) = answer(&mut client, &mut texts, |input| make::parse(input, "a", "select 1", &[]));
         assert!(left > 0, "a name that is taken is the server's to refuse");
-        client.scope = 1;
+        client.settings = Settings::new([("application_name", "psql")]);
+        let (left, _) = answer(&mut client, &mut texts, |input| make::parse(input, "b", "select 1", &[]));
+        assert_eq!(left, 0, "it means the same");
+        client.settings = Settings::new([("timezone", "Asia/Tokyo")]);
+        let (left, _) = answer(&mut client, &mut texts, |input| make::parse(input, "c", "select 1", &[]));
+        assert!(left > 0, "what time a literal stands for depends on the client");
+        client = Client { scope: 1, ..Client::default() };
         let (left, _) = answer(&mut client, &mut texts, |input| make::parse(input, "b", "select 1", &[]));
         assert!(left > 0, "good in one pool says nothing of another");
     }

@@ -24,7 +24,7 @@ pub struct Client {
     pub(crate) told: Option<Arc<Defaults>>,
     /// Input nobody has taken yet.
     pub pending: Vec<u8>,
-    /// Whose statement texts it shares: those of clients with the same number, which is that of its pool.
+    /// Whose statement texts it may share: those of clients with the same number, which is that of its pool.
     pub scope: u32,
     /// What is still to come of the message at the front.
     pub(crate) body: Body,
@@ -76,6 +76,11 @@ impl Client {
     /// Whether it began with settings of its own.
     pub(crate) fn has_beginnings(&self) -> bool {
         !self.born.is_empty()
+    }
+
+    /// Who shares its statement texts: those of its pool to whom a text means the same.
+    pub(crate) fn circle(&self) -> u64 {
+        u64::from(self.scope) ^ self.settings.meaning()
     }
 
     /// Looks at `input` of a client that has no server connection: how many bytes are done with, and what the rest asks for.

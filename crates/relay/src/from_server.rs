@@ -140,8 +140,14 @@ impl Server {
     }
 
     #[inline]
-    pub(crate) fn is_shown(&self, _tag: u8) -> bool {
-        self.gate != Gate::Farewell && !self.queue.front().is_some_and(Expect::is_own)
+    pub(crate) fn is_shown(&self, tag: u8) -> bool {
+        self.gate != Gate::Farewell
+            && (!self.queue.front().is_some_and(Expect::is_own) || (tag == tag::NOTIFICATION && self.may_listen()))
+    }
+
+    /// Whether a notification is the client's own: it listens, or PostgreSQL is just being asked whether it does.
+    fn may_listen(&self) -> bool {
+        self.held.pins.has(Pin::Listen) || self.doubts.as_deref().is_some_and(|doubts| doubts.pins.has(Pin::Listen))
     }
 
     fn reply(

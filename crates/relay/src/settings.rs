@@ -15,10 +15,27 @@ pub const TRACKED: [&str; 6] =
 pub const MAX_SETTINGS: usize = 64;
 
 /// The settings that say who the session is; the first sets the second to nobody.
-const IDENTITY: [&str; 2] = ["session_authorization", "role"];
+pub(crate) const IDENTITY: [&str; 2] = ["session_authorization", "role"];
 
 /// What PostgreSQL keeps for a transaction at most, or does not tell: no client's for longer, and RESET refuses it.
 const MOMENTARY: [&str; 4] = ["seed", "transaction_deferrable", "transaction_isolation", "transaction_read_only"];
+
+/// What a literal, a name or an operator in a text means depends on these when the text is parsed, and not when it is executed.
+const MEANING: [&str; 13] = [
+    "array_nulls",
+    "backslash_quote",
+    "client_encoding",
+    "datestyle",
+    "intervalstyle",
+    "lc_monetary",
+    "role",
+    "search_path",
+    "session_authorization",
+    "standard_conforming_strings",
+    "timezone",
+    "timezone_abbreviations",
+    "transform_null_equals",
+];
 
 type Pairs = BTreeMap<Box<str>, Box<str>>;
 
@@ -29,6 +46,7 @@ pub struct Settings(Option<Arc<Kept>>);
 #[derive(Debug, PartialEq, Eq)]
 struct Kept {
     flavor: u64,
+    meaning: u64,
     pairs: Pairs,
 }
 
@@ -43,8 +61,15 @@ impl Settings {
         if pairs.is_empty() {
             return Self(None);
         }
-        let flavor = flavor_of(&pairs);
-        Self(Some(Arc::new(Kept { flavor, pairs })))
+        let flavor = flavor_of(pairs.iter());
+        let mut parsing = pairs.iter().filter(|(name, _)| MEANING.contains(&&***name)).peekable();
+        let meaning = if parsing.peek().is_some() { flavor_of(parsing) } else { 0 };
+        Self(Some(Arc::new(Kept { flavor, meaning, pairs })))
+    }
+
+    /// A hash of what decides what a statement's text means; 0 for the defaults.
+    pub(crate) fn meaning(&self) -> u64 {
+        self.0.as_ref().map_or(0, |kept| kept.meaning)
     }
 
     /// The hash the pool compares; 0 for the defaults.
@@ -207,7 +232,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// FNV-1a over names and values with their ends marked; never 0, which means the defaults.
-fn flavor_of(pairs: &Pairs) -> u64 {
+fn flavor_of<'a>(pairs: impl Iterator<Item = (&'a Box<str>, &'a Box<str>)>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut eat = |bytes: &[u8]| {
         for byte in bytes.iter().chain(&[0]) {

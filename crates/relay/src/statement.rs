@@ -18,8 +18,8 @@ pub(crate) struct Statement {
     pub(crate) rest: Box<[u8]>,
     /// Grows each time a server says that what it prepared is older than its tables: what was prepared before is of no use anywhere.
     generation: AtomicU32,
-    /// Clients of which pool share it.
-    scope: u32,
+    /// Which clients share it: those of one pool to whom its text means the same.
+    circle: u64,
     /// What its text may do to the session.
     pub(crate) touch: Option<Box<Touch>>,
     /// A server of that pool has parsed it, and none has said since that it is out of date.
@@ -76,15 +76,15 @@ impl Texts {
         self.bound = bound;
     }
 
-    /// The statement of this text in this scope, if there is one.
-    pub(crate) fn known(&self, scope: u32, rest: &[u8]) -> Option<Arc<Statement>> {
-        let same = |one: &&Arc<Statement>| one.scope == scope && *one.rest == *rest;
+    /// The statement of this text in this circle, if there is one.
+    pub(crate) fn known(&self, circle: u64, rest: &[u8]) -> Option<Arc<Statement>> {
+        let same = |one: &&Arc<Statement>| one.circle == circle && *one.rest == *rest;
         self.shared.get(&hash(rest))?.iter().find(same).cloned()
     }
 
-    /// The one statement of this text in this scope; `None` when the bound is reached.
-    pub(crate) fn share(&mut self, scope: u32, rest: &[u8], touch: Option<Box<Touch>>) -> Option<Arc<Statement>> {
-        if let Some(same) = self.known(scope, rest) {
+    /// The one statement of this text in this circle; `None` when the bound is reached.
+    pub(crate) fn share(&mut self, circle: u64, rest: &[u8], touch: Option<Box<Touch>>) -> Option<Arc<Statement>> {
+        if let Some(same) = self.known(circle, rest) {
             return Some(same);
         }
         let cost = rest.len() + OVERHEAD;
@@ -99,7 +99,7 @@ impl Texts {
             id: self.fresh_id(),
             rest: rest.into(),
             generation: AtomicU32::new(0),
-            scope,
+            circle,
             touch,
             good: AtomicBool::new(false),
         });
@@ -128,12 +128,12 @@ impl Texts {
     /// As `share`, with the name a client calls it by.
     pub(crate) fn share_named(
         &mut self,
-        scope: u32,
+        circle: u64,
         name: &[u8],
         rest: &[u8],
         touch: Option<Box<Touch>>,
     ) -> Option<Arc<Statement>> {
-        let statement = self.share(scope, rest, touch)?;
+        let statement = self.share(circle, rest, touch)?;
         if !self.charge(name.len()) {
             self.sweep();
             if !self.charge(name.len()) {

@@ -110,7 +110,7 @@ impl Server {
         if client.named(parse.name).is_some() {
             return Ok(self.parse_taken(client, parse.name, message, out));
         }
-        let Some(statement) = texts.share_named(client.scope, parse.name, parse.rest, touch) else {
+        let Some(statement) = texts.share_named(client.circle(), parse.name, parse.rest, touch) else {
             return self.parse_pinned(client, texts, message, out);
         };
         self.counts.client_parses += 1;
@@ -217,7 +217,7 @@ impl Server {
             match known(client, bind.statement) {
                 Known::Unknown => (0, Ready::Yes(self.number_of_unknown(bind.statement))),
                 Known::Pinned(number) => {
-                    self.doubts.get_or_insert_default().add_all(); // it was too large to be read
+                    self.held.suspect_all(self.doubts.get_or_insert_default()); // it was too large to be read
                     (0, Ready::Yes(number))
                 }
                 Known::Shared { id, described, generation, touches } => {

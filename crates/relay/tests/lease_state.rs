@@ -48,6 +48,27 @@ fn a_role_is_the_clients_own() {
 }
 
 #[test]
+fn a_text_is_shared_by_those_to_whom_it_means_the_same() {
+    let ask = |script: Script| script.parse("a", "select zone").sync().wait().run("a").sync().wait().run("a").sync();
+    let (tokyo, paris) = ([("timezone", "Asia/Tokyo")], [("timezone", "Europe/Paris"), ("search_path", "x")]);
+    same(&[ask(s()), ask(Script::with(&tokyo)), ask(Script::with(&paris)), ask(s()), ask(Script::with(&tokyo))]);
+}
+
+#[test]
+fn a_notification_behind_a_question_of_ours_reaches_who_listens() {
+    let mut wire = Wire::new(1, Terms::default(), Cut::Whole, 7);
+    let at = wire.join(&s().query("listen x"));
+    while !wire.seats[0].to_server.windows(12).any(|bytes| bytes == b"pg_listening") {
+        wire.steps(1);
+    }
+    let notification = b"A\0\0\0\x0b\0\0\0\x07x\0\0";
+    wire.seats[0].to_relay.extend_from_slice(notification);
+    let heard = wire.peers[at].replies.len();
+    wire.settle();
+    assert_eq!(&wire.peers[at].replies[heard..], notification, "and nothing else of what we ask");
+}
+
+#[test]
 fn settings_that_cannot_be_taken_back_harm_nobody() {
     let next = || {
         s().parse("a", "select 1")

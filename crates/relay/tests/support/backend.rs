@@ -411,7 +411,10 @@ impl Backend {
         if self.block == Block::Failed && !allowed {
             return Err(aborted());
         }
-        let command = command.map_err(|_| missing())?;
+        let mut command = command.map_err(|_| missing())?;
+        if command == Command::Select("zone".into()) {
+            command = Command::Select(self.settings["timezone"].clone()); // a literal means what it means when it is parsed
+        }
         let columns = command.columns(self.catalog.get());
         let plan = Plan { command, columns, types: types.to_vec() };
         if name.is_empty() {
