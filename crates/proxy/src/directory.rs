@@ -1,6 +1,7 @@
 //! Who may log in, and where they go.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use poolwarden_switch::pool::{ClassId, HostId};
 use poolwarden_switch::relay::pgwire::password::Secret;
@@ -32,12 +33,14 @@ pub enum Method {
 pub struct UserEntry {
     /// What the user must know; also what logs in to PostgreSQL, where it can.
     pub secret: Option<Secret>,
+    /// Listed without a password: none fits, and nobody is asked for another.
+    pub barred: bool,
     /// The user's class.
     pub class: ClassId,
 }
 
 /// Where the clients of one database go.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Route {
     /// Which server.
     pub host: HostId,
@@ -51,6 +54,14 @@ pub struct Route {
     pub startup: Vec<(String, String)>,
     /// The class of its clients; `None`: the user's.
     pub class: Option<ClassId>,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Route");
+        shown.field("host", &self.host).field("database", &self.database).field("user", &self.user);
+        shown.finish_non_exhaustive() // the password stays inside
+    }
 }
 
 /// Who may log in, and where they go. Swapped as a whole.
@@ -81,8 +92,10 @@ pub(crate) fn is_console(database: &str) -> bool {
 }
 
 impl Directory {
+    /// Where a database's clients go; the console is on no server.
     pub(crate) fn route(&self, database: &str) -> Option<&Route> {
-        self.routes.get(database).or(self.any.as_ref())
+        let route = self.routes.get(database).or(self.any.as_ref());
+        route.filter(|_| !is_console(database))
     }
 
     pub(crate) fn class(&self, user: &str, route: &Route) -> ClassId {
@@ -96,5 +109,24 @@ impl Directory {
 
     pub(crate) fn is_console_reader(&self, user: &str) -> bool {
         self.is_console_admin(user) || self.console_readers.iter().any(|name| name == "*" || name == user)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_shown_without_its_password() {
+        let route = Route {
+            host: HostId(3),
+            database: Some("db".into()),
+            user: Some("role".into()),
+            password: Some("hunter2".into()),
+            startup: Vec::new(),
+            class: None,
+        };
+        let shown = format!("{route:?}");
+        assert!(shown.contains("role") && !shown.contains("hunter2"), "{shown}");
     }
 }

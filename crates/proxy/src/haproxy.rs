@@ -42,6 +42,13 @@ pub(crate) fn source(header: &[u8; HEADER], body: &[u8]) -> Option<SocketAddr> {
     }
 }
 
+/// Whether `peer` may say that its client is at `source`. A client on this very machine comes by a balancer on it: who says so from
+/// elsewhere would get what rules allow to this machine alone.
+pub(crate) fn is_believed(peer: SocketAddr, source: SocketAddr) -> bool {
+    let here = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+    here(peer) || !here(source)
+}
+
 /// Whether `address` belongs to one of these networks.
 pub(crate) fn is_trusted(networks: &[(IpAddr, u8)], address: IpAddr) -> bool {
     let bits = |address: IpAddr| match address.to_canonical() {
@@ -75,6 +82,16 @@ mod tests {
         let addresses = [10, 0, 0, 9, 127, 0, 0, 1, 0x30, 0x39, 0x19, 0x20];
         assert_eq!(source(&header, &addresses), Some("10.0.0.9:12345".parse().unwrap()));
         assert_eq!(source(&header, &addresses[..8]), None);
+    }
+
+    #[test]
+    fn only_this_machine_speaks_for_clients_on_it() {
+        let believed = |peer: &str, source: &str| is_believed(peer.parse().unwrap(), source.parse().unwrap());
+        assert!(believed("10.0.0.9:1", "10.0.0.7:1") && believed("127.0.0.1:1", "10.0.0.7:1"));
+        assert!(believed("127.0.0.1:1", "127.0.0.1:9") && believed("[::1]:1", "127.9.0.1:9"));
+        for source in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert!(!believed("10.0.0.9:1", source), "{source}");
+        }
     }
 
     #[test]

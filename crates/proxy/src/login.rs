@@ -108,9 +108,9 @@ type After = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 async fn receive(inner: &Arc<Inner>, mut stream: Stream, mut ends: Ends, visitor: &Visitor) -> Option<After> {
     let trusted = held(&inner.state).trusted.clone();
-    if ends.remote.is_some_and(|remote| haproxy::is_trusted(&trusted, remote.ip())) {
+    if let Some(peer) = ends.remote.filter(|remote| haproxy::is_trusted(&trusted, remote.ip())) {
         match read_proxy_header(&mut stream).await {
-            Ok(source) => ends.remote = source.or(ends.remote),
+            Ok(source) => ends.remote = source.filter(|source| haproxy::is_believed(peer, *source)).or(ends.remote),
             Err(why) => {
                 inner.notes.add("protocol", why, ends.remote);
                 return None;

@@ -11,7 +11,7 @@ use poolwarden_switch::relay::pgwire::scram;
 use super::cache::{Key, Known, Outcome};
 use super::query::{Job, Query, Trouble};
 use super::{Demand, Reason, Source, hba, ident, system};
-use crate::directory::{Directory, Method, Route, is_console};
+use crate::directory::{Directory, Method, is_console};
 use crate::inner::{Inner, held};
 
 /// A client at the door.
@@ -183,11 +183,12 @@ async fn with_secret(inner: &Arc<Inner>, directory: &Directory, visit: &Visit<'_
     Looked { found: Found { method, secret }, reason: None, memo }
 }
 
-/// Who is to be asked about a user that is not listed, and where; `None` where nobody can be. A database that does not exist
+/// Who is to be asked about a user that is not listed, and where; `None` where nobody can be, or is to be. A database that does not exist
 /// is asked about nowhere, so that its users are as unknown as anybody.
 pub(super) fn question(directory: &Directory, database: &str, user: &str) -> Option<(Arc<Query>, Key)> {
-    let route: Option<&Route> = directory.route(database).filter(|_| !is_console(database));
-    let query = directory.auth.query.as_ref()?;
+    let route = directory.route(database);
+    let barred = directory.users.get(user).is_some_and(|entry| entry.barred);
+    let query = directory.auth.query.as_ref().filter(|_| !barred)?;
     let host = query.host.or_else(|| Some(route?.host)).unwrap_or_default();
     let own = || Some(route?.database.clone().unwrap_or_else(|| database.to_owned()));
     let place = query.database.clone().or_else(own)?;
@@ -275,5 +276,29 @@ impl super::Auth {
             }
             secret @ (Secret::Plain(_) | Secret::Md5(_) | Secret::Scram(_)) => secret,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poolwarden_switch::pool::HostId;
+
+    use super::*;
+    use crate::directory::{Route, UserEntry};
+
+    #[test]
+    fn nobody_is_asked_about_a_user_that_is_listed_without_a_password_nor_for_the_console() {
+        let route = Route { host: HostId(0), database: None, user: None, password: None, startup: vec![], class: None };
+        let mut directory = Directory { any: Some(route), ..Directory::default() };
+        directory.auth.query = Some(Arc::new(Query::default()));
+        let barred = UserEntry { barred: true, ..UserEntry::default() };
+        directory.users.insert("barred".into(), barred);
+        directory.users.insert("classed".into(), UserEntry::default());
+        let asks = |directory: &Directory, database, user| question(directory, database, user).is_some();
+        assert!(asks(&directory, "app", "anybody") && asks(&directory, "app", "classed"));
+        assert!(!asks(&directory, "app", "barred"));
+        assert!(!asks(&directory, "poolwarden", "anybody") && !asks(&directory, "pgbouncer", "anybody"));
+        assert!(directory.route("app").is_some());
+        assert!(directory.route("pgbouncer").is_none(), "what a login there reveals is no server's");
     }
 }

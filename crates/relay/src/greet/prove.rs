@@ -1,6 +1,8 @@
 //! How a client proves who it is: what is asked, and what its answer is worth.
 //!
 //! A client without a usable secret is *doomed*: it is asked as everybody is, and refused at the end with everybody's words.
+//! Under `md5`, as in PostgreSQL, the question follows the kind of secret: who is asked for SCRAM there has such a secret and is thereby
+//! known to exist. Only `scram-sha-256` tells nothing where secrets are of both kinds.
 
 use poolwarden_pgwire::password::Secret;
 use poolwarden_pgwire::scram::{self, Keys, Mechanism, Offer, ScramError, ServerExchange};

@@ -61,7 +61,7 @@ fn classes(config: &Config) -> BTreeMap<&str, ClassId> {
 fn users(config: &Config, seed: &Seed, class: impl Fn(&str) -> ClassId) -> BTreeMap<String, UserEntry> {
     let listed = config.auth.listed.iter().map(|(name, secret)| {
         let secret = secret.as_ref().map(|text| Secret::parse(text.reveal()));
-        (name.clone(), UserEntry { secret, class: ClassId::default() })
+        (name.clone(), UserEntry { barred: secret.is_none(), secret, class: ClassId::default() })
     });
     let mut users: BTreeMap<String, UserEntry> = listed.collect();
     for (name, user) in &config.users {
@@ -69,6 +69,7 @@ fn users(config: &Config, seed: &Seed, class: impl Fn(&str) -> ClassId) -> BTree
         entry.class = class(&user.class);
         if let Some(text) = &user.secret {
             entry.secret = Some(secret(text.reveal(), name, config.auth.method, seed));
+            entry.barred = false;
         }
     }
     users

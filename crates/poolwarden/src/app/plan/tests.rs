@@ -44,13 +44,24 @@ fn servers_keep_their_order_and_address() {
 }
 
 #[test]
+fn who_is_listed_without_a_password_is_barred_unless_the_file_gives_one() {
+    let mut config = config(&format!("{SERVERS}[users.app]\npassword_env = \"A\"\n[users.kept]\nmax_connections = 1\n"));
+    for name in ["app", "kept", "listed"] {
+        config.auth.listed.insert(name.into(), None);
+    }
+    let users = settings(&config, SEED).directory.users;
+    assert_eq!(["app", "kept", "listed"].map(|name| users[name].barred), [false, true, true]);
+}
+
+#[test]
 fn a_password_is_salted_once_and_only_where_scram_asks_for_it() {
     let text = format!("{SERVERS}[users.app]\npassword_env = \"A\"\n[users.nobody]\nmax_connections = 1\n");
     let plan = settings(&config(&text), SEED);
     let Some(Secret::Plain(plain)) = &plan.directory.users["app"].secret else { panic!("a plain password") };
     assert_eq!(plain.scram(b"another").salt, scram::salt(&SEED, "app"));
     assert!(plain.fits("A-password"));
-    assert!(plan.directory.users["nobody"].secret.is_none());
+    let nobody = &plan.directory.users["nobody"];
+    assert!(nobody.secret.is_none() && !nobody.barred, "its password may be looked up");
     let plan = settings(&config(&format!("{text}[auth]\nmethod = \"md5\"\n")), SEED);
     let Some(Secret::Plain(plain)) = &plan.directory.users["app"].secret else { panic!("a plain password") };
     assert_eq!(plain.scram(b"another").salt, b"another");
