@@ -14,6 +14,8 @@ mod verify;
 
 pub(crate) use certificate::end_point;
 pub use certificate::{Expiry, Identity};
+#[cfg(test)]
+pub(crate) use channel::tests::shaken;
 pub(crate) use channel::{ROOM, Tls};
 pub use fault::TlsFault;
 pub use file::Files;

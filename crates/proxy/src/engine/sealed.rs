@@ -24,19 +24,19 @@ impl Sockets {
         let mut scratch = std::mem::take(&mut self.scratch);
         let read = self.at(peer).map_or(Read::Nothing, |socket| socket.unseal(&mut scratch, room));
         self.scratch = scratch;
+        self.send_owed(peer);
         match read {
             Read::Nothing | Read::Bytes(_) => self.resume_reading(peer),
-            Read::Failed => self.send_owed(peer),
-            Read::Eof => {}
+            Read::Failed | Read::Eof => {}
         }
         read
     }
 
-    /// What TLS has to say itself, an alert, goes out.
+    /// What TLS has to say itself, an alert, goes out: whether or not it is the last word, since what is encrypted later counts on it.
     fn send_owed(&mut self, peer: Peer) {
         let owed = self.at(peer).and_then(|socket| socket.link.tls.as_mut()).map(|tls| std::mem::take(&mut tls.owed));
         if let Some(owed) = owed.filter(|owed| !owed.is_empty()) {
-            self.send_bytes(peer, &owed); // what is not taken at once is not worth waiting for
+            self.send_bytes(peer, &owed); // nobody waits for what is not taken at once: it goes with what follows
         }
     }
 }
@@ -108,4 +108,49 @@ pub(super) fn last_words(tls: Option<&mut Box<Tls>>, mut unsent: Vec<u8>, fd: im
     }
     // closing alone would reset the connection where input is unread, and take the last words with it
     let _ = rustix::net::shutdown(&fd, Shutdown::Write);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    use poolwarden_switch::Io;
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::*;
+    use crate::link::Link;
+    use crate::tls::shaken;
+    use crate::wakers::Wakers;
+
+    #[test]
+    fn what_tls_owes_goes_out_after_any_read_and_is_not_lost_when_a_connection_moves() {
+        let door = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+        let wakers = Arc::new(Wakers::new(Vec::new()));
+        let mut sockets = Sockets::new(&door, wakers, Arc::default(), Arc::default()).unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let (server, mut client) = shaken(true, 100_000);
+        let peer = Peer::Client(0);
+        sockets.attach(peer, Link::new(ours.into(), Some(Box::new(server)), None));
+        let owe = |sockets: &mut Sockets, what: &[u8]| {
+            let socket = sockets.at(peer).unwrap();
+            socket.readable = true;
+            socket.link.tls.as_mut().unwrap().owed = what.to_vec();
+        };
+        let mut sealed = Vec::new();
+        client.seal(b"select", &mut sealed).unwrap();
+        theirs.write_all(&sealed).unwrap();
+        owe(&mut sockets, b"first");
+        let mut room = [0; 64];
+        assert_eq!(sockets.read(peer, &mut room), Read::Bytes(6));
+        let mut heard = [0; 64];
+        let count = theirs.read(&mut heard).expect("it was sent at once");
+        assert_eq!(&heard[..count], b"first");
+        owe(&mut sockets, b"second");
+        let moved = sockets.detach(peer).expect("it is there");
+        assert_eq!(moved.tls.unwrap().owed, b"second");
+    }
 }

@@ -359,6 +359,7 @@ impl Io for Sockets {
         let _ = epoll::delete(&self.epoll, socket.link.fd.as_fd());
         if let Some(tls) = &mut socket.link.tls {
             self.counters.memory.fetch_sub(socket.backlog.len() as u64, Ordering::Relaxed);
+            socket.backlog.append(&mut tls.owed);
             tls.owed = socket.backlog;
         }
         Some(socket.link)

@@ -354,4 +354,4 @@ fn openssl_name(suite: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

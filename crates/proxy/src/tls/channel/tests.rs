@@ -40,7 +40,7 @@ fn carry(from: &mut Tls, to: &mut Tls, piece: usize) {
     }
 }
 
-fn shaken(oldest_only_12: bool, piece: usize) -> (Tls, Tls) {
+pub(crate) fn shaken(oldest_only_12: bool, piece: usize) -> (Tls, Tls) {
     let (mut server, mut client) = pair(oldest_only_12);
     client.receive(&[]).unwrap();
     for _ in 0..6 {
