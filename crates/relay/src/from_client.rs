@@ -101,6 +101,9 @@ impl Server {
             return at + client.discard(&input[at..]);
         };
         let taken = left.min(input.len() - at);
+        if self.doubts.as_ref().is_some_and(|doubts| doubts.unread.is_some()) {
+            self.go_on_unread(&input[at..at + taken], taken == left);
+        }
         out.server.forward(input, at..at + taken);
         client.body = if taken == left { Body::None } else { Body::Forward(left - taken) };
         at + taken
@@ -197,7 +200,7 @@ impl Server {
                                 self.deny(pin, false, &mut out.server, message.input);
                                 return Ok(Self::drop_message(client, message));
                             }
-                            self.suspect(&touch, |_| None);
+                            self.suspect(client, &touch, |_| None);
                         }
                     }
                 }
@@ -253,7 +256,7 @@ impl Server {
             self.deny(pin, true, &mut out.server, message.input);
             return Self::drop_message(client, message);
         }
-        self.suspect(touch, |_| None);
+        self.suspect(client, touch, |_| None);
         let step = self.suspect_query(now, client, touch, message, out);
         if (touch.resets_all || !touch.resets.is_empty()) && client.has_beginnings() {
             self.gate = Gate::Settle; // what comes behind must find what the client began with

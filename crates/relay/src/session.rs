@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::client::Client;
+use crate::settings::IDENTITY;
 use crate::sql::{Name, Touch};
 
 /// Most settings that one client's transactions may leave changed; with more it keeps its connection.
@@ -160,8 +161,10 @@ pub(crate) struct Doubts {
     pub(crate) resets_all: bool,
     /// State that may have come or gone.
     pub(crate) pins: Pins,
-    /// Any setting may have been set by a text that was not read to its end.
+    /// Any setting may have been set by what could not be told.
     pub(crate) any: bool,
+    /// A text goes through of which not all was there to be read: the last bytes of what has gone.
+    pub(crate) unread: Option<[u8; 2]>,
     /// An error came since: what was to be set may be what nobody may set.
     pub(crate) failed: bool,
     /// Settings that were taken back, and nothing has been done about it yet; those that were set behind it are not among them.
@@ -195,12 +198,16 @@ impl Doubts {
                 None => self.pins.add(Pin::Setting),
             }
         }
+        if touch.anything {
+            self.add_all();
+        }
         self.pins = self.pins.and(touch.makes).and(touch.ends.both(pinned));
     }
 
-    /// A text of which only the beginning was read.
+    /// Something ran that cannot be told: all that PostgreSQL can be asked for. Settings of the client's own are not among it.
     pub(crate) fn add_all(&mut self) {
         self.any = true;
+        self.resets.extend(IDENTITY.map(Box::from)); // which `pg_settings` does not list
         self.pins = self.pins.and(Pins::all()).without(Pins::of(Pin::Setting)).without(Pins::of(Pin::Statement));
     }
 
@@ -231,9 +238,32 @@ impl Doubts {
 }
 
 /// What keeps a connection with its client, since when.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) pins: Pins,
     /// Nanoseconds.
     pub(crate) since: u64,
+    /// The settings that statements which live here alone may set whenever they run.
+    pub(crate) sets: BTreeSet<Box<str>>,
+}
+
+impl Held {
+    /// A statement with this text lives here alone from now on.
+    pub(crate) fn keep_sets(&mut self, touch: &Touch, doubts: &mut Doubts) {
+        for name in &touch.sets {
+            match name {
+                Name::Is(name) => drop(self.sets.insert(name.clone())),
+                Name::Parameter(_) => doubts.pins.add(Pin::Setting),
+            }
+        }
+        if self.sets.len() > MAX_KEPT {
+            doubts.pins.add(Pin::Setting);
+        }
+    }
+
+    /// A statement that lives here alone may have run.
+    pub(crate) fn suspect_all(&self, doubts: &mut Doubts) {
+        doubts.add_all();
+        doubts.sets.extend(self.sets.iter().cloned());
+    }
 }

@@ -6,9 +6,11 @@
 
 mod glance;
 mod token;
+mod unread;
 
 pub(crate) use glance::is_plain;
 use token::{Kind, Token, Tokens};
+pub(crate) use unread::says_set;
 
 use crate::session::{Pin, Pins};
 
@@ -23,6 +25,8 @@ pub(crate) struct Touch {
     pub(crate) resets_all: bool,
     /// State that may come to be.
     pub(crate) makes: Pins,
+    /// It runs what it does not say.
+    pub(crate) anything: bool,
     /// State that may end.
     pub(crate) ends: Pins,
     /// Statements that are named in SQL: DEALLOCATE and EXECUTE.
@@ -58,7 +62,7 @@ impl Touch {
     /// Whether there is nothing to suspect.
     pub(crate) fn is_nothing(&self) -> bool {
         let settings = self.sets.is_empty() && self.resets.is_empty() && !self.resets_all;
-        settings && self.makes.is_empty() && self.ends.is_empty() && self.uses.is_empty()
+        settings && !self.anything && self.makes.is_empty() && self.ends.is_empty() && self.uses.is_empty()
     }
 }
 
@@ -265,7 +269,9 @@ impl<'a> Reader<'a> {
         }
         self.touch.ends.add(Pin::Prepare);
         let named = matches!(token.kind, Kind::Word | Kind::Quoted) && !(deallocates && token.is("all"));
-        if named && self.depth == 0 {
+        if !deallocates && !(named && self.depth == 0) {
+            self.touch.anything = true;
+        } else if named && self.depth == 0 {
             let name = token.name();
             let number = self.touch.statements;
             self.touch.uses.push(Use { deallocates, name, at: (token.start, token.end), start: self.start, number });
@@ -280,6 +286,16 @@ impl<'a> Reader<'a> {
         }
         if token.is("temp") || token.is("temporary") {
             self.touch.makes.add(Pin::TempTable);
+        }
+        let mut ahead = self.tokens.clone();
+        let (mut next, mut depth) = (token, 0_i32);
+        while !next.ends() && !(depth == 0 && next.is("as")) {
+            depth += i32::from(next.kind == Kind::Symbol(b'(')) - i32::from(next.kind == Kind::Symbol(b')'));
+            next = ahead.next();
+        }
+        if next.is("as") && ahead.next().is("execute") {
+            self.tokens = ahead;
+            return self.named(false);
         }
         self.rest(token);
     }

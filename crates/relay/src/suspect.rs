@@ -16,9 +16,9 @@ use crate::settings::{Settings, transition};
 use crate::sql::{self, Touch};
 use crate::statement::{Texts, What, text_of};
 
-/// So much of a simple query is read; a longer one is forwarded as it comes, and everything PostgreSQL can be asked of is suspected.
-/// Statements of that size are data: what touches the session stands at their beginning, where it is read.
-pub(crate) const MAX_READ: usize = 64 * 1024;
+/// A simple query of so many bytes is read; of a longer one everything is suspected that PostgreSQL can be asked for, and while it
+/// goes through it is looked at for settings that PostgreSQL cannot be asked for.
+pub(crate) const MAX_READ: usize = 1 << 20;
 
 /// What a Query's text asks for.
 pub(crate) enum Seen {
@@ -66,9 +66,8 @@ impl Server {
             if text.len() < MAX_READ {
                 return Seen::TooLittle;
             }
-            self.doubts.get_or_insert_default().add_all();
+            self.begin_unread(text, false);
         }
-        let text = &text[..text.len().min(MAX_READ)];
         match sql::read(text, self.escapes(client)) {
             Some(touch) => Seen::Touching(touch),
             None => Seen::Plain,
@@ -82,10 +81,57 @@ impl Server {
         value == Some("off")
     }
 
+    /// A text goes to the server of which this has come, and the rest goes through as it comes.
+    #[cold]
+    pub(crate) fn begin_unread(&mut self, text: &[u8], ends: bool) {
+        let doubts = self.doubts.get_or_insert_default();
+        doubts.add_all();
+        doubts.unread = Some([0; 2]);
+        self.go_on_unread(text, ends);
+    }
+
+    /// More of a text that nobody reads; `ends`: that is the last of it.
+    #[cold]
+    pub(crate) fn go_on_unread(&mut self, bytes: &[u8], ends: bool) {
+        let Some(doubts) = self.doubts.as_deref_mut() else { return };
+        let Some(before) = doubts.unread else { return };
+        let seam: Vec<u8> = before.iter().chain(bytes.iter().take(2)).copied().collect();
+        if sql::says_set(bytes) || seam.windows(3).any(|three| three.eq_ignore_ascii_case(b"set")) {
+            doubts.pins.add(Pin::Setting);
+        }
+        let mut last = before.iter().chain(bytes).rev().copied();
+        doubts.unread = match (last.next(), last.next()) {
+            (Some(end), Some(before)) if !ends => Some([before, end]),
+            _ => None,
+        };
+    }
+
     /// Notes what a text on its way to the server may do.
-    pub(crate) fn suspect(&mut self, touch: &Touch, value: impl Fn(u16) -> Option<Box<str>>) {
+    pub(crate) fn suspect(&mut self, client: &Client, touch: &Touch, value: impl Fn(u16) -> Option<Box<str>>) {
         let mut doubts = self.doubts.take().unwrap_or_default();
-        doubts.add(touch, self.held.pins, value);
+        let pins = self.held.pins;
+        doubts.add(touch, pins, value);
+        if touch.makes.has(Pin::Prepare) {
+            self.held.keep_sets(touch, &mut doubts);
+        }
+        for one in touch.uses.iter().filter(|one| !one.deallocates) {
+            match client.named(&one.name).map(|named| &named.what) {
+                Some(What::Shared(statement)) => match statement.touch.as_deref() {
+                    Some(touch) if touch.uses.is_empty() => doubts.add(touch, pins, |_| None),
+                    Some(_) => doubts.add_all(),
+                    None => {}
+                },
+                Some(What::Pinned(_)) | None => self.held.suspect_all(&mut doubts),
+            }
+        }
+        self.doubts = (!doubts.is_empty()).then_some(doubts);
+    }
+
+    /// A statement of this text lives here alone; when it runs nobody reads it again.
+    #[cold]
+    pub(crate) fn keep_touch(&mut self, touch: &Touch) {
+        let mut doubts = self.doubts.take().unwrap_or_default();
+        self.held.keep_sets(touch, &mut doubts);
         self.doubts = (!doubts.is_empty()).then_some(doubts);
     }
 
@@ -176,6 +222,9 @@ impl Server {
         }
         if client.settings.len() > MAX_KEPT || self.settings.len() > MAX_KEPT {
             pins.add(Pin::Setting);
+        }
+        if !pins.has(Pin::Prepare) && self.pins == 0 {
+            self.held.sets.clear();
         }
         self.pin(now, pins);
     }
@@ -307,7 +356,7 @@ impl Server {
         };
         let Some(touch) = touch else {
             if self.has_pinned_unnamed() {
-                self.doubts.get_or_insert_default().add_all(); // it was too large to be kept
+                self.held.suspect_all(self.doubts.get_or_insert_default()); // it was too large to be kept
             }
             return None;
         };
@@ -320,7 +369,7 @@ impl Server {
             self.deny(pin, false, &mut out.server, message.input);
             return Some(Self::drop_message(client, message));
         }
-        self.suspect(&touch, |number| body.and_then(|body| probe::parameter(body, number)));
+        self.suspect(client, &touch, |number| body.and_then(|body| probe::parameter(body, number)));
         let closes = touch.uses.iter().find(|one| one.deallocates && client.named(&one.name).is_some());
         self.closing = closes.map(|one| one.name.clone());
         None

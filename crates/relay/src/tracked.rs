@@ -89,8 +89,11 @@ impl Server {
             let renamed = touch.as_ref().and_then(|touch| self.renamed(client, touch, parse.rest, message, out));
             let place = self.queue.next_place();
             let id = client.keep_unnamed(texts, renamed.as_deref().unwrap_or(parse.rest), place);
-            if let (Some(_), Some(unnamed)) = (&touch, client.book().unnamed.as_mut()) {
-                unnamed.touch = touch;
+            if let Some(touch) = touch {
+                match client.book().unnamed.as_mut() {
+                    Some(unnamed) => unnamed.touch = Some(touch),
+                    None => self.keep_touch(&touch),
+                }
             }
             self.pins += u32::from(id.is_none()); // what is not kept lives on this connection alone
             self.book.unnamed = Some((id.unwrap_or(0), None));
@@ -110,7 +113,11 @@ impl Server {
         if client.named(parse.name).is_some() {
             return Ok(self.parse_taken(client, parse.name, message, out));
         }
+        let seen = touch.clone();
         let Some(statement) = texts.share_named(client.circle(), parse.name, parse.rest, touch) else {
+            if let Some(touch) = seen {
+                self.keep_touch(&touch);
+            }
             return self.parse_pinned(client, texts, message, out);
         };
         self.counts.client_parses += 1;
@@ -171,6 +178,9 @@ impl Server {
             if name.is_empty() { self.is_unnamed_in_doubt(client) } else { self.is_parse_in_doubt(client, name) };
         if in_doubt {
             return Ok(self.settle_first(message.input, out));
+        }
+        if message.header.body as usize > self.terms.large_text {
+            self.begin_unread(message.body(), message.whole().is_some());
         }
         self.counts.client_parses += 1;
         if name.is_empty() {

@@ -226,6 +226,83 @@ fn execute_in_sql_runs_what_was_prepared_by_the_protocol() {
     same(&[script, other]);
 }
 
+const SETS: &str = "SELECT pg_catalog.set_config(E'app.tenant',E'7',false)";
+
+#[test]
+fn execute_in_sql_is_as_suspect_as_what_it_runs() {
+    let show = |script: Script| script.wait().query("show app.tenant").wait().query("select state");
+    let simple = s().parse("a", SETS).sync().wait().query("execute a");
+    let extended = s().parse("a", SETS).sync().wait().once("execute a").sync();
+    let prepared = s().query(&format!("prepare p as {SETS}")).wait().query("execute p").wait().query("deallocate p");
+    let locks = s()
+        .query("prepare p as select pg_advisory_lock(1)")
+        .wait()
+        .query("execute p")
+        .wait()
+        .query("deallocate p")
+        .wait()
+        .query("select state")
+        .wait()
+        .query("select pg_advisory_unlock_all()");
+    let other = show(s().query("select 1"));
+    for script in [simple, extended, prepared, locks] {
+        same(&[show(script), other.clone()]);
+    }
+}
+
+#[test]
+fn a_statement_that_lives_here_alone_is_as_suspect_as_its_text() {
+    let large = format!("{SETS}{}", " ".repeat(100));
+    let script = s().parse("a", &large).sync().wait().run("a").sync().wait().close(b'S', "a").sync();
+    let once = s().once(&large).sync();
+    let other = s().query("show app.tenant");
+    let terms = Terms { large_text: 99, ..Terms::default() };
+    same_under(terms, &[script.wait().query("show app.tenant"), once.wait().query("show app.tenant"), other]);
+}
+
+/// Clients whose messages come whole, for texts too long to be cut at every byte.
+fn same_uncut(scripts: &[Script]) -> Wire {
+    let mut wire = Wire::new(1, Terms::default(), Cut::Whole, 7);
+    for script in scripts {
+        wire.join(script);
+    }
+    wire.run();
+    wire.check();
+    wire
+}
+
+#[test]
+fn a_long_text_is_read_to_its_end() {
+    let ends = [
+        ("set app.tenant 7", "show app.tenant"),
+        ("set role anna", "show role"),
+        ("set search_path x", "show search_path"),
+        ("listen x", "select state"),
+    ];
+    for (last, show) in ends {
+        let other = s().query(show);
+        for length in [70_000, 1_200_000] {
+            let text = format!("select {};{last}", "x".repeat(length));
+            same_uncut(&[s().query(&text).wait().query(show), other.clone()]);
+            // the end comes after the beginning has gone through
+            let bytes = support::script::message(|out| poolwarden_pgwire::make::query(out, &text));
+            for left in [last.len() + 1, last.len() - 1, 3] {
+                let (head, tail) = bytes.split_at(bytes.len() - left);
+                same_uncut(&[s().raw(head).wait().raw(tail).wait().query(show), other.clone()]);
+            }
+        }
+    }
+}
+
+#[test]
+fn data_of_any_length_keeps_no_connection() {
+    let text = format!("select {}", "offset".repeat(300_000));
+    let bytes = support::script::message(|out| poolwarden_pgwire::make::query(out, &text));
+    let (head, tail) = bytes.split_at(1_500_000);
+    let wire = same_uncut(&[s().raw(head).wait().raw(tail), s().query("select state")]);
+    assert_eq!(wire.seats[0].server.pins().0, poolwarden_relay::Pins::NONE);
+}
+
 #[test]
 fn a_refused_construct_fails_in_its_place_and_nothing_of_it_happens() {
     let terms = Terms { state: SessionState::Refuse, ..Terms::default() };

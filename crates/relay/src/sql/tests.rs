@@ -14,6 +14,7 @@ fn seen(text: &str) -> String {
         .collect();
     told.extend(touch.resets.iter().map(|name| format!("reset {name}")));
     told.extend(touch.resets_all.then(|| "reset all".to_owned()));
+    told.extend(touch.anything.then(|| "anything".to_owned()));
     told.extend(touch.makes.iter().map(|pin| format!("makes {}", pin.name())));
     if touch.ends == Pins::all() {
         told.push("ends all".to_owned());
@@ -89,6 +90,10 @@ fn what_touches_the_session_is_seen() {
         ("DEALLOCATE PREPARE Pdo_1", "ends prepare, drops pdo_1 as Pdo_1"),
         ("deallocate all", "ends prepare"),
         ("explain (analyze, costs off) execute p(1)", "ends prepare, runs p as p"),
+        ("create table t as execute p(1)", "ends prepare, runs p as p"),
+        ("create temp table t (a) as execute U&\"p\"", "anything, makes temp_table, makes setting, ends prepare"),
+        ("execute U&\"p\"(1)", "anything, ends prepare"),
+        ("do $$ begin execute 'set a.b = 1'; end $$", "anything, ends prepare"),
         ("begin; set search_path = x; commit", "set search_path"),
         ("select 1 /* ; */ ; -- nothing\n set a.b = 1", "set a.b"),
         ("do $$ begin perform set_config('a.b', 'x', false); end $$", "set a.b"),

@@ -76,7 +76,7 @@ impl Command {
         if let Some(asked) = probe(text) {
             return Ok(vec![Ok(Self::Probe(asked))]);
         }
-        if text.contains("set_config") || text.starts_with("RESET ") {
+        if text.starts_with("SELECT pg_catalog.set_config") || text.starts_with("RESET ") {
             return Ok(vec![Ok(configure(text)?)]);
         }
         let mut commands: Vec<_> = Vec::new();
@@ -109,9 +109,9 @@ impl Command {
             ("listen", _) => Self::Make("listen", true),
             ("unlisten", _) => Self::Unmake("listen"),
             ("prepare", _) => {
-                let what = text.to_ascii_lowercase();
-                let what = what.split_once(" as ").ok_or(Unfit::Syntax)?.1;
-                Self::Prepare(identifier(&word(1)?), Box::new(Self::one(what)?))
+                let at = text.to_ascii_lowercase().find(" as ").ok_or(Unfit::Syntax)?;
+                let what = Self::all(&text[at + 4..])?.pop().ok_or(Unfit::Syntax)??;
+                Self::Prepare(identifier(&word(1)?), Box::new(what))
             }
             ("execute", _) => Self::Execute(identifier(&word(1)?)),
             ("deallocate", name) if name != "all" => Self::Deallocate(identifier(&word(1)?)),
