@@ -145,7 +145,10 @@ enum State {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    Authenticated,
+    /// `handed` once the rim was told so: what comes then is not read here.
+    Authenticated {
+        handed: bool,
+    },
     Refused,
     Left,
 }
@@ -196,7 +199,7 @@ impl Greeting {
         let limit = self.rules.max_startup.max(self.rules.max_password) + MAX_BEHIND;
         let mut left = input;
         while !left.is_empty() {
-            if let State::Over(End::Refused | End::Left) = self.state {
+            if let State::Over(End::Refused | End::Left | End::Authenticated { handed: true }) = self.state {
                 return Ok(());
             }
             let room = limit.saturating_sub(self.held.len());
@@ -259,7 +262,10 @@ impl Greeting {
     pub fn poll(&mut self) -> Option<Step> {
         let mut step = self.steps.pop_front()?;
         match &mut step {
-            Step::Authenticated(session) => session.leftover = std::mem::take(&mut self.held),
+            Step::Authenticated(session) => {
+                session.leftover = std::mem::take(&mut self.held);
+                self.state = State::Over(End::Authenticated { handed: true });
+            }
             Step::StartTls { received, direct } => {
                 *received = std::mem::take(&mut self.held);
                 self.state = State::Securing { direct: *direct, handed: true };
@@ -277,7 +283,7 @@ impl Greeting {
             State::First | State::Securing { .. } | State::Proving(..) => self.held.is_empty(),
             State::Looking(_) => false,
             State::Over(End::Left) => true,
-            State::Over(End::Refused | End::Authenticated) => false,
+            State::Over(End::Refused | End::Authenticated { .. }) => false,
         }
     }
 
@@ -446,7 +452,7 @@ impl Greeting {
         make::authentication_ok(&mut last);
         self.steps.push_back(Step::Send(last));
         self.steps.push_back(Step::Authenticated(Box::new(request.into_session(keys))));
-        self.state = State::Over(End::Authenticated);
+        self.state = State::Over(End::Authenticated { handed: false });
     }
 
     fn leave(&mut self) {
@@ -457,7 +463,8 @@ impl Greeting {
 
     fn refuse(&mut self, error: GreetError) -> GreetError {
         self.held = Vec::new();
-        self.steps.retain(|step| !matches!(step, Step::StartTls { .. }));
+        // Nor is a client handed over that is refused after all, because it sent too much along with its proof.
+        self.steps.retain(|step| !matches!(step, Step::StartTls { .. } | Step::Authenticated(_)));
         self.steps.push_back(Step::Send(error.response()));
         self.steps.push_back(Step::Close);
         self.state = State::Over(End::Refused);

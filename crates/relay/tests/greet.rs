@@ -280,6 +280,31 @@ fn first_queries_sent_along_are_kept_for_the_session() {
 }
 
 #[test]
+fn who_floods_along_with_its_proof_is_refused_and_handed_to_nobody() {
+    let mut greeting = greeting();
+    greeting.handle(ALICE).unwrap();
+    asked(&mut greeting);
+    greeting.answer(found(Method::Password, "secret")).unwrap();
+    sent(&mut greeting);
+    let error = greeting.handle(&[b"p\0\0\0\x0bsecret\0", vec![b'Q'; 1 << 20].as_slice()].concat()).unwrap_err();
+    assert_eq!(sent(&mut greeting), OK, "the proof held");
+    assert_eq!(refused(&mut greeting, &error).0, "08P01");
+}
+
+#[test]
+fn what_comes_behind_the_session_is_not_read_here() {
+    let mut greeting = greeting();
+    greeting.handle(ALICE).unwrap();
+    asked(&mut greeting);
+    greeting.answer(Found { method: Method::Trust, secret: None }).unwrap();
+    sent(&mut greeting);
+    authenticated(&mut greeting);
+    greeting.handle(&vec![b'Q'; 1 << 20]).unwrap();
+    assert!(greeting.poll().is_none());
+    assert_eq!(greeting.held(), 0);
+}
+
+#[test]
 fn without_a_user_nobody_is_let_in() {
     for params in [[("database", "app")].as_slice(), &[("user", "")]] {
         let packet = if params[0].0 == "user" { b"\0\0\0\x0f\0\x03\0\0user\0\0\0".to_vec() } else { start(0, params) };
