@@ -4,6 +4,7 @@
 //! and takes time linear in the text. What it suspects is put to PostgreSQL itself; what it cannot see (settings made inside functions)
 //! is what `reset = "always"` is for. [`is_plain`] is the hot path: most texts are told from suspicious ones without a token.
 
+mod call;
 mod glance;
 mod token;
 mod unread;
@@ -76,9 +77,6 @@ pub(crate) fn read(text: &[u8], escapes: bool) -> Option<Box<Touch>> {
     reader.statements();
     Some(Box::new(reader.touch)).filter(|touch| !touch.is_nothing())
 }
-
-/// So many tokens of a call's arguments are looked at before their turn; who writes more of them is not understood.
-const MOST_LOOKED: u32 = 256;
 
 /// A body of DO is read as a text of its own; one inside another is not (nobody writes them by hand).
 const DEEPEST: u8 = 1;
@@ -183,7 +181,7 @@ impl<'a> Reader<'a> {
                 return self.set_to(name, if sign { ahead.next() } else { next });
             }
         }
-        let (name, after) = self.setting(token);
+        let Some((name, after)) = self.setting(token) else { return self.makes(Pin::Setting) };
         let to = if after.is("to") || after.kind == Kind::Symbol(b'=') { self.tokens.clone().next() } else { after };
         self.set_to(&name, to);
     }
@@ -202,16 +200,20 @@ impl<'a> Reader<'a> {
         self.skip();
     }
 
-    /// The name of a setting that begins with `first`, and what follows it.
-    fn setting(&mut self, first: Token<'a>) -> (String, Token<'a>) {
-        let mut name = first.lower();
+    /// The name of a setting that begins with `first`, and what follows it; `None` where escapes hide the name.
+    fn setting(&mut self, first: Token<'a>) -> Option<(String, Token<'a>)> {
+        let (mut name, mut part) = (String::new(), first);
         loop {
+            if part.kind == Kind::Unicode {
+                return None;
+            }
+            name.push_str(&part.lower());
             let next = self.tokens.next();
             if next.kind != Kind::Symbol(b'.') {
-                return (name, next);
+                return Some((name, next));
             }
             name.push('.');
-            name.push_str(&self.tokens.next().lower());
+            part = self.tokens.next();
         }
     }
 
@@ -227,7 +229,7 @@ impl<'a> Reader<'a> {
         } else if keyword && token.is("transaction") {
             // the transaction's own level
         } else {
-            let (name, after) = self.setting(token);
+            let Some((name, after)) = self.setting(token) else { return self.makes(Pin::Setting) };
             self.touch.resets.push(name.into());
             if after.kind == Kind::Symbol(b';') {
                 return;
@@ -374,6 +376,7 @@ impl<'a> Reader<'a> {
 
     /// The rest of a statement, from `token` on: functions, tables made on the way, and `pg_temp`.
     fn rest(&mut self, mut token: Token<'a>) {
+        let mut updates = false;
         loop {
             if token.ends() {
                 return;
@@ -394,79 +397,18 @@ impl<'a> Reader<'a> {
                     } else if token.is("pg_temp") {
                         self.touch.makes.add(Pin::TempTable);
                     }
+                    updates |= token.is("update");
+                    self.touch.anything |= updates && token.is("pg_settings"); // its rule calls set_config
                 }
-                Kind::Unicode => self.touch.makes.add(Pin::Setting), // a name in disguise: of a function, maybe
+                Kind::Unicode => {
+                    let next = self.tokens.clone().next();
+                    if next.kind == Kind::Symbol(b'(') || next.is("uescape") {
+                        self.touch.makes.add(Pin::Setting); // a function in disguise
+                    }
+                }
                 Kind::Text | Kind::Parameter(_) | Kind::Symbol(_) | Kind::End => {}
             }
             token = self.tokens.next();
-        }
-    }
-
-    /// A call of this function, whose parenthesis comes next.
-    fn call(&mut self, function: Token<'a>) {
-        let name = function.lower();
-        if name == "set_config" {
-            return self.set_config();
-        }
-        let Some(tail) = name.strip_prefix("pg_advisory_").or_else(|| name.strip_prefix("pg_try_advisory_")) else {
-            return;
-        };
-        if tail.starts_with("lock") {
-            self.touch.makes.add(Pin::AdvisoryLock);
-        } else if tail.starts_with("unlock") {
-            self.touch.ends.add(Pin::AdvisoryLock);
-        }
-    }
-
-    /// `set_config(name, value, is_local)`: what it sets, unless it says that it is for the transaction.
-    /// The tokens are looked at ahead of their turn, because a call may stand among the arguments.
-    fn set_config(&mut self) {
-        let mut ahead = self.tokens.clone();
-        ahead.next(); // (
-        let first = ahead.next();
-        let (mut token, mut depth, mut commas) = (ahead.next(), 0_u32, 0_u32);
-        let mut alone = true; // nothing but a cast stands behind the name
-        let mut cast = false;
-        let mut last = None;
-        for looked in 0.. {
-            if looked == MOST_LOOKED {
-                return self.touch.makes.add(Pin::Setting);
-            }
-            match token.kind {
-                Kind::End => break,
-                Kind::Symbol(b')') if depth == 0 => break,
-                Kind::Symbol(b'(') => depth += 1,
-                Kind::Symbol(b')') => depth -= 1,
-                Kind::Symbol(b',') if depth == 0 => {
-                    commas += 1;
-                    last = None;
-                }
-                Kind::Symbol(b':') if commas == 0 => cast = true,
-                Kind::Word if commas == 0 && cast => {}
-                Kind::Word | Kind::Quoted | Kind::Text | Kind::Parameter(_) | Kind::Symbol(_) | Kind::Unicode => {
-                    alone &= commas > 0;
-                    last = last.is_none().then_some(token);
-                }
-            }
-            token = ahead.next();
-        }
-        if commas == 2 && last.is_some_and(Token::is_true) {
-            return;
-        }
-        let name = match first.kind {
-            Kind::Text if alone => Some(Name::Is(String::from_utf8_lossy(first.inner()).to_ascii_lowercase().into())),
-            Kind::Parameter(number) if alone => Some(Name::Parameter(number)),
-            Kind::Word
-            | Kind::Quoted
-            | Kind::Unicode
-            | Kind::Text
-            | Kind::Parameter(_)
-            | Kind::Symbol(_)
-            | Kind::End => None,
-        };
-        match name {
-            Some(name) => self.sets(name),
-            None => self.touch.makes.add(Pin::Setting),
         }
     }
 

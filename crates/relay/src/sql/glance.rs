@@ -33,20 +33,39 @@ fn begins_plainly(text: &[u8]) -> bool {
     }
     let five = word & 0xff_ffff_ffff;
     let four = word & 0xffff_ffff;
+    if six == first(b"update") {
+        return !may_update_settings(text);
+    }
+    if five == first(b"with ") {
+        return !names_settings(text); // an UPDATE may follow
+    }
     six == first(b"insert")
-        || six == first(b"update")
         || six == first(b"delete")
         || six == first(b"commit")
         || word == first(b"rollback")
         || five == first(b"begin")
         || five == first(b"start")
-        || five == first(b"with ")
         || five == first(b"fetch")
         || four == first(b"copy")
         || four == first(b"show")
         || four == first(b"save")
         || six == first(b"values")
         || six == first(b"releas")
+}
+
+/// Whether an UPDATE may be one of `pg_settings`, which sets them. What is updated mostly stands behind the word at once, and is
+/// another table.
+fn may_update_settings(text: &[u8]) -> bool {
+    let (space, table) = (text.get(6), text.get(7..10).unwrap_or_default());
+    let other =
+        space == Some(&b' ') && table.iter().all(u8::is_ascii_alphanumeric) && !table.eq_ignore_ascii_case(b"onl");
+    !other && names_settings(text)
+}
+
+fn names_settings(text: &[u8]) -> bool {
+    let name = b"pg_settings";
+    memchr::memchr2_iter(b'p', b'P', text)
+        .any(|at| text.get(at..at + name.len()).is_some_and(|word| word.eq_ignore_ascii_case(name)))
 }
 
 /// A text too short for anything that matters; `end` and `begin` are among them.

@@ -7,7 +7,7 @@ pub(super) enum Kind {
     Word,
     /// A name in double quotes.
     Quoted,
-    /// A name or text with unicode escapes (`U&"..."`, `U&'...'`), which is not read.
+    /// A name with unicode escapes (`U&"..."`), which is not read.
     Unicode,
     /// A string, of whatever kind.
     Text,
@@ -135,9 +135,10 @@ impl<'a> Tokens<'a> {
             b'\'' => self.string(self.escapes, 0),
             b'e' | b'E' if second == b'\'' => self.string(true, 1),
             b'b' | b'B' | b'x' | b'X' | b'n' | b'N' if second == b'\'' => self.string(self.escapes, 1),
-            b'u' | b'U' if second == b'&' && matches!(self.byte(2), b'"' | b'\'') => {
+            b'u' | b'U' if second == b'&' && self.byte(2) == b'\'' => self.string(false, 2),
+            b'u' | b'U' if second == b'&' && self.byte(2) == b'"' => {
                 self.at += 2;
-                self.until_quote(self.byte(0), false);
+                self.until_quote(b'"', false);
                 Kind::Unicode
             }
             b'"' => {
