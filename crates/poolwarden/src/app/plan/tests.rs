@@ -45,7 +45,8 @@ fn servers_keep_their_order_and_address() {
 
 #[test]
 fn who_is_listed_without_a_password_is_barred_unless_the_file_gives_one() {
-    let mut config = config(&format!("{SERVERS}[users.app]\npassword_env = \"A\"\n[users.kept]\nmax_connections = 1\n"));
+    let mut config =
+        config(&format!("{SERVERS}[users.app]\npassword_env = \"A\"\n[users.kept]\nmax_connections = 1\n"));
     for name in ["app", "kept", "listed"] {
         config.auth.listed.insert(name.into(), None);
     }

@@ -192,7 +192,8 @@ impl Asker {
             Ok(stream)
         };
         let done = tokio::time::timeout(patience, work).await;
-        let stream = done.map_err(|_| Trouble::new(format!("no answer from {} within {patience:?}", plan.address)))??;
+        let stream =
+            done.map_err(|_| Trouble::new(format!("no answer from {} within {patience:?}", plan.address)))??;
         Ok((stream, plan.address))
     }
 }
@@ -338,7 +339,11 @@ mod tests {
         let at = |ms: u64| Time::from_nanos(ms * 1_000_000);
         assert_eq!(stays(at(5_000), None), IDLE);
         assert_eq!(stays(at(5_000), Some(at(5_000))), REST);
-        assert_eq!(stays(at(5_900), Some(at(5_000))), Duration::from_millis(100), "questions meanwhile do not prolong it");
+        assert_eq!(
+            stays(at(5_900), Some(at(5_000))),
+            Duration::from_millis(100),
+            "questions meanwhile do not prolong it"
+        );
         assert_eq!(stays(at(7_000), Some(at(5_000))), Duration::ZERO);
     }
 
