@@ -1,7 +1,8 @@
 //! The question to PostgreSQL at the end of a suspect transaction, and what its answer means.
 //!
 //! One simple query whose rows are a letter, a name and a value: `s` a setting as it is now; `d` a setting, with no value where it
-//! is what the connection began with; `p` a reason to pin. Only what is suspected is asked.
+//! is what the connection began with; `p` a reason to pin. Only what is suspected is asked. Values come as the digits of their bytes in
+//! UTF-8, whatever the client's encoding is.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +40,7 @@ pub(crate) fn question(doubts: &Doubts, backs: &BTreeSet<Box<str>>) -> String {
     let unlisted = backs.iter().filter(|name| is_unlisted(name) && !doubts.sets.contains(*name));
     for name in doubts.sets.iter().filter(|name| !doubts.failed || is_unlisted(name)).chain(unlisted) {
         let name = quoted(name);
-        parts.push(format!("SELECT 's',{name},pg_catalog.current_setting({name},true)"));
+        parts.push(format!("SELECT 's',{name},{}", digits(&format!("pg_catalog.current_setting({name},true)"))));
     }
     let failed = doubts.sets.iter().filter(|name| doubts.failed && !backs.contains(*name));
     let listed: Vec<String> =
@@ -52,7 +53,8 @@ pub(crate) fn question(doubts: &Doubts, backs: &BTreeSet<Box<str>>) -> String {
         };
         parts.push(format!(
             "SELECT 'd',pg_catalog.lower(name),CASE WHEN source OPERATOR(pg_catalog.=) 'session' \
-             THEN pg_catalog.current_setting(name) END FROM pg_catalog.pg_settings WHERE {which}"
+             THEN {} END FROM pg_catalog.pg_settings WHERE {which}",
+            digits("pg_catalog.current_setting(name)")
         ));
     }
     for pin in doubts.pins.iter() {
@@ -61,6 +63,18 @@ pub(crate) fn question(doubts: &Doubts, backs: &BTreeSet<Box<str>>) -> String {
         }
     }
     if parts.is_empty() { "SELECT 'n',NULL,NULL".into() } else { parts.join(" UNION ALL ") }
+}
+
+/// The SQL of a value as the digits of its bytes.
+fn digits(value: &str) -> String {
+    format!("pg_catalog.encode(pg_catalog.convert_to({value},'UTF8'),'hex')")
+}
+
+/// What such digits say.
+fn of_digits(digits: &[u8]) -> Option<Box<str>> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes = digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>()?;
+    String::from_utf8(bytes).ok().map(String::into_boxed_str)
 }
 
 /// Whether what pins is there, where PostgreSQL can be asked. Outside a transaction all locks of a session are the session's own.
@@ -77,7 +91,10 @@ fn presence(pin: Pin) -> Option<&'static str> {
         ),
         Pin::HoldCursor => Some("EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)"),
         Pin::Listen => Some("EXISTS (SELECT FROM pg_catalog.pg_listening_channels())"),
-        Pin::Prepare => Some("EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)"),
+        Pin::Prepare => Some(
+            "EXISTS (SELECT FROM pg_catalog.pg_prepared_statements \
+             WHERE from_sql AND pg_catalog.strpos(name,'poolwarden_') OPERATOR(pg_catalog.<>) 1)", // those are ours
+        ),
         Pin::Load | Pin::Setting | Pin::Statement => None,
     }
 }
@@ -94,8 +111,8 @@ impl Findings {
             self.broken = true;
             return;
         };
-        let text = |bytes: Option<&[u8]>| bytes.map(|bytes| std::str::from_utf8(bytes).map(Box::<str>::from));
-        let (Ok(name), Ok(value)) = (text(name).transpose(), text(value).transpose()) else {
+        let name = name.map(|name| std::str::from_utf8(name).ok().map(Box::<str>::from));
+        let (Some(name), Some(value)) = (transposed(name), transposed(value.map(of_digits))) else {
             self.broken = true;
             return;
         };
@@ -111,6 +128,11 @@ impl Findings {
         };
         self.rows.push(finding);
     }
+}
+
+/// `None`: it is there and cannot be read.
+fn transposed(read: Option<Option<Box<str>>>) -> Option<Option<Box<str>>> {
+    read.map_or(Some(None), |read| read.map(Some))
 }
 
 /// The three columns of a row.
@@ -181,13 +203,15 @@ mod tests {
         doubts.sets.insert("search_path".into());
         assert_eq!(
             question(&doubts, &BTreeSet::new()),
-            "SELECT 's',E'search_path',pg_catalog.current_setting(E'search_path',true)"
+            "SELECT 's',E'search_path',\
+             pg_catalog.encode(pg_catalog.convert_to(pg_catalog.current_setting(E'search_path',true),'UTF8'),'hex')"
         );
         doubts.failed = true;
         assert_eq!(
             question(&doubts, &BTreeSet::new()),
             "SELECT 'd',pg_catalog.lower(name),CASE WHEN source OPERATOR(pg_catalog.=) 'session' \
-             THEN pg_catalog.current_setting(name) END FROM pg_catalog.pg_settings \
+             THEN pg_catalog.encode(pg_catalog.convert_to(pg_catalog.current_setting(name),'UTF8'),'hex') END \
+             FROM pg_catalog.pg_settings \
              WHERE pg_catalog.lower(name) OPERATOR(pg_catalog.=) ANY (ARRAY[E'search_path'])",
             "one that failed is told where the session made it"
         );
@@ -201,19 +225,26 @@ mod tests {
     #[test]
     fn an_answer_is_read_and_nonsense_is_noticed() {
         let mut findings = Findings::default();
-        findings.read(b"\0\x03\0\0\0\x01s\0\0\0\x04role\0\0\0\x04anna");
+        findings.read(b"\0\x03\0\0\0\x01s\0\0\0\x04role\0\0\0\x08c3a96e61");
         findings.read(b"\0\x03\0\0\0\x01d\0\0\0\x08timezone\xff\xff\xff\xff");
         findings.read(b"\0\x03\0\0\0\x01p\0\0\0\x06listen\xff\xff\xff\xff");
         assert_eq!(
             findings.rows,
             [
-                Finding::Is("role".into(), Some("anna".into())),
+                Finding::Is("role".into(), Some("éna".into())),
                 Finding::Differs("timezone".into(), None),
                 Finding::Pinned(Pin::Listen)
             ]
         );
         assert!(!findings.broken);
-        findings.read(b"\0\x03\0\0\0\x01p\0\0\0\x06lisTen\xff\xff\xff\xff");
-        assert!(findings.broken);
+        for nonsense in [
+            &b"\0\x03\0\0\0\x01p\0\0\0\x06lisTen\xff\xff\xff\xff"[..],
+            b"\0\x03\0\0\0\x01s\0\0\0\x04role\0\0\0\x04anna",
+            b"\0\x03\0\0\0\x01s\0\0\0\x04role\0\0\0\x02e9",
+        ] {
+            let mut findings = Findings::default();
+            findings.read(nonsense);
+            assert!(findings.broken, "{nonsense:?}");
+        }
     }
 }

@@ -226,8 +226,13 @@ fn set_config(name: &str, value: &str) -> String {
     format!("pg_catalog.set_config({},{},false)", quoted(name), quoted(value))
 }
 
-/// A string literal that means the same whatever `standard_conforming_strings` says.
+/// A string that means the same whatever `standard_conforming_strings` and `client_encoding` say, in a database of any encoding that
+/// has its characters.
 pub(crate) fn quoted(text: &str) -> String {
+    if !text.is_ascii() {
+        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        return format!("pg_catalog.convert_from(E'\\\\x{hex}','UTF8')");
+    }
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
@@ -274,6 +279,15 @@ mod tests {
         assert_eq!(
             transition(&two, &Settings::default(), &defaults()).unwrap(),
             "RESET SESSION AUTHORIZATION;RESET ROLE;"
+        );
+    }
+
+    #[test]
+    fn a_transition_is_the_same_in_every_encoding() {
+        let wants = Settings::new([("search_path", "é")]);
+        assert_eq!(
+            transition(&Settings::default(), &wants, &defaults()).unwrap(),
+            "SELECT pg_catalog.set_config(E'search_path',pg_catalog.convert_from(E'\\\\xc3a9','UTF8'),false)"
         );
     }
 

@@ -19,7 +19,7 @@ fn settings_are_restored_whatever_connection_is_lent() {
         let tenant = format!("SELECT pg_catalog.set_config(E'app.tenant',E'{value}',false)");
         s().query(&set).wait().query(&tenant).wait().query("show search_path").wait().query("show app.tenant")
     };
-    same(&[of("one"), of("two"), of("three"), s().query("show search_path").query("show app.tenant")]);
+    same(&[of("one"), of("two"), of("drei und dreißig"), s().query("show search_path").query("show app.tenant")]);
 }
 
 #[test]

@@ -360,7 +360,8 @@ impl Backend {
 
     fn probed(&mut self, is: bool, differs: bool) {
         self.columns();
-        let (name, value) = (NAME.as_bytes(), self.name.as_bytes());
+        let digits: String = self.name.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let (name, value) = (NAME.as_bytes(), digits.as_bytes());
         let mut rows = 0;
         if is {
             rows += 1;

@@ -223,8 +223,15 @@ fn probe(text: &str) -> Option<Vec<Asked>> {
     Some(parts.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
-/// An `E'...'` literal and what follows it.
+/// A string and what follows it: an `E'...'` literal, or the bytes of one.
 fn literal(text: &str) -> Result<(String, &str), Unfit> {
+    if let Some(text) = text.strip_prefix("pg_catalog.convert_from(") {
+        let (digits, rest) = literal(text)?;
+        let digits = digits.strip_prefix("\\x").ok_or(Unfit::Syntax)?.as_bytes();
+        let bytes = digits.chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap());
+        let value = String::from_utf8(bytes.collect()).map_err(|_| Unfit::Syntax)?;
+        return Ok((value, rest.strip_prefix(",'UTF8')").ok_or(Unfit::Syntax)?));
+    }
     let mut chars = text.strip_prefix("E'").ok_or(Unfit::Syntax)?.chars();
     let mut value = String::new();
     loop {

@@ -13,6 +13,10 @@ fn unknown(name: &str) -> Failure {
     ("26000", format!("prepared statement \"{name}\" does not exist"))
 }
 
+fn digits(value: &str) -> String {
+    value.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Backend {
     /// What the next client would find here although nobody knows of it.
     pub fn left_behind(&self, known: &Settings) -> Option<String> {
@@ -58,7 +62,8 @@ impl Backend {
         }
         for row in &rows {
             let mut body = vec![0, 3];
-            for value in row {
+            for (number, value) in row.iter().enumerate() {
+                let value = value.as_ref().map(|value| if number < 2 { value.clone() } else { digits(value) });
                 match value {
                     Some(value) => {
                         body.extend_from_slice(&u32::try_from(value.len()).unwrap().to_be_bytes());
