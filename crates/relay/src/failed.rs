@@ -105,6 +105,7 @@ impl Server {
             self.undo(entry, place, client);
         }
         self.skipping = self.queue.is_empty();
+        self.closing = None;
     }
 
     /// A message was skipped: what was assumed of it is taken back.

@@ -311,6 +311,7 @@ impl Server {
         }
         self.unsynced = false;
         self.skipping = false;
+        self.closing = None;
         let pipelined = client.pipelined;
         let earlier_rounds = self.queue.has_round();
         let step = self.round(now, client, Expect::Sync, message, out);

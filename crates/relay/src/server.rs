@@ -451,6 +451,7 @@ impl Server {
         self.held_sync = false;
         self.unsynced = false;
         self.skipping = false;
+        self.closing = None;
         LeaseEnd {
             held: now.saturating_sub(self.clock.granted),
             on_server: self.clock.on_server,

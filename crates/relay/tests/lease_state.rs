@@ -211,6 +211,25 @@ fn deallocate_in_sql_frees_the_clients_own_name() {
 }
 
 #[test]
+fn a_deallocation_that_was_never_executed_closes_nothing() {
+    let held = s().parse("a", "select 1").sync().wait();
+    let bound = held.clone().once("select 7").sync().wait().parse("", "deallocate a").bind("", "").sync();
+    let next = bound.clone().once("select 2").sync().wait().run("a").sync();
+    let failed = held
+        .parse("", "deallocate a")
+        .bind("", "")
+        .bind("", "none")
+        .sync()
+        .wait()
+        .once("select 2")
+        .sync()
+        .wait()
+        .run("a")
+        .sync();
+    same(&[bound, next, failed]);
+}
+
+#[test]
 fn execute_in_sql_runs_what_was_prepared_by_the_protocol() {
     let script = s()
         .parse("a", "select 1")
