@@ -431,7 +431,7 @@ impl Server {
             return Ok(self.set_up_afresh(client, input, out));
         }
         if let (Expect::Probe(findings), Some((client, _)), true) = (ours, &mut *client, self.gate != Gate::Farewell) {
-            return Ok(self.probed(client, &findings, out));
+            return self.probed(client, &findings, out);
         }
         self.after_round(client, out)
     }

@@ -10,7 +10,7 @@ use crate::from_client::{Message, Step};
 use crate::from_server::{Turn, finish_message};
 use crate::gather::{Gather, Out};
 use crate::probe::{self, Finding, Findings};
-use crate::server::{Gate, Keep, Server};
+use crate::server::{Fault, Gate, Keep, Server};
 use crate::session::{MAX_KEPT, Pin, Pins, SessionState};
 use crate::settings::{Settings, transition};
 use crate::sql::{self, Touch};
@@ -271,32 +271,35 @@ impl Server {
     }
 
     /// The probe was answered: the lease ends, or goes on with what the client has.
-    pub(crate) fn probed(&mut self, client: &mut Client, findings: &Findings, out: &mut Out) -> Turn {
+    pub(crate) fn probed(&mut self, client: &mut Client, findings: &Findings, out: &mut Out) -> Result<Turn, Fault> {
         if self.is_to_be_repeated() {
             self.ask(client, out);
-            return Turn::More;
+            return Ok(Turn::More);
         }
         if self.failure.is_some() || findings.broken {
-            if self.pins > 0 || !self.held.pins.is_empty() {
-                return Turn::SetupFailed; // what the client has here alone goes with the connection, and so must the client
+            if self.pins == 0 && self.held.pins.is_empty() {
+                self.failure = None;
+                return Ok(Turn::Spoiled);
             }
-            self.failure = None;
-            return Turn::Spoiled;
+            if self.failure.is_none() {
+                return Err(Fault::Server("what a transaction left behind cannot be read".into()));
+            }
+            return Ok(Turn::SetupFailed); // what the client has here alone goes with the connection, and so must the client
         }
         self.learn(self.clock.since, client, findings);
         if self.is_releasable() {
             self.gate = Gate::Open;
-            return Turn::Released;
+            return Ok(Turn::Released);
         }
         self.rounds = 0;
         if let Some(sql) = transition(&self.settings, &client.settings, &self.defaults) {
             self.coming = client.settings.clone();
             self.own_query(&sql, Expect::Setup, out);
             self.gate = Gate::Setup;
-            return Turn::More;
+            return Ok(Turn::More);
         }
         self.gate = Gate::Open;
-        Turn::Opened
+        Ok(Turn::Opened)
     }
 
     /// In mid-transaction: settings that were taken back to what the connection began with are given what the client began with,

@@ -146,7 +146,7 @@ impl Server {
             Some(What::Pinned(number)) => number,
             Some(What::Shared(statement)) => match self.book.named.get(&statement.id) {
                 Some(held) => held.number,
-                None => self.prepare(&statement, message.input, out),
+                None => self.take_number(message.input, out),
             },
             None => self.book.number(),
         };
@@ -154,6 +154,16 @@ impl Server {
         self.unsynced = true;
         self.expect(Expect::Duplicate { name: name.into() });
         rename(client, message, 0..name.len(), number, out)
+    }
+
+    /// Gives an empty statement a number, for a while: a failed transaction takes it, where it would refuse the client's own before
+    /// it has read the text that comes under the same name.
+    fn take_number(&mut self, input: &[u8], out: &mut Out) -> u32 {
+        let number = self.book.number();
+        make::parse(out.server.own(input), name_of(number), "", &[]);
+        self.expect(Expect::Parse { id: 0, name: Box::default(), hidden: true });
+        self.book.doomed.push(number);
+        number
     }
 
     /// Sends a Parse of ours of the client's statement; returns its number.

@@ -3,7 +3,7 @@
 
 mod support;
 
-use poolwarden_relay::{Farewell, Fault, Keep, Refused, Terms};
+use poolwarden_relay::{Farewell, Fault, Keep, Out, Refused, Terms, Turn};
 use support::reply::{put, report};
 use support::script::{Script, bind, message, tell};
 use support::wire::{Cut, Wire, same_under};
@@ -108,6 +108,19 @@ fn statements_beyond_the_bound_are_closed_on_the_server() {
     assert!(wire.seats[0].backend.statements() <= 3, "{:?}", wire.seats[0].backend);
     assert_eq!(wire.seats[0].server.statements(), 2);
     wire.leave(at);
+}
+
+#[test]
+fn a_taken_name_is_refused_for_its_reason_where_its_statement_is_elsewhere() {
+    let script = |open: &str, end: &str| {
+        let script = s().parse("a", "select 1").sync().parse("b", "select 2").run("b").sync().wait().query(open).wait();
+        let script = script.parse("a", "syntax").sync().parse("a", "select 3").sync().parse("a", "rollback").sync();
+        script.parse("a", "").sync().wait().query(end).wait().run("a").run("b").sync()
+    };
+    for statements in 1..=2 {
+        let terms = Terms { statements, ..Terms::default() };
+        same_under(terms, &[script("begin; error", "rollback"), script("select 0", "select 9")]);
+    }
 }
 
 #[test]
@@ -262,6 +275,26 @@ fn settings_that_cannot_be_made_are_the_clients_fault_and_cost_one_connection() 
     assert_eq!((wire.dropped, wire.peers[at].replies.len()), (1, 0));
     let next = join(&mut wire, &s().query("show application_name"));
     assert_eq!(wire.peers[next].replies, wire.peers[next].direct.replies);
+}
+
+#[test]
+fn an_answer_of_ours_that_cannot_be_read_costs_the_connection_and_who_has_state_on_it() {
+    let answer = [&b"D\0\0\0\x06\0\0"[..], b"C\0\0\0\x0dSELECT 1\0", b"Z\0\0\0\x05I"].concat();
+    for has_state in [false, true] {
+        let mut wire = wire(1, Terms::default());
+        let at = if has_state { join(&mut wire, &s().query("listen x")) } else { wire.join(&s()) };
+        assert_eq!(wire.seat_of(at).is_some(), has_state);
+        wire.say(at, &s().query("unlisten x").query("listen x").parts[0]);
+        while !wire.seats[0].to_server.windows(12).any(|bytes| bytes == b"pg_listening") {
+            wire.steps(1);
+        }
+        let client = Some((&mut wire.peers[at].client, &mut wire.texts));
+        let heard = wire.seats[0].server.from_server(0, client, &answer, &mut Out::default());
+        match has_state {
+            false => assert_eq!(heard, Ok((answer.len(), Turn::Spoiled))),
+            true => assert!(matches!(&heard, Err(Fault::Server(what)) if what.contains("left behind")), "{heard:?}"),
+        }
+    }
 }
 
 #[test]
