@@ -10,6 +10,7 @@ mod token;
 mod unread;
 
 pub(crate) use glance::is_plain;
+pub(crate) use token::{Dialect, Pairs};
 use token::{Kind, Token, Tokens};
 pub(crate) use unread::says_set;
 
@@ -67,13 +68,13 @@ impl Touch {
     }
 }
 
-/// Reads a text; `escapes`: a backslash means something in a plain string (`standard_conforming_strings` is off).
-/// `None`: there is nothing to suspect.
-pub(crate) fn read(text: &[u8], escapes: bool) -> Option<Box<Touch>> {
+/// Reads a text. `None`: there is nothing to suspect.
+pub(crate) fn read(text: &[u8], dialect: Dialect) -> Option<Box<Touch>> {
     if is_plain(text) {
         return None;
     }
-    let mut reader = Reader { tokens: Tokens::new(text, escapes), start: 0, touch: Touch::default(), depth: 0 };
+    let mut reader =
+        Reader { tokens: Tokens::new(text, dialect), dialect, start: 0, touch: Touch::default(), depth: 0 };
     reader.statements();
     Some(Box::new(reader.touch)).filter(|touch| !touch.is_nothing())
 }
@@ -83,6 +84,7 @@ const DEEPEST: u8 = 1;
 
 struct Reader<'a> {
     tokens: Tokens<'a>,
+    dialect: Dialect,
     /// Where the statement begins.
     start: usize,
     touch: Touch,
@@ -278,7 +280,10 @@ impl<'a> Reader<'a> {
             let number = self.touch.statements;
             self.touch.uses.push(Use { deallocates, name, at: (token.start, token.end), start: self.start, number });
         }
-        self.rest(token);
+        if !token.ends() {
+            let next = self.tokens.next();
+            self.rest(next);
+        }
     }
 
     fn create(&mut self) {
@@ -350,13 +355,15 @@ impl<'a> Reader<'a> {
 
     /// The words of a body: functions anywhere, and what its statements begin with, wherever a statement can begin.
     fn body(&mut self, text: &'a [u8]) {
-        let tokens = Tokens::new(text, false);
-        let mut inner = Reader { tokens, start: 0, touch: std::mem::take(&mut self.touch), depth: self.depth + 1 };
+        let dialect = Dialect { escapes: false, ..self.dialect };
+        let tokens = Tokens::new(text, dialect);
+        let mut inner =
+            Reader { tokens, dialect, start: 0, touch: std::mem::take(&mut self.touch), depth: self.depth + 1 };
         let statements = inner.touch.statements;
         inner.statements();
         inner.touch.statements = statements;
         // a word that is not at the beginning of what looks like a statement (`begin set x = 1; end`)
-        inner.tokens = Tokens::new(text, false);
+        inner.tokens = Tokens::new(text, dialect);
         loop {
             let token = inner.tokens.next();
             if token.kind == Kind::End {

@@ -13,7 +13,7 @@ use crate::probe::{self, Finding, Findings};
 use crate::server::{Fault, Gate, Keep, Server};
 use crate::session::{MAX_KEPT, Pin, Pins, SessionState};
 use crate::settings::{Settings, transition};
-use crate::sql::{self, Touch};
+use crate::sql::{self, Dialect, Pairs, Touch};
 use crate::statement::{Texts, What, text_of};
 
 /// A simple query of so many bytes is read; of a longer one everything is suspected that PostgreSQL can be asked for, and while it
@@ -68,17 +68,17 @@ impl Server {
             }
             self.begin_unread(text, false);
         }
-        match sql::read(text, self.escapes(client)) {
+        match sql::read(text, self.dialect(client)) {
             Some(touch) => Seen::Touching(touch),
             None => Seen::Plain,
         }
     }
 
-    /// Whether a backslash means something in a plain string of this client's.
-    pub(crate) fn escapes(&self, client: &Client) -> bool {
-        let name = "standard_conforming_strings";
-        let value = client.settings.value(name).or_else(|| self.defaults.value(name));
-        value == Some("off")
+    /// How this client writes.
+    pub(crate) fn dialect(&self, client: &Client) -> Dialect {
+        let value = |name| client.settings.value(name).or_else(|| self.defaults.value(name));
+        let pairs = value("client_encoding").map_or(Pairs::None, Pairs::of);
+        Dialect { escapes: value("standard_conforming_strings") == Some("off"), pairs }
     }
 
     /// A text goes to the server of which this has come, and the rest goes through as it comes.

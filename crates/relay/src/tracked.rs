@@ -74,7 +74,7 @@ impl Server {
         let Some(body) = message.whole() else { return Ok(Step::Wait) };
         let parse = read::parse(body).ok_or_else(|| bad("Parse"))?;
         let place = self.queue.next_place();
-        let touch = if is_plain(parse.text) { None } else { crate::sql::read(parse.text, self.escapes(client)) };
+        let touch = if is_plain(parse.text) { None } else { crate::sql::read(parse.text, self.dialect(client)) };
         if touch.is_some() && self.denies(touch.as_deref(), message, out) {
             return Ok(Step::Took(message.end()));
         }

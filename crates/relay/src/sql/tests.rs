@@ -2,8 +2,10 @@
 
 use super::*;
 
+const ESCAPES: Dialect = Dialect { escapes: true, pairs: Pairs::None };
+
 fn seen(text: &str) -> String {
-    let Some(touch) = read(text.as_bytes(), false) else { return String::new() };
+    let Some(touch) = read(text.as_bytes(), Dialect::default()) else { return String::new() };
     let mut told: Vec<String> = touch
         .sets
         .iter()
@@ -172,13 +174,28 @@ fn what_does_not_touch_it_is_not() {
 #[test]
 fn a_backslash_escapes_where_strings_do_not_conform() {
     let text = br"select 'a\'; set app.tenant = 1; --'";
-    assert!(read(text, false).is_some(), "the string ends at the second quote, and a SET follows");
-    assert!(read(text, true).is_none(), "all of it is one string");
+    assert!(read(text, Dialect::default()).is_some(), "the string ends at the second quote, and a SET follows");
+    assert!(read(text, ESCAPES).is_none(), "all of it is one string");
+}
+
+#[test]
+fn a_character_that_ends_with_a_backslash_escapes_nothing() {
+    let text = b"select E'\x95\\'; set app.tenant = '1'";
+    for (encoding, hides) in
+        [("SJIS", false), ("Shift_JIS_2004", false), ("gb18030", false), ("UTF8", true), ("", true)]
+    {
+        let dialect = Dialect { pairs: Pairs::of(encoding), ..Dialect::default() };
+        assert_eq!(read(text, dialect).is_none(), hides, "{encoding}");
+        let plain = b"select '\x95\\'; set app.tenant = '1'";
+        assert_eq!(read(plain, Dialect { escapes: true, ..dialect }).is_none(), hides, "{encoding}");
+    }
+    let katakana = Dialect { pairs: Pairs::of("sjis"), ..Dialect::default() };
+    assert!(read(b"select '\xb1'; listen x", katakana).is_some(), "half a pair it is not");
 }
 
 #[test]
 fn statements_are_numbered_as_they_complete() {
-    let touch = read(b"select 1;; deallocate a; begin; execute b(1)", false).unwrap();
+    let touch = read(b"select 1;; deallocate a; begin; execute b(1)", Dialect::default()).unwrap();
     let numbers: Vec<(u32, usize)> = touch.uses.iter().map(|one| (one.number, one.start)).collect();
     assert_eq!(numbers, [(1, 11), (3, 32)]);
     assert_eq!(touch.statements, 4);
@@ -214,13 +231,13 @@ fn nothing_makes_the_scanner_fail_or_run_for_ever() {
     ];
     for text in broken {
         for prefix in ["", "select 1;", "set ", "do '"] {
-            read(format!("{prefix}{text}").as_bytes(), true);
+            read(format!("{prefix}{text}").as_bytes(), ESCAPES);
         }
     }
     // a scan that were not linear would take minutes for these
     for piece in ["(", "/*", "do $$", "set_config(", "$a$", "'", "explain ", "begin "] {
         let long = piece.repeat(20_000);
-        read(long.as_bytes(), false);
+        read(long.as_bytes(), Dialect::default());
     }
 }
 

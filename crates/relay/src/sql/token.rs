@@ -19,6 +19,55 @@ pub(super) enum Kind {
     End,
 }
 
+/// How a client's texts are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dialect {
+    /// A backslash means something in a plain string (`standard_conforming_strings` is off).
+    pub(crate) escapes: bool,
+    pub(crate) pairs: Pairs,
+}
+
+/// The bytes that begin a character whose second byte may be a backslash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Pairs {
+    /// There are no such characters.
+    #[default]
+    None,
+    /// Every byte that is not ASCII.
+    All,
+    /// Those of Shift JIS, where half of the katakana are one byte.
+    ShiftJis,
+}
+
+/// Encodings whose characters may end with a backslash, in PostgreSQL's words for them; only clients may have them. (JOHAB is none
+/// of them as PostgreSQL reads it.)
+const TWO_BYTES: [&str; 10] =
+    ["big5", "win950", "windows950", "gbk", "win936", "windows936", "gb18030", "uhc", "win949", "windows949"];
+const SHIFT_JIS: [&str; 6] = ["sjis", "mskanji", "shiftjis", "win932", "windows932", "shiftjis2004"];
+
+impl Pairs {
+    /// Those of a `client_encoding`.
+    pub(crate) fn of(encoding: &str) -> Self {
+        let letters = encoding.chars().filter(char::is_ascii_alphanumeric);
+        let name: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
+        if TWO_BYTES.contains(&&*name) {
+            Self::All
+        } else if SHIFT_JIS.contains(&&*name) {
+            Self::ShiftJis
+        } else {
+            Self::None
+        }
+    }
+
+    fn begins(self, byte: u8) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => byte >= 0x80,
+            Self::ShiftJis => byte >= 0x80 && !matches!(byte, 0xa1..=0xdf),
+        }
+    }
+}
+
 /// One token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token<'a> {
@@ -96,7 +145,7 @@ impl<'a> Token<'a> {
 pub(super) struct Tokens<'a> {
     text: &'a [u8],
     at: usize,
-    escapes: bool,
+    dialect: Dialect,
 }
 
 fn begins_name(byte: u8) -> bool {
@@ -108,8 +157,8 @@ fn in_name(byte: u8) -> bool {
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(text: &'a [u8], escapes: bool) -> Self {
-        Self { text, at: 0, escapes }
+    pub(super) fn new(text: &'a [u8], dialect: Dialect) -> Self {
+        Self { text, at: 0, dialect }
     }
 
     fn byte(&self, ahead: usize) -> u8 {
@@ -132,9 +181,9 @@ impl<'a> Tokens<'a> {
     fn take(&mut self) -> Kind {
         let (first, second) = (self.byte(0), self.byte(1));
         match first {
-            b'\'' => self.string(self.escapes, 0),
+            b'\'' => self.string(self.dialect.escapes, 0),
             b'e' | b'E' if second == b'\'' => self.string(true, 1),
-            b'b' | b'B' | b'x' | b'X' | b'n' | b'N' if second == b'\'' => self.string(self.escapes, 1),
+            b'b' | b'B' | b'x' | b'X' | b'n' | b'N' if second == b'\'' => self.string(self.dialect.escapes, 1),
             b'u' | b'U' if second == b'&' && self.byte(2) == b'\'' => self.string(false, 2),
             b'u' | b'U' if second == b'&' && self.byte(2) == b'"' => {
                 self.at += 2;
@@ -179,7 +228,7 @@ impl<'a> Tokens<'a> {
         self.at += 1;
         while self.at < self.text.len() {
             let byte = self.text[self.at];
-            if byte == b'\\' && escapes {
+            if (byte == b'\\' && escapes) || self.dialect.pairs.begins(byte) {
                 self.at += 1;
             } else if byte == quote {
                 if self.byte(1) != quote {
