@@ -170,10 +170,21 @@ impl Client {
         }
     }
 
-    /// All its named statements are gone (it said DEALLOCATE ALL or DISCARD ALL; the unnamed one survives both).
-    pub(crate) fn forget_statements(&mut self, texts: &mut Texts) {
+    /// Its named statements are gone (it said DEALLOCATE ALL or DISCARD ALL; the unnamed one survives both), but for those it made since.
+    pub(crate) fn forget_statements(&mut self, texts: &mut Texts, is_newer: impl Fn(&[u8]) -> bool) {
         let Some(book) = self.book.as_mut() else { return };
-        texts.refund(std::mem::take(&mut book.named).keys().map(|name| name.len()).sum());
+        book.named.retain(|name, _| {
+            let stays = is_newer(name);
+            texts.refund(if stays { 0 } else { name.len() });
+            stays
+        });
+    }
+
+    /// How many statements it has that live on its server connection alone.
+    pub(crate) fn pinned_statements(&self) -> u32 {
+        let pinned = |named: &&Named| matches!(named.what, What::Pinned(_));
+        let count = self.book.as_ref().map_or(0, |book| book.named.values().filter(pinned).count());
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// Takes the unnamed statement out, to be given back by `restore_unnamed` if the message at `place`, which replaces it, is skipped.

@@ -146,6 +146,12 @@ impl Queue {
         self.closes > 0 && self.entries.iter().any(|entry| entry.closed().is_some_and(|closed| closed == name))
     }
 
+    /// Whether a Parse of the client's statement `name` is outstanding.
+    pub(crate) fn parses(&self, name: &[u8]) -> bool {
+        let is_it = |entry: &Expect| matches!(entry, Expect::Parse { name: other, hidden: false, .. } | Expect::LocalParse { name: other } if **other == *name);
+        self.entries.iter().any(is_it)
+    }
+
     /// Marks the Syncs that a COPY from the client, now at the front, has swallowed: those sent before its end.
     /// Returns whether there were any.
     pub(crate) fn swallow_syncs(&mut self) -> bool {

@@ -239,11 +239,10 @@ impl Server {
         if matches!(reply.body, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0")
             && !self.queue.front().is_some_and(Expect::is_own)
         {
-            self.book.clear();
-            self.pins = u32::from(matches!(self.book.unnamed, Some((0, _))));
-            if let Some((client, texts)) = client {
-                client.forget_statements(texts);
-            }
+            self.deallocated(client);
+        }
+        if reply.body == b"DISCARD ALL\0" {
+            self.held.pins = self.held.pins.without(Pins::of(Pin::Setting)); // none that was made before it is left
         }
         match self.queue.front() {
             Some(Expect::Execute | Expect::Deallocate { .. }) => {
@@ -258,6 +257,17 @@ impl Server {
             }
             front => Err(desync(reply.tag, front)),
         }
+    }
+
+    /// All prepared statements are gone, but for those whose Parse stands behind this.
+    fn deallocated(&mut self, client: &mut Option<(&mut Client, &mut Texts)>) {
+        let place = self.queue.place();
+        self.book.named.retain(|_, held| held.made > place);
+        if let Some((client, texts)) = client {
+            client.forget_statements(texts, |name| self.queue.parses(name));
+        }
+        let pinned = client.as_ref().map_or(0, |(client, _)| client.pinned_statements());
+        self.pins = pinned + u32::from(matches!(self.book.unnamed, Some((0, _))));
     }
 
     /// ParameterDescription, then RowDescription or NoData, where somebody asked; RowDescription of a portal or a query.

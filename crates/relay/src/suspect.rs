@@ -11,7 +11,7 @@ use crate::from_server::{Turn, finish_message};
 use crate::gather::{Gather, Out};
 use crate::probe::{self, Finding, Findings};
 use crate::server::{Fault, Gate, Keep, Server};
-use crate::session::{MAX_KEPT, Pin, Pins, SessionState};
+use crate::session::{MAX_KEPT, Pin, Pins, SessionState, makes_temp_tables};
 use crate::settings::{Settings, transition};
 use crate::sql::{self, Dialect, Pairs, Touch};
 use crate::statement::{Texts, What, text_of};
@@ -109,7 +109,7 @@ impl Server {
     /// Notes what a text on its way to the server may do.
     pub(crate) fn suspect(&mut self, client: &Client, touch: &Touch, value: impl Fn(u16) -> Option<Box<str>>) {
         let mut doubts = self.doubts.take().unwrap_or_default();
-        let pins = self.held.pins;
+        let pins = self.held.pins.without(probe::unanswerable()); // whether those end cannot be asked
         doubts.add(touch, pins, value);
         if touch.makes.has(Pin::Prepare) {
             self.held.keep_sets(touch, &mut doubts);
@@ -151,15 +151,23 @@ impl Server {
         pin.is_some()
     }
 
-    /// A function called by its number: the few that leave something behind.
-    pub(crate) fn look_at_call(&mut self, message: Message<'_>) {
-        let Some(oid) = message.body().first_chunk::<4>() else { return };
-        let pin = match u32::from_be_bytes(*oid) {
-            2078 => Pin::Setting,             // set_config
-            2880..=2892 => Pin::AdvisoryLock, // pg_advisory_lock and its family, as pg_proc.dat numbers them
-            _ => return,
-        };
-        self.doubts.get_or_insert_default().pins.add(pin);
+    /// A function called by its number: the few that leave something behind, as pg_proc.dat numbers them. What this pool does not
+    /// allow is refused.
+    pub(crate) fn look_at_call(&mut self, message: Message<'_>) -> Option<Pin> {
+        let mut touch = Touch::default();
+        match u32::from_be_bytes(*message.body().first_chunk::<4>()?) {
+            2078 => touch.makes.add(Pin::Setting),                           // set_config
+            2880..=2883 | 2886..=2889 => touch.makes.add(Pin::AdvisoryLock), // pg_advisory_lock and its family
+            2884 | 2885 | 2890..=2892 => touch.ends.add(Pin::AdvisoryLock),  // pg_advisory_unlock and its family
+            _ => return None,
+        }
+        let refused = self.forbidden(&touch);
+        if refused.is_none() {
+            let mut doubts = self.doubts.take().unwrap_or_default();
+            doubts.add(&touch, self.held.pins, |_| None);
+            self.doubts = (!doubts.is_empty()).then_some(doubts);
+        }
+        refused
     }
 
     /// Lets a request fail in the server's own place of the stream, so that its transaction and its skipping up to Sync are real;
@@ -200,7 +208,8 @@ impl Server {
 
     /// Asks PostgreSQL what the transaction left behind; the gate is closed until it has said.
     pub(crate) fn ask(&mut self, client: &Client, out: &mut Out) {
-        let Some(doubts) = self.doubts.as_deref() else { return };
+        let Some(doubts) = self.doubts.as_deref_mut() else { return };
+        doubts.pins = doubts.pins.and(self.held.pins.both(Pins::of(Pin::TempTable))); // a search path alone may be the reason
         let backs = doubts.taken_back(client, &self.settings);
         let sql = probe::question(doubts, &backs);
         self.own_query(&sql, Expect::Probe(Box::default()), out);
@@ -222,6 +231,9 @@ impl Server {
         }
         if client.settings.len() > MAX_KEPT || self.settings.len() > MAX_KEPT {
             pins.add(Pin::Setting);
+        }
+        if makes_temp_tables(&client.settings) {
+            pins.add(Pin::TempTable);
         }
         if !pins.has(Pin::Prepare) && self.pins == 0 {
             self.held.sets.clear();

@@ -230,6 +230,25 @@ fn a_deallocation_that_was_never_executed_closes_nothing() {
 }
 
 #[test]
+fn statements_made_behind_a_deallocation_of_all_stay() {
+    let held = s().parse("a", "select 1").sync().wait();
+    let behind = |script: Script| script.parse("b", "select 2").sync().wait().run("b").sync().wait().run("a").sync();
+    let batch = behind(held.clone().once("deallocate all"));
+    same(&[behind(held.clone().query("deallocate all")), batch, behind(held.query("discard all"))]);
+}
+
+#[test]
+fn a_setting_that_nobody_can_name_keeps_the_connection_until_all_is_discarded() {
+    let mut wire = Wire::new(1, Terms::default(), Cut::Whole, 7);
+    let at = wire.join(&s().query("SELECT pg_catalog.set_config('app.'||'x',E'1',false)"));
+    wire.settle();
+    assert!(wire.seats[0].server.pins().0.has(Pin::Setting));
+    wire.say(at, &support::script::message(|out| poolwarden_pgwire::make::query(out, "discard all")));
+    wire.settle();
+    assert_eq!(wire.seat_of(at), None);
+}
+
+#[test]
 fn execute_in_sql_runs_what_was_prepared_by_the_protocol() {
     let script = s()
         .parse("a", "select 1")
