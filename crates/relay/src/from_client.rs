@@ -148,7 +148,12 @@ impl Server {
                     if message.body().len() < 4 && message.whole().is_none() {
                         return Ok(Step::Wait);
                     }
-                    self.look_at_call(message);
+                    if let Some(pin) = self.look_at_call(message) {
+                        self.drop_unnamed(); // by the query it becomes
+                        self.begin_round(now, client);
+                        self.deny(pin, true, &mut out.server, message.input);
+                        return Ok(Self::drop_message(client, message));
+                    }
                 }
                 Ok(self.round(now, client, Expect::Function, message, out))
             }
@@ -201,6 +206,7 @@ impl Server {
                                 return Ok(Self::drop_message(client, message));
                             }
                             self.suspect(client, &touch, |_| None);
+                            self.book.touching |= message.body().first() != Some(&0); // ours drop the unnamed one
                         }
                     }
                 }
@@ -210,6 +216,9 @@ impl Server {
             }
             tag::BIND => {
                 self.counts.binds += 1;
+                if self.book.touching && self.terms.keep != Keep::Session {
+                    self.doubts.get_or_insert_default().add_all();
+                }
                 Expect::Bind { id: 0 }
             }
             tag::DESCRIBE => {

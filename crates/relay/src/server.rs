@@ -21,7 +21,7 @@ use poolwarden_pgwire::make;
 use crate::client::Client;
 use crate::expect::{Expect, Queue};
 use crate::gather::Out;
-use crate::session::{Doubts, Held, Pin, Pins, SessionState};
+use crate::session::{Doubts, Held, Pin, Pins, SessionState, makes_temp_tables};
 use crate::settings::{Defaults, Settings, transition};
 use crate::statement::ServerBook;
 use crate::tunnel::Tunnel;
@@ -407,6 +407,9 @@ impl Server {
             self.own_query(&sql, Expect::Setup, out);
             self.coming = client.settings.clone();
             self.gate = Gate::Setup;
+            if makes_temp_tables(&client.settings) {
+                self.pin(now, self.held.pins.and(Pins::of(Pin::TempTable)));
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::client::Client;
-use crate::settings::IDENTITY;
+use crate::settings::{IDENTITY, Settings};
 use crate::sql::{Name, Touch};
 
 /// Most settings that one client's transactions may leave changed; with more it keeps its connection.
@@ -245,6 +245,13 @@ pub(crate) struct Held {
     pub(crate) since: u64,
     /// The settings that statements which live here alone may set whenever they run.
     pub(crate) sets: BTreeSet<Box<str>>,
+}
+
+/// Whether a search path says that tables are made as temporary ones. (Behind a schema `pg_temp` is where they are looked for.)
+pub(crate) fn makes_temp_tables(settings: &Settings) -> bool {
+    let path = settings.value("search_path").unwrap_or_default();
+    let mut names = path.split(',').map(|name| name.trim_matches([' ', '\t', '\n', '"']));
+    names.find(|name| *name != "$user").is_some_and(|name| name.to_ascii_lowercase().starts_with("pg_temp"))
 }
 
 impl Held {

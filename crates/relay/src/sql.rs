@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
         }
         if !self.is_dotted() {
             if token.is("local") || token.is("transaction") || token.is("constraints") {
-                return self.skip();
+                return self.value();
             }
             if token.is("time") {
                 self.tokens.next(); // ZONE
@@ -199,7 +199,18 @@ impl<'a> Reader<'a> {
         } else {
             self.sets(Name::Is(name.into()));
         }
-        self.skip();
+        self.value();
+    }
+
+    /// What a setting is set to: where `pg_temp` is part of a search path, what is made next may be temporary.
+    fn value(&mut self) {
+        loop {
+            let token = self.tokens.next();
+            if token.ends() {
+                return;
+            }
+            self.touch.anything |= token.says_temp();
+        }
     }
 
     /// The name of a setting that begins with `first`, and what follows it; `None` where escapes hide the name.

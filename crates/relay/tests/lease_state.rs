@@ -238,6 +238,18 @@ fn statements_made_behind_a_deallocation_of_all_stay() {
 }
 
 #[test]
+fn a_statement_that_is_not_followed_is_suspected_whenever_it_runs() {
+    let terms = Terms { statements: 0, ..Terms::default() };
+    let mut wire = Wire::new(1, terms, Cut::Whole, 7);
+    for script in [s().parse("a", "set work_mem big").sync(), s().run("a").sync(), s().query("show work_mem")] {
+        let at = wire.join(&script);
+        wire.run();
+        assert!(wire.peers[at].ended);
+    }
+    assert_eq!(tell(&wire.peers[2].replies), "T D(4MB) C(SELECT 1) ZI");
+}
+
+#[test]
 fn a_setting_that_nobody_can_name_keeps_the_connection_until_all_is_discarded() {
     let mut wire = Wire::new(1, Terms::default(), Cut::Whole, 7);
     let at = wire.join(&s().query("SELECT pg_catalog.set_config('app.'||'x',E'1',false)"));
@@ -296,6 +308,40 @@ fn a_statement_that_lives_here_alone_is_as_suspect_as_its_text() {
     let other = s().query("show app.tenant");
     let terms = Terms { large_text: 99, ..Terms::default() };
     same_under(terms, &[script.wait().query("show app.tenant"), once.wait().query("show app.tenant"), other]);
+}
+
+#[test]
+fn a_search_path_that_makes_tables_temporary_keeps_the_connection() {
+    let show = |script: Script| script.wait().query("create table t").wait().query("select state");
+    let set = show(s().query("set search_path pg_temp"));
+    let inside = s().query("begin").query("set local search_path pg_temp").query("create table t").query("commit");
+    let began = show(Script::with(&[("search_path", "pg_temp, public")]).query("select 1"));
+    for script in [set.clone(), inside.wait().query("select state"), began] {
+        same(&[script.clone(), s().query("select state"), script]);
+    }
+    let mut wire = Wire::new(1, Terms::default(), Cut::Whole, 7);
+    let at = wire.join(&set);
+    wire.settle();
+    for (text, seat) in [("set search_path public", Some(0)), ("drop table t", None)] {
+        wire.say(at, &support::script::message(|out| poolwarden_pgwire::make::query(out, text)));
+        wire.settle();
+        assert_eq!(wire.seat_of(at), seat, "{text}");
+    }
+}
+
+#[test]
+fn a_function_called_by_its_number_is_refused_where_its_name_would_be() {
+    let terms = Terms { state: SessionState::Refuse, ..Terms::default() };
+    for (oid, refused) in [(2078, true), (2880, true), (2889, true), (2884, false), (2892, false), (1, false)] {
+        let mut wire = Wire::new(1, terms, Cut::Whole, 7);
+        let at = wire.join(&s().parse("", "select 3").sync().wait().function(oid).wait().query("select 1"));
+        wire.peers[at].direct.marks = vec![0; 3];
+        wire.run();
+        let first = if refused { "E(0A000)" } else { "V" };
+        let row = format!("1 ZI {first} ZI T D() C(SELECT 1) ZI");
+        assert_eq!(tell(&wire.peers[at].replies).replace("D(1)", "D()"), row, "{oid}");
+        assert_eq!(wire.seat_of(at), None);
+    }
 }
 
 /// Clients whose messages come whole, for texts too long to be cut at every byte.

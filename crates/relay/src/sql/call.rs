@@ -44,6 +44,7 @@ impl<'a> Reader<'a> {
                 Kind::Symbol(b')') => depth -= 1,
                 Kind::Word | Kind::Quoted | Kind::Text | Kind::Parameter(_) | Kind::Symbol(_) | Kind::Unicode => {}
             }
+            self.touch.anything |= token.says_temp();
             match commas {
                 0 => name.add(token),
                 2 if token.kind != Kind::Symbol(b',') => local.add(token),

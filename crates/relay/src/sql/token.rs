@@ -129,6 +129,11 @@ impl<'a> Token<'a> {
         self.inner().to_ascii_lowercase().into()
     }
 
+    /// Whether `pg_temp` is part of it.
+    pub(super) fn says_temp(self) -> bool {
+        self.inner().windows(7).any(|seven| seven.eq_ignore_ascii_case(b"pg_temp"))
+    }
+
     /// Whether it says yes, as a boolean.
     pub(super) fn is_true(self) -> bool {
         let said = self.lower();

@@ -102,7 +102,7 @@ impl Command {
             ("select", "pg_advisory_lock(1)") => Self::Make("advisory_lock", false),
             ("select", "pg_advisory_unlock_all()") => Self::Unmake("advisory_lock"),
             ("select", "state") => Self::State,
-            ("create", "temp") => Self::Make("temp_table", true),
+            ("create", "temp" | "table") => Self::Make("temp_table", true),
             ("drop", _) => Self::Unmake("temp_table"),
             ("declare", _) => Self::Make("hold_cursor", true),
             ("close", _) => Self::Unmake("hold_cursor"),
