@@ -230,6 +230,8 @@ pub(crate) struct ServerBook {
     pub(crate) unnamed_made: u64,
     /// Numbers that must still be closed: their Close was skipped by an error, or their client is gone.
     pub(crate) doomed: Vec<u32>,
+    /// A text that may do something to the session was prepared where statements are not followed: nobody knows when it runs.
+    pub(crate) touching: bool,
     last_number: u32,
 }
 
@@ -250,6 +252,7 @@ impl ServerBook {
     pub(crate) fn clear(&mut self) {
         self.named.clear();
         self.doomed.clear();
+        self.touching = false;
     }
 }
 
