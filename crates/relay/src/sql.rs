@@ -284,12 +284,12 @@ impl<'a> Reader<'a> {
         }
         self.touch.ends.add(Pin::Prepare);
         let named = matches!(token.kind, Kind::Word | Kind::Quoted) && !(deallocates && token.is("all"));
-        if !deallocates && !(named && self.depth == 0) {
-            self.touch.anything = true;
-        } else if named && self.depth == 0 {
+        if named && self.depth == 0 {
             let name = token.name();
             let number = self.touch.statements;
             self.touch.uses.push(Use { deallocates, name, at: (token.start, token.end), start: self.start, number });
+        } else {
+            self.touch.anything |= !deallocates;
         }
         if !token.ends() {
             let next = self.tokens.next();
@@ -307,7 +307,7 @@ impl<'a> Reader<'a> {
         }
         let mut ahead = self.tokens.clone();
         let (mut next, mut depth) = (token, 0_i32);
-        while !next.ends() && !(depth == 0 && next.is("as")) {
+        while !next.ends() && (depth != 0 || !next.is("as")) {
             depth += i32::from(next.kind == Kind::Symbol(b'(')) - i32::from(next.kind == Kind::Symbol(b')'));
             next = ahead.next();
         }

@@ -87,18 +87,8 @@ impl Server {
             self.save_unnamed(client, texts);
             self.drop_unnamed();
             let renamed = touch.as_ref().and_then(|touch| self.renamed(client, touch, parse.rest, message, out));
-            let place = self.queue.next_place();
-            let id = client.keep_unnamed(texts, renamed.as_deref().unwrap_or(parse.rest), place);
-            if let Some(touch) = touch {
-                match client.book().unnamed.as_mut() {
-                    Some(unnamed) => unnamed.touch = Some(touch),
-                    None => self.keep_touch(&touch),
-                }
-            }
-            self.pins += u32::from(id.is_none()); // what is not kept lives on this connection alone
-            self.book.unnamed = Some((id.unwrap_or(0), None));
-            self.book.unnamed_made = place;
-            let entry = Expect::Parse { id: id.unwrap_or(0), name: Box::default(), hidden: false };
+            let id = self.hold_unnamed(client, texts, renamed.as_deref().unwrap_or(parse.rest), touch);
+            let entry = Expect::Parse { id, name: Box::default(), hidden: false };
             if let Some(rest) = renamed {
                 make::parse_raw(out.server.own(message.input), "", &rest);
                 self.unsynced = true;
@@ -137,6 +127,30 @@ impl Server {
             self.expect(Expect::Parse { id, name, hidden: false });
         }
         Ok(Step::Took(message.end()))
+    }
+
+    /// Notes that the client's unnamed statement is on its way to the server; returns its id, 0 where it lives on this connection alone.
+    #[inline]
+    fn hold_unnamed(
+        &mut self,
+        client: &mut Client,
+        texts: &mut Texts,
+        rest: &[u8],
+        touch: Option<Box<crate::sql::Touch>>,
+    ) -> u64 {
+        let place = self.queue.next_place();
+        let id = client.keep_unnamed(texts, rest, place);
+        if let Some(touch) = touch {
+            match client.book().unnamed.as_mut() {
+                Some(unnamed) => unnamed.touch = Some(touch),
+                None => self.keep_touch(&touch),
+            }
+        }
+        self.pins += u32::from(id.is_none());
+        let id = id.unwrap_or(0);
+        self.book.unnamed = Some((id, None));
+        self.book.unnamed_made = place;
+        id
     }
 
     /// A Parse under a name the client has given already: the server gets it under the number of that statement, so that it fails

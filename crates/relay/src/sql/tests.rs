@@ -30,8 +30,14 @@ fn seen(text: &str) -> String {
     told.join(", ")
 }
 
+fn all_are_seen(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        assert_eq!(seen(text), *expected, "{text}");
+    }
+}
+
 #[test]
-fn what_touches_the_session_is_seen() {
+fn settings_that_are_set_or_taken_back_are_seen() {
     let cases = [
         ("set search_path = a, b", "set search_path"),
         ("SET SESSION search_path TO 'x'", "set search_path"),
@@ -66,6 +72,13 @@ fn what_touches_the_session_is_seen() {
         ("reset time zone", "reset timezone"),
         ("discard all", "reset role, reset session_authorization, reset all, ends all"),
         ("discard temp", "ends temp_table"),
+    ];
+    all_are_seen(&cases);
+}
+
+#[test]
+fn functions_that_touch_the_session_are_seen_whatever_stands_around_them() {
+    let cases = [
         ("select set_config('App.Tenant', $1, false)", "set app.tenant"),
         ("select pg_catalog . \"set_config\" ( 'a.b'::text , 'x', 'f')", "set a.b"),
         ("select set_config($2::text, $1, $3)", "set $2"),
@@ -97,6 +110,13 @@ fn what_touches_the_session_is_seen() {
         ("select pg_advisory_lock(1)", "makes advisory_lock"),
         ("select pg_try_advisory_lock_shared (1, 2)", "makes advisory_lock"),
         ("select pg_advisory_unlock_all()", "ends advisory_lock"),
+    ];
+    all_are_seen(&cases);
+}
+
+#[test]
+fn what_makes_or_ends_state_is_seen() {
+    let cases = [
         ("create temp table t (a int)", "makes temp_table"),
         ("create or replace local temporary view v as select 1", "makes temp_table"),
         ("create table pg_temp.t (a int)", "makes temp_table"),
@@ -125,9 +145,7 @@ fn what_touches_the_session_is_seen() {
         ("/* a /* b */ c */ set a.b = 1", "set a.b"),
         ("values (1); listen \"X\"", "makes listen"),
     ];
-    for (text, expected) in cases {
-        assert_eq!(seen(text), expected, "{text}");
-    }
+    all_are_seen(&cases);
 }
 
 #[test]
