@@ -8,6 +8,7 @@ use crate::client::{Body, Client};
 use crate::expect::Expect;
 use crate::gather::Out;
 use crate::server::{Fault, Gate, Keep, Server};
+use crate::session::Pin;
 use crate::sql::Touch;
 use crate::statement::Texts;
 use crate::suspect::Seen;
@@ -267,8 +268,10 @@ impl Server {
         }
         self.suspect(client, touch, |_| None);
         let step = self.suspect_query(now, client, touch, message, out);
-        if (touch.resets_all || !touch.resets.is_empty()) && client.has_beginnings() {
-            self.gate = Gate::Settle; // what comes behind must find what the client began with
+        let resets = (touch.resets_all || !touch.resets.is_empty()) && client.has_beginnings();
+        let deallocates_all = touch.ends.has(Pin::Prepare) && touch.uses.is_empty();
+        if resets || deallocates_all {
+            self.gate = Gate::Settle; // what comes behind must find what the client began with, and no name taken
         }
         step
     }

@@ -234,7 +234,8 @@ fn statements_made_behind_a_deallocation_of_all_stay() {
     let held = s().parse("a", "select 1").sync().wait();
     let behind = |script: Script| script.parse("b", "select 2").sync().wait().run("b").sync().wait().run("a").sync();
     let batch = behind(held.clone().once("deallocate all"));
-    same(&[behind(held.clone().query("deallocate all")), batch, behind(held.query("discard all"))]);
+    same(&[behind(held.clone().query("deallocate all")), batch, behind(held.clone().query("discard all"))]);
+    same(&[held.query("deallocate all").parse("a", "select 2").sync().wait().run("a").sync()]);
 }
 
 #[test]
