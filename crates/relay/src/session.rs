@@ -208,7 +208,8 @@ impl Doubts {
     pub(crate) fn add_all(&mut self) {
         self.any = true;
         self.resets.extend(IDENTITY.map(Box::from)); // which `pg_settings` does not list
-        self.pins = self.pins.and(Pins::all()).without(Pins::of(Pin::Setting)).without(Pins::of(Pin::Statement));
+        let told = Pins::all().without(Pins::of(Pin::Setting)).without(Pins::of(Pin::Statement));
+        self.pins = self.pins.and(told);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

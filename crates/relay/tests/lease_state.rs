@@ -320,13 +320,15 @@ fn a_search_path_that_makes_tables_temporary_keeps_the_connection() {
     for script in [set.clone(), inside.wait().query("select state"), began] {
         same(&[script.clone(), s().query("select state"), script]);
     }
-    let mut wire = Wire::new(1, Terms::default(), Cut::Whole, 7);
-    let at = wire.join(&set);
-    wire.settle();
-    for (text, seat) in [("set search_path public", Some(0)), ("drop table t", None)] {
-        wire.say(at, &support::script::message(|out| poolwarden_pgwire::make::query(out, text)));
+    for ends in [["set search_path public", "drop table t"], ["drop table t", "set search_path public"]] {
+        let mut wire = Wire::new(1, Terms::default(), Cut::Whole, 7);
+        let at = wire.join(&set);
         wire.settle();
-        assert_eq!(wire.seat_of(at), seat, "{text}");
+        for (text, seat) in ends.iter().zip([Some(0), None]) {
+            wire.say(at, &support::script::message(|out| poolwarden_pgwire::make::query(out, text)));
+            wire.settle();
+            assert_eq!(wire.seat_of(at), seat, "{text}");
+        }
     }
 }
 

@@ -77,7 +77,7 @@ impl Command {
             return Ok(vec![Ok(Self::Probe(asked))]);
         }
         if text.starts_with("SELECT pg_catalog.set_config") || text.starts_with("RESET ") {
-            return Ok(vec![Ok(configure(text)?)]);
+            return Ok(vec![Ok(configure(text.trim_end())?)]);
         }
         let mut commands: Vec<_> = Vec::new();
         for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
