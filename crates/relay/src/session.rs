@@ -275,3 +275,19 @@ impl Held {
         doubts.sets.extend(self.sets.iter().cloned());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suspicion_of_everything_asks_for_the_role_and_forgets_nothing() {
+        let mut doubts = Doubts { pins: Pins::of(Pin::Setting), ..Doubts::default() };
+        doubts.add_all();
+        assert!(doubts.pins.has(Pin::Setting) && doubts.pins.has(Pin::Listen) && !doubts.pins.has(Pin::Statement));
+        let question = crate::probe::question(&doubts, &doubts.taken_back(&Client::default(), &Settings::default()));
+        for name in IDENTITY {
+            assert!(question.contains(&format!("current_setting(E'{name}',true)")), "{question}");
+        }
+    }
+}
