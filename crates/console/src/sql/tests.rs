@@ -320,10 +320,7 @@ fn readers_see_aggregates_and_command_nothing() {
 fn pins_name_who_why_and_since_when() {
     let shown = rows("show pins");
     let names: Vec<_> = shown.columns.iter().map(|(name, _)| *name).collect();
-    assert_eq!(
-        names.join(" "),
-        "pool user server client addr port application_name pid reason since held_seconds"
-    );
+    assert_eq!(names.join(" "), "pool user server client addr port application_name pid reason since held_seconds");
     let row: Vec<_> = shown.rows[0].iter().map(|value| value.clone().unwrap_or_default()).collect();
     assert_eq!(
         row.join(" "),

@@ -8,7 +8,9 @@ use poolwarden_config::Config;
 use poolwarden_pool::{HostSnapshot, Limit, PoolSnapshot, ServerFacts, Time};
 use poolwarden_proxy::{Address, LoopFigures, PeerFigures, ProcessFigures};
 use poolwarden_switch::LoopReport;
-use poolwarden_watch::{CertificateView, Cancels, ConfigView, HostView, LoopView, PeerView, ProcessState, ProcessView, Uses, View};
+use poolwarden_watch::{
+    Cancels, CertificateView, ConfigView, HostView, LoopView, PeerView, ProcessState, ProcessView, Uses, View,
+};
 
 use super::plan;
 use super::said::Said;
@@ -202,12 +204,7 @@ fn process(seen: &Seen) -> ProcessView {
 }
 
 fn certificate(of: &poolwarden_proxy::tls::Expiry) -> CertificateView {
-    CertificateView {
-        place: of.place,
-        host: of.server.clone(),
-        subject: of.subject.clone(),
-        not_after: of.not_after,
-    }
+    CertificateView { place: of.place, host: of.server.clone(), subject: of.subject.clone(), not_after: of.not_after }
 }
 
 impl Seen {
