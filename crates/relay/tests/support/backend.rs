@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::command::{Command, Unfit};
-use super::reply::{complete, put, report, row_description};
+use super::reply::{complete, copy_out, put, report, row_description, text};
 
 type Pairs = BTreeMap<String, String>;
 
@@ -681,22 +681,9 @@ impl Backend {
     }
 }
 
-fn copy_out(out: &mut Vec<u8>, count: usize) {
-    put(out, b'H', &[&[0, 0, 1, 0, 0]]);
-    for _ in 0..count {
-        put(out, b'd', &[b"line\n"]);
-    }
-    put(out, b'c', &[]);
-    complete(out, &format!("COPY {count}"));
-}
-
 /// PostgreSQL spells some values in its own way.
 fn canonical(name: &str, value: &str) -> String {
     if name.eq_ignore_ascii_case("client_encoding") { value.to_ascii_uppercase() } else { value.to_owned() }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
 }
 
 fn syntax() -> Failure {

@@ -26,3 +26,18 @@ pub fn row_description(out: &mut Vec<u8>, columns: u16) {
     }
     put(out, b'T', &[&body]);
 }
+
+/// What COPY sends: its beginning, rows, its end.
+pub fn copy_out(out: &mut Vec<u8>, count: usize) {
+    put(out, b'H', &[&[0, 0, 1, 0, 0]]);
+    for _ in 0..count {
+        put(out, b'd', &[b"line\n"]);
+    }
+    put(out, b'c', &[]);
+    complete(out, &format!("COPY {count}"));
+}
+
+/// A field as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+}
