@@ -83,8 +83,12 @@ fn notifications_to_an_idle_connection_disturb_nobody() {
     let _machine = place::machine(false);
     let bed = one();
     let mut listener = bed.client();
-    // in words that nobody reads, so that the connection goes back to the pool with it
-    listener.query("do $$ begin execute 'listen news'; end $$").expect("listens");
+    // inside a function, where nobody sees it, so that the connection goes back to the pool with it
+    bed.postgres
+        .direct("app")
+        .query("create function hear() returns void language plpgsql as $f$ begin execute 'listen news'; end $f$")
+        .expect("a function");
+    listener.query("select hear()").expect("listens");
     let mut other = bed.client();
     for number in 0..5 {
         bed.postgres.sql(&format!("notify news, '{number}'"));
