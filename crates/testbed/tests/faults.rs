@@ -303,7 +303,7 @@ fn a_byte_turned_on_its_way_from_the_server_harms_its_own_session_alone() {
     let _machine = place::machine(false);
     let (bed, proxy) = before_server(Plan { size: 3, ..Plan::default() });
     let mut dice = Dice(11);
-    for _ in 0..12 {
+    for _ in 0..6 {
         proxy.harm(Harms { up: vec![], down: vec![Harm::Corrupt(1_500 + dice.roll() % 1_500)] });
         proxy.reset_all();
         let mut victim = bed.client();
