@@ -98,6 +98,7 @@ fn proven(tree: &Tree, name: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::fs;
     use std::path::Path;
 
@@ -109,10 +110,18 @@ mod tests {
         let plant = Plant::new();
         plant.write("proof/bench.json", r#"{"cells": [{"ratio_to_peer": 0.8249, "tps": 31000}], "commit": "abc"}"#);
         copy_drivers(&plant);
+        let item = "id = \"P1\"\nwhat = \"x\"\ntests = [\"drivers::asyncpg_works_in_transaction_mode\"]\n";
+        plant.write("crates/testbed/checklist.toml", &format!("[[item]]\n{item}"));
+        plant.write("crates/testbed/corpus/x/y.talk", "covers P1\n");
         let tree = plant.tree();
+        let mut pages: BTreeMap<&str, String> = BTreeMap::new();
         for (name, path) in reference::BLOCKS {
             let text = reference::block(&tree, name).unwrap();
-            plant.write(path, &format!("# A\n{}{text}<!-- /generated -->\n", mark(name)));
+            let page = pages.entry(path).or_insert_with(|| "# A\n".to_owned());
+            page.push_str(&format!("{}{text}<!-- /generated -->\n", mark(name)));
+        }
+        for (path, page) in pages {
+            plant.write(path, &page);
         }
         plant
     }
