@@ -135,7 +135,7 @@ struct Served {
 impl Served {
     fn start(running: &Arc<Running>, place: &Place, runtime: &Handle) -> anyhow::Result<Self> {
         let config = running.config();
-        let doors = Doors::open(&config.listen)?;
+        let doors = Doors::open(&config)?;
         let (http, metrics) = [&doors.http, &doors.metrics].map(|door| door.as_ref().map(|door| door.address)).into();
         let operator = Arc::new(operator::Desk(Arc::clone(running)));
         let certificates = Certificates::load(&config, running.origin.directory());

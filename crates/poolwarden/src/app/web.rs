@@ -24,9 +24,18 @@ pub(super) struct Door {
 }
 
 impl Doors {
-    pub(super) fn open(listen: &poolwarden_config::Listen) -> anyhow::Result<Self> {
+    pub(super) fn open(config: &poolwarden_config::Config) -> anyhow::Result<Self> {
+        let listen = &config.listen;
         let open = |address: Option<SocketAddr>, key| address.map(|address| bind(address, key)).transpose();
-        Ok(Self { http: open(listen.http, "listen.http")?, metrics: open(listen.metrics, "listen.metrics")? })
+        let http = match open(listen.http, "listen.http") {
+            // a pgbouncer.ini asks for no HTTP: a port in use keeps nobody's pooler from starting
+            Err(why) if config.pgbouncer.is_some() => {
+                eprintln!("poolwarden: {why:#}; going on without HTTP");
+                None
+            }
+            opened => opened?,
+        };
+        Ok(Self { http, metrics: open(listen.metrics, "listen.metrics")? })
     }
 
     /// Answers until `stopping` says so.
