@@ -211,8 +211,11 @@ impl Client {
 
     /// A named statement is there after all: its Close was skipped.
     pub(crate) fn restore_named(&mut self, name: Box<[u8]>, named: Named, texts: &mut Texts) {
-        texts.owe(name.len());
-        self.book().named.insert(name, named);
+        let bytes = name.len();
+        // one that took its name meanwhile was skipped with the Close, and is paid for
+        if self.book().named.insert(name, named).is_none() {
+            texts.owe(bytes);
+        }
     }
 
     pub(crate) fn book(&mut self) -> &mut ClientBook {

@@ -2,9 +2,13 @@
 //!
 //! The server connection is fenced from the moment a cancel request is sent until its socket has reached its end,
 //! so that a late one meets nobody. What hangs is given up with its connection. Who asked waits until then, too.
+//! PostgreSQL drops a request that comes before it has read the query it is for: then another follows.
+
+use std::time::Duration;
 
 use poolwarden_pool::{ConnId, EndCause, HostId, Input, LoopId, Time};
 use poolwarden_relay::pgwire::make;
+use poolwarden_relay::{Doing, Server};
 
 use crate::client::Stage;
 use crate::io::Io;
@@ -19,6 +23,21 @@ const CLIENT_BITS: u32 = 24;
 
 /// Who waits for one cancel request at most: a client sends one and waits. Others are let go at once.
 const MOST_ASKERS: usize = 16;
+
+/// A query that has just gone out may not have been read when its cancel request comes: while it is younger than this it is looked
+/// at again. A client waits for its grant longer than that at times, and cannot know how lately its query went out.
+const YOUNG: Duration = Duration::from_millis(100);
+/// How much later.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// A query that was to be cancelled, looked at again. All come after the same time, so they stand in order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recall {
+    pub(crate) at: Time,
+    host: HostId,
+    conn: ConnId,
+    since: u64,
+}
 
 /// The loop and the place there that a number made by `Switch::cancel_pid` names.
 pub(crate) fn place_of(pid: u32) -> (LoopId, u32) {
@@ -73,6 +92,7 @@ impl<L> Switch<L> {
     pub(crate) fn send_cancel(&mut self, now: Time, server: u32) {
         let Some(slot) = self.servers.at_mut(server) else { return };
         let Some(pid) = slot.relay.pid.filter(|_| slot.relay.runs_client_query()) else { return };
+        slot.cancels = asked_at(&slot.relay);
         if slot.fenced {
             slot.cancel_again = slot.cancelling;
             return;
@@ -90,6 +110,30 @@ impl<L> Switch<L> {
         let slot = self.conn_key(host, conn).and_then(|key| self.servers.at_mut(key));
         if let Some(slot) = slot.filter(|slot| slot.fenced) {
             slot.cancelling = true;
+        }
+    }
+
+    /// A cancel request has been sent for a query that went out so lately that it may have come too early.
+    fn note_recall(&mut self, now: Time, (host, conn): (HostId, ConnId), key: u32) {
+        let Some(slot) = self.servers.at(key).filter(|slot| matches!(slot.standing, Standing::Leased { .. })) else {
+            return; // a farewell asks again by itself
+        };
+        let Some(since) = asked_at(&slot.relay).filter(|since| slot.cancels == Some(*since)) else { return };
+        if now.since(Time::from_nanos(since)) < YOUNG {
+            self.recalls.push_back(Recall { at: now + AGAIN, host, conn, since });
+        }
+    }
+
+    /// If that very query still runs, it is cancelled again.
+    pub(crate) fn recall(&mut self, now: Time, recall: Recall) {
+        let Some(key) = self.conn_key(recall.host, recall.conn) else { return };
+        let same = |slot: &&crate::server::ServerSlot| {
+            matches!(slot.standing, Standing::Leased { .. })
+                && slot.cancels == Some(recall.since)
+                && asked_at(&slot.relay) == Some(recall.since)
+        };
+        if self.servers.at(key).filter(same).is_some() {
+            self.send_cancel(now, key);
         }
     }
 
@@ -120,6 +164,7 @@ impl<L> Switch<L> {
         }
         if self.servers.at(key).is_some_and(|slot| !slot.fenced) {
             self.let_askers_go(key, io);
+            self.note_recall(now, (host, conn), key);
         }
         if ended {
             self.drive(now, &pool, Input::Unfence(conn));
@@ -137,6 +182,14 @@ impl<L> Switch<L> {
                 self.drive(now, &pool, Input::Unfence(conn)); // doomed: it is broken when it comes back
             }
         }
+    }
+}
+
+/// When the request that runs went out.
+fn asked_at(server: &Server) -> Option<u64> {
+    match server.doing() {
+        Doing::Request { since, .. } => Some(since),
+        Doing::Nothing { .. } | Doing::IdleInTransaction { .. } => None,
     }
 }
 

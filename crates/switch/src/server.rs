@@ -29,6 +29,8 @@ pub(crate) struct ServerSlot {
     pub(crate) cancelling: bool,
     /// Another one is to follow it.
     pub(crate) cancel_again: bool,
+    /// When the request went out that was last to be cancelled.
+    pub(crate) cancels: Option<u64>,
     /// It must not be lent again (a cancel request towards it hung).
     pub(crate) doomed: bool,
     /// Something was running when it was given back broken.
@@ -98,6 +100,7 @@ impl<L> Switch<L> {
             fenced: false,
             cancelling: false,
             cancel_again: false,
+            cancels: None,
             doomed: false,
             runs: false,
             amid: false,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use poolwarden_pool::{Action, ConnId, EndCause, HostId, Input, LoopId, Ticket, Time};
 use poolwarden_relay::{Out, Texts};
 
+use crate::cancel::Recall;
 use crate::client::{ClientSlot, Stage};
 use crate::io::{Io, Peer};
 use crate::mail::{Asker, Mail};
@@ -78,6 +79,8 @@ pub struct Switch<L> {
     pub(crate) texts: Texts,
     pub(crate) again: VecDeque<u32>,
     pub(crate) farewells: VecDeque<Look>,
+    /// Queries that a cancel request may have missed.
+    pub(crate) recalls: VecDeque<Recall>,
     /// Clients that do not read: until when, which place, which serial.
     pub(crate) stalls: VecDeque<(Time, u32, u64)>,
     /// Clients that were ended for it.
@@ -115,6 +118,7 @@ impl<L> Switch<L> {
             texts: Texts::new(me.0, rules.texts),
             again: VecDeque::new(),
             farewells: VecDeque::new(),
+            recalls: VecDeque::new(),
             stalls: VecDeque::new(),
             stalled: 0,
             round_at: Time::ZERO,
@@ -263,8 +267,9 @@ impl<L> Switch<L> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         let farewell = self.farewells.front().map(|look| look.at);
+        let recall = self.recalls.front().map(|recall| recall.at);
         let stall = self.stalls.front().map(|(at, ..)| *at);
-        farewell.into_iter().chain(stall).chain(self.next_round()).min()
+        farewell.into_iter().chain(recall).chain(stall).chain(self.next_round()).min()
     }
 
     /// The moment of `poll_timeout` has come.
@@ -272,6 +277,10 @@ impl<L> Switch<L> {
         while let Some(look) = self.farewells.front().filter(|look| look.at <= now).copied() {
             self.farewells.pop_front();
             self.look_at_farewell(now, look);
+        }
+        while let Some(recall) = self.recalls.front().filter(|recall| recall.at <= now).copied() {
+            self.recalls.pop_front();
+            self.recall(now, recall);
         }
         while self.stalls.front().is_some_and(|(at, ..)| *at <= now) {
             let Some((_, key, serial)) = self.stalls.pop_front() else { break };

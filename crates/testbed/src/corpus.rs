@@ -54,6 +54,8 @@ pub struct Known {
     pub mode: Mode,
     /// For this reason.
     pub why: String,
+    /// Every time; otherwise who is faster decides.
+    pub always: bool,
 }
 
 /// One thing that happens.
@@ -228,9 +230,9 @@ impl Conversation {
             "until" => self.until = number(first()?)?,
             "setup" => self.setup.extend(texts()),
             "compare" if texts() == ["code"] => self.depth = Depth::Code,
-            "known" => {
-                let [in_mode, why] = rest else { return Err("known MODE \"why\"".to_string()) };
-                self.known.push(Known { mode: mode(&in_mode.text())?, why: why.text() });
+            word @ ("known" | "perhaps") => {
+                let [in_mode, why] = rest else { return Err(format!("{word} MODE \"why\"")) };
+                self.known.push(Known { mode: mode(&in_mode.text())?, why: why.text(), always: word == "known" });
             }
             _ => return Ok(false),
         }

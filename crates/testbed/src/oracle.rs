@@ -14,8 +14,12 @@ use crate::corpus::{Act, Conversation, Depth, Hello, Until, call};
 use crate::oracle_normal::{agree, line};
 use crate::postgres::Postgres;
 use crate::scram::Scram;
+use crate::version;
 use crate::wire::{Address, Fault, Login, Wire, message};
 
+/// From this release on PostgreSQL reports a parameter when its value has changed; before, at each assignment: which
+/// assignments there are is the pooler's business, so only what tells another value is compared.
+const REPORTS_CHANGES: u32 = 14;
 /// No single answer of a conversation takes longer.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// What goes out in one piece beyond this is written by a thread, because both ends may be writing.
@@ -55,6 +59,8 @@ struct End {
     unsent: Vec<u8>,
     due: usize,
     told: Vec<String>,
+    /// What each parameter was last reported to be.
+    reported: BTreeMap<String, String>,
     depth: Depth,
 }
 
@@ -108,7 +114,7 @@ impl Player<'_> {
 
 impl End {
     fn new(depth: Depth) -> End {
-        End { wire: None, unsent: Vec::new(), due: 0, told: Vec::new(), depth }
+        End { wire: None, unsent: Vec::new(), due: 0, told: Vec::new(), reported: BTreeMap::new(), depth }
     }
 
     fn dial(&mut self, address: &Address) {
@@ -135,7 +141,11 @@ impl End {
                         self.over(&format!("(authentication: {fault})"));
                     }
                 }
-                b'S' => parameters.push(line(tag, &body, self.depth)),
+                b'S' => {
+                    let told = line(tag, &body, self.depth);
+                    self.news(&told);
+                    parameters.push(told);
+                }
                 tag => self.told.push(line(tag, &body, self.depth)),
             }
             if tag == b'Z' {
@@ -199,8 +209,17 @@ impl End {
     /// Receives and keeps one message; its tag, or nothing at the end.
     fn hear(&mut self) -> Option<u8> {
         let (tag, body) = self.receive()?;
-        self.told.push(line(tag, &body, self.depth));
+        let told = line(tag, &body, self.depth);
+        if tag != b'S' || self.news(&told) || version::major() >= REPORTS_CHANGES {
+            self.told.push(told);
+        }
         Some(tag)
+    }
+
+    /// Whether a `ParameterStatus` tells another value than the last one of its parameter.
+    fn news(&mut self, told: &str) -> bool {
+        let name = told.split('=').next().unwrap_or_default().to_string();
+        self.reported.insert(name, told.to_string()).is_none_or(|before| before != told)
     }
 
     fn wait(&mut self, until: Until) {

@@ -2,7 +2,7 @@
 //!
 //! What is left out, and nothing else: process ids and cancel secrets (their length stays), numbers of objects
 //! made since `initdb`; the place in PostgreSQL's source is shown and not compared. Values beyond 200 bytes are told by
-//! length and checksum.
+//! length and checksum. Before PostgreSQL 14, reports of a parameter that tell no other value (`oracle`).
 
 use std::collections::hash_map::DefaultHasher;
 use std::fmt::Write;

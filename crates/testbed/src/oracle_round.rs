@@ -49,6 +49,7 @@ impl Round {
                 (None, None) => round.passed.push(talk.name.clone()),
                 (Some(_), Some(known)) => round.known.push(format!("{}: {}", talk.name, known.why)),
                 (Some(found), None) => round.failed.push((talk.name.clone(), found)),
+                (None, Some(known)) if !known.always => round.known.push(format!("{}: not this time", talk.name)),
                 (None, Some(known)) => {
                     let told = format!("  answered alike: take the mark away (\"{}\")\n", known.why);
                     round.failed.push((talk.name.clone(), told));

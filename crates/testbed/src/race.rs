@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::bed::{Bed, login};
 use crate::say::Say;
+use crate::until;
 use crate::wire::{Address, Fault, Wire, cancel};
 
 /// Clients that cancel, and clients that never do.
@@ -16,7 +17,7 @@ const QUERY: Duration = Duration::from_millis(2);
 /// One cancel in so many is timed, against a query that would go on.
 const TIMED: u64 = 10;
 /// A query that would go on runs by then.
-const RUNNING: Duration = Duration::from_millis(15);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What came of a race.
 #[derive(Debug, Default)]
@@ -51,6 +52,7 @@ pub fn run(bed: &Bed, count: u64) -> Raced {
     let (address, direct) = (bed.address(), Address::Tcp(bed.postgres.address()));
     let mut raced = Raced::default();
     thread::scope(|scope| {
+        let _stop = Stop(&stop); // also when a worker fails
         for _ in 0..BYSTANDERS {
             scope.spawn(|| {
                 let mut wire = bed.client();
@@ -66,18 +68,26 @@ pub fn run(bed: &Bed, count: u64) -> Raced {
         let workers: Vec<_> = (0..CANCELLERS)
             .map(|worker| {
                 let (address, direct) = (&address, &direct);
-                scope.spawn(move || worked(worker, count / CANCELLERS, address, direct))
+                scope.spawn(move || worked(worker, count / CANCELLERS, address, direct, bed.postgres.direct("app")))
             })
             .collect();
         for worker in workers {
             raced.add(worker.join().expect("a client that cancels"));
         }
-        stop.store(true, Ordering::Release);
     });
     (raced.undisturbed, raced.wrongly) = (undisturbed.into_inner(), wrongly.into_inner());
     raced.through.sort_unstable();
     raced.straight.sort_unstable();
     raced
+}
+
+/// Nobody goes on when this is gone.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl Raced {
@@ -89,15 +99,15 @@ impl Raced {
     }
 }
 
-fn worked(worker: u64, count: u64, address: &Address, direct: &Address) -> Raced {
+fn worked(worker: u64, count: u64, address: &Address, direct: &Address, mut superuser: Wire) -> Raced {
     let mut raced = Raced::default();
     let mut through = Wire::connect(address, &login()).expect("connected to the pooler");
     let mut straight = Wire::connect(direct, &login()).expect("connected to PostgreSQL");
     for number in 0..count {
         raced.cancels += 1;
         if number % TIMED == 0 {
-            raced.straight.push(timed(&mut straight, direct));
-            raced.through.push(timed(&mut through, address));
+            raced.straight.push(timed(&mut straight, direct, &mut superuser));
+            raced.through.push(timed(&mut through, address, &mut superuser));
         } else {
             // From at once to well after its end, in steps that are no multiple of the query's time.
             let after = Duration::from_micros((worker * 911 + number * 37) % 4_000);
@@ -121,10 +131,12 @@ fn race(wire: &mut Wire, address: &Address, after: Duration) -> bool {
 }
 
 /// How long a cancel takes against a query that would go on: from the request to the client's error.
-fn timed(wire: &mut Wire, address: &Address) -> Duration {
+fn timed(wire: &mut Wire, address: &Address, superuser: &mut Wire) -> Duration {
     wire.query("begin").expect("a connection of its own");
+    let answer = wire.query("select pg_backend_pid()").expect("a connection of its own");
+    let runs = format!("select 1 from pg_stat_activity where pid = {} and state = 'active'", answer.value());
     wire.send(&Say::new().query("select pg_sleep(30)").bytes).expect("sent");
-    thread::sleep(RUNNING);
+    until("the query to run", PATIENCE, || (!superuser.query(&runs).expect("served").rows.is_empty()).then_some(()));
     let (key, began) = (wire.key.clone(), Instant::now());
     cancel(address, &key).expect("closed without a word");
     match wire.answer() {
