@@ -66,6 +66,6 @@ fn measure(clients: u64) -> f64 {
 
 fn ask(host: &mut Host, now: u64, pool: PoolId, client: u64) {
     let home = LoopId((client % 2) as u16);
-    let request = Request { pool, class: ClassId(0), deadline: Time::NEVER, home, flavor: 0 };
+    let request = Request { pool, class: ClassId(0), tenant: 0, attempt: 0, deadline: Time::NEVER, home, flavor: 0 };
     host.handle(Time::from_nanos(now), Input::Checkout(request));
 }

@@ -8,8 +8,8 @@ use crate::list::NONE;
 use crate::pool::{Pool, Shut, Spell};
 use crate::queue::{Regime, Stand};
 use crate::{
-    Action, ConnectFailure, DatabaseSettings, Event, Handled, Limit, PoolId, PoolKey, Refusal, Request, Ticket, Time,
-    Wake,
+    Action, ClassId, ConnectFailure, DatabaseSettings, Event, Handled, Limit, PoolId, PoolKey, Reason, Refusal,
+    Request, Ticket, Time, Wake,
 };
 
 impl Host {
@@ -184,6 +184,12 @@ impl Host {
         Handled::Queued(self.tickets.id(ticket))
     }
 
+    /// An operator sheds a class, or takes that back.
+    pub(crate) fn shed(&mut self, class: ClassId, until: Time) -> Handled {
+        self.shed.insert(class, until);
+        Handled::Done
+    }
+
     /// A client does not want any more.
     pub(crate) fn cancel(&mut self, ticket: Ticket) -> Handled {
         let (handled, gone) = self.withdraw(ticket);
@@ -256,6 +262,10 @@ impl Host {
         };
         let longest = (pool.lent.head != NONE).then(|| &self.slots.table[pool.lent.head as usize]);
         Refusal {
+            reason: Reason::Time,
+            class: ClassId::default(),
+            would_wait: Duration::ZERO,
+            retry_after: Duration::ZERO,
             limit,
             binding: binding.limit,
             size: binding.size,
@@ -296,6 +306,8 @@ pub(crate) const BREAKER: Room = Room { left: 0, limit: Limit::Breaker, size: 0,
 /// A refusal whose limits mean nothing.
 fn meaningless(no_such_database: bool, stopping: bool) -> Refusal {
     Refusal {
+        reason: Reason::Server,
+        class: ClassId::default(),
         limit: Limit::WaitTime,
         binding: Limit::WaitTime,
         size: 0,
@@ -303,6 +315,8 @@ fn meaningless(no_such_database: bool, stopping: bool) -> Refusal {
         lent: 0,
         waiting: 0,
         waited: Duration::ZERO,
+        would_wait: Duration::ZERO,
+        retry_after: Duration::ZERO,
         longest_held: Duration::ZERO,
         longest_pid: None,
         failure: None,

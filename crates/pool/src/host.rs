@@ -53,6 +53,8 @@ pub struct Host {
     /// Needy pools by age, a scratch list.
     pub(crate) order: Vec<(Time, u64, PoolId)>,
     pub(crate) words: Words,
+    /// Classes that an operator sheds, and until when.
+    pub(crate) shed: BTreeMap<ClassId, Time>,
     pub(crate) facts: Option<ServerFacts>,
     pub(crate) facts_seen: u64,
     pub(crate) moved: u64,
@@ -87,6 +89,7 @@ impl Host {
             sweep: None,
             order: Vec::new(),
             words: Words::default(),
+            shed: BTreeMap::new(),
             facts: None,
             facts_seen: 0,
             moved: 0,
@@ -124,6 +127,7 @@ impl Host {
             Input::Facts(facts) => self.learn(facts),
             Input::Apply(settings) => self.apply(*settings),
             Input::Admin(verb, name) => self.obey(verb, name),
+            Input::Shed(class, until) => self.shed(class, until),
             Input::Timeout => Handled::Done,
         };
         self.settle();

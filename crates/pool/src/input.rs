@@ -38,6 +38,8 @@ pub enum Input {
     Apply(Box<HostSettings>),
     /// An operator's word; `None` speaks to every pool of the host.
     Admin(Verb, Option<String>),
+    /// An operator sheds a class until then: who comes is refused at once. A time that has passed ends it.
+    Shed(ClassId, Time),
     /// The moment of `poll_timeout` has come.
     Timeout,
 }
@@ -49,7 +51,11 @@ pub struct Request {
     pub pool: PoolId,
     /// Of which class the client is.
     pub class: ClassId,
-    /// The client's own deadline, `Time::NEVER` for none; the pool's `max_wait` holds besides.
+    /// Opaque hash of who shares fairly with others of its class in the pool: the application.
+    pub tenant: u64,
+    /// How often in a row the same client was refused and came again at once; 0: it was not.
+    pub attempt: u8,
+    /// The client's own deadline, `Time::NEVER` for none; the pool's and the class's `max_wait` hold besides.
     pub deadline: Time,
     /// The loop the client lives on.
     pub home: LoopId,
@@ -195,9 +201,48 @@ pub enum Handled {
     Stale,
 }
 
+/// What moved admission to refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its time was up.
+    Time,
+    /// It could not have been served before its time was up.
+    Hopeless,
+    /// Too many waited already.
+    Queue,
+    /// The pool is overloaded, and it had waited longer than one of its class may then.
+    Overload,
+    /// An operator sheds its class.
+    Shed,
+    /// The server cannot be reached, refuses logins, or there is no such place: nothing admission decides.
+    Server,
+}
+
+impl Reason {
+    /// Every reason once, in this order.
+    pub const ALL: [Self; 6] = [Self::Time, Self::Hopeless, Self::Queue, Self::Overload, Self::Shed, Self::Server];
+
+    /// The reason's name in metrics, SHOW and error DETAIL alike.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Hopeless => "hopeless",
+            Self::Queue => "queue",
+            Self::Overload => "overload",
+            Self::Shed => "shed",
+            Self::Server => "server",
+        }
+    }
+}
+
 /// Why a request or a client was refused, in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// What moved admission to refuse.
+    pub reason: Reason,
+    /// The class it was of.
+    pub class: ClassId,
     /// The limit that refused.
     pub limit: Limit,
     /// The limit that bound while it waited: what the operator must look at (equal to `limit` unless that is a bound on waiting).
@@ -212,6 +257,10 @@ pub struct Refusal {
     pub waiting: u32,
     /// How long this one waited.
     pub waited: Duration,
+    /// How long it would have waited, where that is the reason.
+    pub would_wait: Duration,
+    /// When it is worth coming again, with jitter, longer each time; zero where nobody can tell.
+    pub retry_after: Duration,
     /// How long the longest lent connection of the pool has been held.
     pub longest_held: Duration,
     /// PostgreSQL's process of that connection.

@@ -43,11 +43,11 @@ pub use action::{Action, CloseReason, Event};
 pub use host::Host;
 pub use id::{ClassId, ConnId, HostId, LoopId, PoolId, Ticket};
 pub use input::{
-    Checkin, ConnectFailure, EndCause, Failure, Fitness, Handled, Input, Opened, Phases, Refusal, Request, ServerFacts,
-    Verb, Wake,
+    Checkin, ConnectFailure, EndCause, Failure, Fitness, Handled, Input, Opened, Phases, Reason, Refusal, Request,
+    ServerFacts, Verb, Wake,
 };
 pub use limit::Limit;
 pub use record::InputLog;
-pub use settings::{DatabaseSettings, HostSettings, Mode, PoolKey, UserSettings};
+pub use settings::{ClassSettings, DatabaseSettings, Guard, HostSettings, Mode, PoolKey, UserSettings};
 pub use snapshot::{HostSnapshot, LimitUse, PoolSnapshot, Slots, WAIT_BUCKETS};
 pub use time::Time;

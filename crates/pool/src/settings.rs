@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::ClassId;
+
 /// When a server connection goes back to its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Mode {
@@ -24,6 +26,37 @@ impl Mode {
             Self::Transaction => "transaction",
             Self::Statement => "statement",
         }
+    }
+}
+
+/// Whether admission acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Guard {
+    /// It shares by class, sheds, and keeps reserves.
+    #[default]
+    Enforce,
+    /// It pools plainly, oldest first, and counts what it would have shed.
+    Observe,
+}
+
+/// One `[classes.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassSettings {
+    /// Its name.
+    pub name: String,
+    /// Share of server time when classes compete; at least 1.
+    pub weight: u32,
+    /// Server connections of a pool kept for it, in pools where some rule assigns it.
+    pub reserve: u32,
+    /// Longest wait of its requests; `None`: the pool's.
+    pub max_wait: Option<Duration>,
+}
+
+impl ClassSettings {
+    /// A class of this weight and nothing else.
+    #[must_use]
+    pub fn new(name: &str, weight: u32) -> Self {
+        Self { name: name.to_owned(), weight, reserve: 0, max_wait: None }
     }
 }
 
@@ -67,6 +100,8 @@ pub struct DatabaseSettings {
     pub disabled: bool,
     /// Whether a connection must be reset before another client gets it (session mode with a reset query).
     pub reset: bool,
+    /// Classes that some rule assigns to requests here: only their reserves are kept.
+    pub classes: Vec<ClassId>,
 }
 
 impl DatabaseSettings {
@@ -94,6 +129,8 @@ pub struct UserSettings {
     pub size: Option<u32>,
     /// Overrides the database's mode.
     pub mode: Option<Mode>,
+    /// The class that a rule assigns to this user.
+    pub class: Option<ClassId>,
 }
 
 /// Everything one host obeys.
@@ -103,6 +140,10 @@ pub struct HostSettings {
     pub databases: BTreeMap<String, DatabaseSettings>,
     /// What serves any other name, `[pools."*"]`.
     pub any: Option<DatabaseSettings>,
+    /// Every class by its id; never empty. An id beyond it is taken for the first.
+    pub classes: Vec<ClassSettings>,
+    /// Whether admission acts.
+    pub guard: Guard,
     /// Most pools that `any` may have at once.
     pub max_any_pools: u32,
     /// How long a pool of `any` without clients and connections is kept before it is retired (its counters are kept in the host's totals).
@@ -151,6 +192,7 @@ impl Default for DatabaseSettings {
             idle_timeout: Duration::from_secs(600),
             disabled: false,
             reset: false,
+            classes: Vec::new(),
         }
     }
 }
@@ -160,6 +202,12 @@ impl Default for HostSettings {
         Self {
             databases: BTreeMap::new(),
             any: None,
+            classes: vec![
+                ClassSettings::new("default", 4),
+                ClassSettings { max_wait: Some(Duration::from_secs(60)), ..ClassSettings::new("batch", 1) },
+                ClassSettings::new("critical", 8),
+            ],
+            guard: Guard::Enforce,
             max_any_pools: 1000,
             any_idle: Duration::from_secs(3600),
             users: BTreeMap::new(),

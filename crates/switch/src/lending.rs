@@ -37,6 +37,8 @@ impl<L> Switch<L> {
         let request = Request {
             pool: pool.id,
             class: client.class,
+            tenant: 0,
+            attempt: 0,
             deadline: Time::NEVER,
             home: self.me,
             flavor: client.relay.settings.flavor(),

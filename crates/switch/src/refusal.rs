@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use poolwarden_pool::{ConnectFailure, Limit, Refusal};
+use poolwarden_pool::{ClassId, ConnectFailure, Limit, Reason, Refusal};
 use poolwarden_relay::pgwire::{frame, make, read};
 use poolwarden_relay::{Fault, Server};
 
@@ -207,6 +207,8 @@ fn some(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
 /// The pool a client had entered is not there any more.
 pub(crate) fn pool_is_gone() -> Refusal {
     Refusal {
+        reason: Reason::Server,
+        class: ClassId::default(),
         limit: Limit::PoolSize,
         binding: Limit::PoolSize,
         size: 0,
@@ -214,6 +216,8 @@ pub(crate) fn pool_is_gone() -> Refusal {
         lent: 0,
         waiting: 0,
         waited: Duration::ZERO,
+        would_wait: Duration::ZERO,
+        retry_after: Duration::ZERO,
         longest_held: Duration::ZERO,
         longest_pid: None,
         failure: None,

@@ -118,6 +118,7 @@ impl Build<'_> {
             idle_timeout: time("idle_timeout"),
             disabled: self.truth(scope, "disabled"),
             reset: has_reset && mode == Mode::Session,
+            classes: Vec::new(),
         }
     }
 
@@ -172,6 +173,7 @@ impl Build<'_> {
                 max_connections: self.number(&scope, "max_connections"),
                 size: self.number(&scope, "pool_size"),
                 mode: self.mode(&scope),
+                class: None,
             },
             patience: self.patience(&scope),
             class,

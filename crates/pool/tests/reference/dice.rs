@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use poolwarden_pool::{DatabaseSettings, HostSettings, UserSettings};
+use poolwarden_pool::{DatabaseSettings, Guard, HostSettings, UserSettings};
 
 /// xorshift64*, apart from the core's own generator.
 pub(super) struct Dice(pub(super) u64);
@@ -42,10 +42,11 @@ pub(super) fn settings(dice: &mut Dice) -> HostSettings {
     if dice.chance(60) {
         let max_connections = dice.chance(70).then(|| 1 + dice.below(6) as u32);
         let size = dice.chance(30).then(|| 1 + dice.below(5) as u32);
-        users.insert("u".to_owned(), UserSettings { max_connections, size, mode: None });
+        users.insert("u".to_owned(), UserSettings { max_connections, size, ..UserSettings::default() });
     }
     let millis = |dice: &mut Dice, most: u64| Duration::from_millis(1 + dice.below(most));
     HostSettings {
+        guard: Guard::Observe,
         databases,
         any: dice.chance(80).then(|| database(dice)),
         max_any_pools: dice.below(4) as u32,
@@ -62,6 +63,7 @@ pub(super) fn settings(dice: &mut Dice) -> HostSettings {
         ending_timeout: millis(dice, 600),
         ghost_timeout: millis(dice, 3000),
         affinity_skips: dice.below(4) as u32,
+        classes: HostSettings::default().classes,
     }
 }
 

@@ -64,6 +64,8 @@ impl World {
         Input::Checkout(Request {
             pool: PoolId(pool as u32),
             class: ClassId(0),
+            tenant: 0,
+            attempt: 0,
             deadline: Time::from_nanos(deadline),
             home: LoopId(self.dice.below(3) as u16),
             flavor: self.dice.below(3),
@@ -115,6 +117,8 @@ impl World {
             Some(pool) if self.model.pools[pool].queue.len() <= 12 => Input::Checkout(Request {
                 pool: PoolId(pool as u32),
                 class: ClassId(0),
+                tenant: 0,
+                attempt: 0,
                 deadline: Time::NEVER,
                 home: LoopId(0),
                 flavor: 0,

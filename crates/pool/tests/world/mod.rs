@@ -116,6 +116,8 @@ impl Play {
         let request = Request {
             pool: self.pool,
             class: ClassId(0),
+            tenant: 0,
+            attempt: 0,
             deadline: self.deadline,
             home: LoopId(self.home),
             flavor: self.flavor,
