@@ -2,6 +2,7 @@
 
 mod auth;
 mod check;
+mod class;
 mod peer;
 mod pool;
 mod process;

@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use poolwarden_pool::{DatabaseSettings, HostSettings, Mode, UserSettings};
+use poolwarden_pool::{DatabaseSettings, Mode, UserSettings};
 
 use crate::hba::HbaRule;
 use crate::ident::IdentLine;
@@ -13,8 +13,11 @@ use crate::secret::Secret;
 use crate::show::Shown;
 use crate::value::Network;
 
+mod class;
+mod host;
 mod tls;
 
+pub use class::Class;
 pub use tls::{ChannelBinding, ListenTls, ServerTls, TlsIdentity, TlsMode, TlsVersion};
 
 /// Everything one poolwarden obeys.
@@ -321,7 +324,7 @@ pub struct Pool {
     pub max_prepared_statements: u32,
     /// Time limits of its clients.
     pub patience: Patience,
-    /// Class of every request; `None`: the user's.
+    /// Class of its requests, but for users with one of their own; a class that exists. `None`: as the other rules say.
     pub class: Option<String>,
 }
 
@@ -362,23 +365,10 @@ pub struct User {
     pub settings: UserSettings,
     /// Time limits of its clients, where they are not the pool's.
     pub patience: Patience,
-    /// Name of a class that exists.
-    pub class: String,
+    /// Name of a class that exists; `None`: as the other rules say.
+    pub class: Option<String>,
     /// Whether its labels may raise its class.
     pub trust_labels: bool,
-}
-
-/// `[classes.NAME]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Class {
-    /// Share when classes compete.
-    pub weight: u32,
-    /// Server connections of a pool kept for it.
-    pub reserve: u32,
-    /// Longest wait; `None`: the pool's.
-    pub max_wait: Option<Duration>,
-    /// Client networks of this class.
-    pub networks: Vec<Network>,
 }
 
 /// `[limits]`.
@@ -452,35 +442,6 @@ impl Config {
     #[must_use]
     pub fn server_index(&self, name: &str) -> Option<usize> {
         self.servers.iter().position(|server| server.name == name)
-    }
-
-    /// What the core of one server obeys.
-    ///
-    /// # Panics
-    /// When `server` is not an index of [`Config::servers`].
-    #[must_use]
-    pub fn host_settings(&self, server: usize) -> HostSettings {
-        let host = &self.servers[server];
-        let mine = |(name, pool): (&String, &Pool)| {
-            (pool.server == server && name != "*").then(|| (name.clone(), pool.settings.clone()))
-        };
-        let own = |(name, user): (&String, &User)| {
-            (user.settings != UserSettings::default()).then(|| (name.clone(), user.settings.clone()))
-        };
-        HostSettings {
-            databases: self.pools.iter().filter_map(mine).collect(),
-            any: self.pools.get("*").filter(|pool| pool.server == server).map(|pool| pool.settings.clone()),
-            users: self.users.iter().filter_map(own).collect(),
-            max_any_pools: self.limits.max_any_pools,
-            max_connections: host.max_connections,
-            max_user_connections: host.max_user_connections,
-            instances: host.instances,
-            connects_start: host.connects_start,
-            connects_max: host.connects_max,
-            connect_timeout: host.connect_timeout,
-            ghost_timeout: host.ghost_timeout,
-            ..HostSettings::default()
-        }
     }
 
     /// The mode this user has in this pool.

@@ -98,6 +98,17 @@ impl Network {
         (prefix <= most).then_some(Self { address, prefix })
     }
 
+    /// The same network by its first address.
+    #[must_use]
+    pub fn masked(self) -> Self {
+        let prefix = u32::from(self.prefix);
+        let address = match self.address {
+            IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(32 - prefix).unwrap_or(0)).into()),
+            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & u128::MAX.checked_shl(128 - prefix).unwrap_or(0)).into()),
+        };
+        Self { address, ..self }
+    }
+
     /// Whether `address` is inside. An IPv4 address mapped into IPv6 counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

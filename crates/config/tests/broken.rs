@@ -46,6 +46,13 @@ const REFUSED: &[(&str, bool, &str)] = &[
     ("no_such_server", true, "[pools.app]\nserver = \"mian\"\n"),
     ("which_server", true, "[servers.other]\nhost = \"db2\"\n[pools.app]\nsize = 5\n"),
     ("no_such_class", true, "[users.app]\nclass = \"critcal\"\n[pools.app]\nclass = \"gold\"\n"),
+    (
+        "classes_that_claim_the_same",
+        true,
+        "[classes.a]\napplications = [\"web*\", \"job\"]\nnetworks = \"10.1.2.3/16\"\n\
+         [classes.b]\napplications = \"web*\"\nnetworks = [\"10.1.0.0/16\", \"::1\"]\nweight = 0\n",
+    ),
+    ("applications_that_are_no_patterns", true, "[classes.batch]\napplications = [\"re*ports\", \"\", \"*\"]\n"),
     ("reserved_pool_names", true, "[pools.pgbouncer]\n[pools.poolwarden]\n"),
     ("broken_address", true, "[listen]\naddress = [\"localhost:6432\"]\nhttp = \"9432\"\n"),
     ("listened_on_twice", true, "[listen]\naddress = [\"127.0.0.1:9432\"]\nhttp = \"127.0.0.1:9432\"\n"),
@@ -91,9 +98,11 @@ const ALLOWED: &[(&str, &str)] = &[
     ("trust_in_the_open", "[auth]\nmethod = \"trust\"\n[listen]\naddress = [\"0.0.0.0:6432\"]\n"),
     ("nobody_can_log_in", ""),
     ("database_limit_below_size", "[auth]\nmethod = \"trust\"\n[pools.app]\nsize = 20\nmax_connections = 5\n"),
+    ("only_read_so_far", "[auth]\nmethod = \"trust\"\n[review]\nevery = \"2h\"\n"),
     (
-        "only_read_so_far",
-        "[auth]\nmethod = \"trust\"\n[classes.critical]\nweight = 8\nreserve = 2\n[review]\nevery = \"2h\"\n",
+        "reserves_beyond_the_size",
+        "[auth]\nmethod = \"trust\"\n[users.till]\nclass = \"critical\"\npool_size = 3\n[classes.critical]\nreserve = 2\n\
+         [classes.batch]\nreserve = 1\napplications = \"night*\"\n[pools.app]\nsize = 4\n",
     ),
 ];
 
@@ -111,6 +120,15 @@ fn every_broken_file_says_where_and_what_to_write() {
         }
         insta::assert_snapshot!(*name, rendered);
     }
+}
+
+#[test]
+fn more_classes_than_there_are_ids_are_refused() {
+    let classes = |count: usize| (0..count).map(|n| format!("[classes.c{n}]\nweight = 2\n")).collect::<String>();
+    let (most, findings) = Config::parse(&format!("{SERVER}{}", classes(Config::MAX_CLASSES - 3)), resolve);
+    assert!(most.is_some_and(|config| config.classes_by_id().count() == Config::MAX_CLASSES), "{findings:?}");
+    let (more, findings) = Config::parse(&format!("{SERVER}{}", classes(Config::MAX_CLASSES - 2)), resolve);
+    assert!(more.is_none() && findings.iter().any(|finding| finding.message.contains("201 classes")), "{findings:?}");
 }
 
 #[test]

@@ -53,6 +53,29 @@ fn a_server_alone_is_enough_and_has_the_cores_defaults() {
 }
 
 #[test]
+fn the_core_is_told_of_classes_by_id_and_of_those_that_a_rule_assigns() {
+    let config = parse(
+        "[servers.main]\nhost = \"db\"\n[poolwarden]\nguard = \"observe\"\n[pools.app]\nclass = \"gold\"\n[pools.\"*\"]\n\
+         [users.till]\nclass = \"critical\"\n[users.joe]\nquery_timeout = \"3s\"\n\
+         [classes.gold]\nreserve = 2\nmax_wait = \"5s\"\ntransaction_timeout = \"7s\"\n[classes.lan]\nnetworks = \"10.0.0.0/8\"\n\
+         [classes.batch]\napplications = [\"night*\"]\n",
+    );
+    let settings = config.host_settings(0);
+    let names: Vec<_> =
+        settings.classes.iter().map(|class| (class.name.as_str(), class.weight, class.reserve)).collect();
+    assert_eq!(names, [("default", 4, 0), ("batch", 1, 0), ("critical", 8, 0), ("gold", 4, 2), ("lan", 4, 0)]);
+    assert_eq!(settings.classes[1].max_wait, Some(Duration::from_secs(60)));
+    assert_eq!(settings.classes[3].max_wait, Some(Duration::from_secs(5)));
+    assert_eq!(config.classes["gold"].patience.transaction, Some(Duration::from_secs(7)));
+    assert_eq!(settings.guard, poolwarden_pool::Guard::Observe);
+    let ids = |of: &[u8]| of.iter().copied().map(poolwarden_pool::ClassId).collect::<Vec<_>>();
+    assert_eq!(settings.databases["app"].classes, ids(&[1, 3, 4]));
+    assert_eq!(settings.any.map(|any| any.classes), Some(ids(&[1, 4])));
+    assert_eq!(settings.users["till"].class, Some(poolwarden_pool::ClassId(2)));
+    assert!(!settings.users.contains_key("joe"), "nothing of his concerns the core");
+}
+
+#[test]
 fn a_route_resolves_names_star_forced_users_and_the_console() {
     let config = parse(
         "[servers.a]\nhost = \"a\"\n[servers.b]\nhost = \"b\"\n[users.joe]\npassword_env = \"JOE\"\n\

@@ -10,6 +10,7 @@ use crate::model::{AuthMethod, Config};
 impl Build<'_> {
     pub(super) fn check(&mut self, config: &Config) {
         self.check_auth(config);
+        self.check_reserves(config);
         self.say_what_only_is_read();
     }
 

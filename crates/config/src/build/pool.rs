@@ -122,7 +122,7 @@ impl Build<'_> {
         }
     }
 
-    fn patience(&self, scope: &Scope) -> Patience {
+    pub(super) fn patience(&self, scope: &Scope) -> Patience {
         Patience {
             query: self.duration(scope, "query_timeout"),
             transaction: self.duration(scope, "transaction_timeout"),
@@ -165,8 +165,10 @@ impl Build<'_> {
 
     fn user(&mut self, named: &Named, classes: &BTreeMap<String, Class>) -> User {
         let scope = Scope::named("users", &named.name);
-        let class = self.text(&scope, "class").unwrap_or_default();
-        self.class_exists(&scope, &class, classes);
+        let class = self.text(&scope, "class");
+        if let Some(class) = &class {
+            self.class_exists(&scope, class, classes);
+        }
         User {
             secret: self.secret(&scope),
             settings: UserSettings {

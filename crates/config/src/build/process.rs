@@ -1,11 +1,11 @@
-//! The sections about this process itself: `[poolwarden]`, `[listen]`, `[console]`, `[log]`, `[limits]`, `[classes]`.
+//! The sections about this process itself: `[poolwarden]`, `[listen]`, `[console]`, `[log]`, `[limits]`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Build, Scope};
 use crate::finding::Severity;
-use crate::model::{Class, Console, Guard, Limits, Listen, Log, LogFormat, LogLevel, Process};
+use crate::model::{Console, Guard, Limits, Listen, Log, LogFormat, LogLevel, Process};
 
 impl Build<'_> {
     pub(super) fn process(&self) -> Process {
@@ -96,24 +96,6 @@ impl Build<'_> {
             memory_bytes: self.size(&scope, "memory").unwrap_or_default(),
             max_any_pools: self.number(&scope, "max_any_pools").unwrap_or(1),
         }
-    }
-
-    pub(super) fn classes(&self) -> BTreeMap<String, Class> {
-        let class = |weight, max_wait| Class { weight, reserve: 0, max_wait, networks: Vec::new() };
-        let mut classes = BTreeMap::from([
-            ("critical".to_owned(), class(8, None)),
-            ("default".to_owned(), class(4, None)),
-            ("batch".to_owned(), class(1, Some(Duration::from_secs(60)))),
-        ]);
-        for named in self.names("classes") {
-            let scope = Scope::named("classes", &named.name);
-            let class = classes.entry(named.name).or_insert_with(|| class(4, None));
-            class.weight = self.number(&scope, "weight").unwrap_or(class.weight);
-            class.reserve = self.number(&scope, "reserve").unwrap_or_default();
-            class.max_wait = self.duration(&scope, "max_wait").or(class.max_wait);
-            class.networks = self.networks(&scope, "networks");
-        }
-        classes
     }
 
     /// A time limit of nothing would refuse everything.

@@ -40,6 +40,8 @@ struct Translation<'a> {
 /// Translates; what cannot be is said in `ini`.
 pub(crate) fn translate(ini: &mut Ini, sheet: &Sheet, world: &mut dyn World) -> Translated {
     let mut t = Translation { ini, sheet, world, toml: Toml::default(), variables: Vec::new() };
+    // PgBouncer sheds nothing and shares by arrival alone; whoever wants more writes guard = "enforce" into the printed file.
+    t.toml.text_of(&Path::top("poolwarden"), "guard", "observe", None);
     t.listen();
     t.limits();
     t.auth();

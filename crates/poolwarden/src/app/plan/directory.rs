@@ -15,7 +15,7 @@ use poolwarden_relay::pgwire::scram;
 use super::{Seed, host_id};
 
 pub(super) fn directory(config: &Config, seed: &Seed) -> Directory {
-    let classes = classes(config);
+    let classes = config.class_ids();
     let class = |name: &str| classes.get(name).copied().unwrap_or_default();
     let route = |pool: &Pool| Route {
         host: host_id(pool.server),
@@ -49,13 +49,6 @@ const fn method(method: AuthMethod) -> Method {
     }
 }
 
-/// `default` is 0, what a client without a class gets; the others follow by name.
-fn classes(config: &Config) -> BTreeMap<&str, ClassId> {
-    let others = config.classes.keys().map(String::as_str).filter(|name| *name != "default");
-    let ids = (0..=u8::MAX).map(ClassId);
-    std::iter::once("default").chain(others).zip(ids).collect()
-}
-
 /// Users of the userlist, and over them those of the file itself. Passwords of the file are salted here, once; those of a
 /// list, which may be long, each at its user's first login.
 fn users(config: &Config, seed: &Seed, class: impl Fn(&str) -> ClassId) -> BTreeMap<String, UserEntry> {
@@ -66,7 +59,7 @@ fn users(config: &Config, seed: &Seed, class: impl Fn(&str) -> ClassId) -> BTree
     let mut users: BTreeMap<String, UserEntry> = listed.collect();
     for (name, user) in &config.users {
         let entry = users.entry(name.clone()).or_default();
-        entry.class = class(&user.class);
+        entry.class = user.class.as_deref().map(&class).unwrap_or_default();
         if let Some(text) = &user.secret {
             entry.secret = Some(secret(text.reveal(), name, config.auth.method, seed));
             entry.barred = false;
