@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ConnId, Limit, LoopId, PoolId, PoolKey, Refusal, Ticket};
+use crate::{ClassId, ConnId, Limit, LoopId, PoolId, PoolKey, Refusal, Ticket};
 
 /// Something the rim must do. Every action is answered by an input, sooner or later.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +158,25 @@ pub enum Event {
     Ghost(PoolId, ConnId),
     /// New settings are in force.
     Applied,
+    /// A class has more to do in a pool than it is lent connections for: the newest of it are served first now, and who waits too
+    /// long is refused.
+    Overloaded {
+        /// Where.
+        pool: PoolId,
+        /// Which class.
+        class: ClassId,
+    },
+    /// It is overloaded no more.
+    Relaxed {
+        /// Where.
+        pool: PoolId,
+        /// Which class.
+        class: ClassId,
+        /// For how long it was.
+        lasted: Duration,
+        /// Requests refused for it.
+        shed: u64,
+    },
     /// The pool was paused or resumed.
     Paused(PoolId, bool),
 }

@@ -16,6 +16,7 @@ impl Host {
             pool.dropped = rules.is_none();
             if let Some((rules, any)) = rules {
                 (pool.rules, pool.any) = (if pool.alone { rules.alone() } else { rules }, any);
+                pool.fair.weigh(&self.settings.classes, &pool.rules.classes);
             }
             pool.locked = false;
             pool.retry_at = Time::ZERO;

@@ -22,6 +22,7 @@ impl Host {
         if let Some(user) = self.settings.users.get(&key.user) {
             rules.size = user.size.unwrap_or(rules.size);
             rules.mode = user.mode.unwrap_or(rules.mode);
+            rules.classes.extend(user.class);
         }
         rules.min_size = rules.min_size.min(rules.size);
         Some((rules, any))
@@ -158,36 +159,39 @@ impl Host {
             return Handled::Refused(Box::new(meaningless(true, false)));
         };
         if let Some(shut) = pool.shut() {
-            return self.refuse_at_once(request.pool, Why::Shut(shut));
+            return self.refuse_at_once(request, self.class_of(request), Why::Shut(shut), Duration::ZERO);
         }
+        let class = self.class_of(request);
+        let pool = &mut self.pools[request.pool];
+        let seat = pool.fair.seat(class, request.tenant, &self.settings.classes, &pool.rules.classes);
+        let pool = &self.pools[request.pool];
         if pool.lends()
             && pool.queue.len() == 0
             && !pool.chore
+            && self.shed.is_empty()
             && let Some(slot) = self.slots.pick(pool, request.home, request.flavor)
+            && !self.held_back(pool, seat)
         {
-            let ticket = self.tickets.draw(request, now);
+            let ticket = self.tickets.draw(request, seat, now);
             self.grant(slot, ticket, None);
             return Handled::Queued(self.tickets.id(ticket));
         }
-        if request.deadline <= now {
-            return self.refuse_at_once(request.pool, Why::Time);
+        if let Some((why, would_wait)) = self.bars(request, class, seat) {
+            return self.refuse_at_once(request, class, why, would_wait);
         }
-        if pool.queue.len() >= pool.rules.max_queue {
-            return self.refuse_at_once(request.pool, Why::Queue);
-        }
-        let ticket = self.tickets.draw(request, now);
+        let ticket = self.tickets.draw(request, seat, now);
         self.tickets.enqueue(&mut self.pools[request.pool], ticket, now);
+        let kind = self.pools[request.pool].fair.seats[seat as usize].kind;
+        self.pools[request.pool].fair.kinds[kind].books.reattempts += u64::from(request.attempt > 0);
+        self.look_at_gate(request.pool, kind);
+        if self.pools[request.pool].counts.idle > 0 {
+            self.add_chore(request.pool); // others are held back, or it is
+        }
         if request.deadline != Time::NEVER {
             self.ticket_alarms.advance(ticket, self.tickets.table[ticket as usize].half(), Wake::Deadline);
         }
         self.touch(request.pool);
         Handled::Queued(self.tickets.id(ticket))
-    }
-
-    /// An operator sheds a class, or takes that back.
-    pub(crate) fn shed(&mut self, class: ClassId, until: Time) -> Handled {
-        self.shed.insert(class, until);
-        Handled::Done
     }
 
     /// A client does not want any more.
@@ -207,7 +211,8 @@ impl Host {
             Stand::Granted(slot) => (Handled::AlreadyGranted(self.slots.id(slot)), None),
             Stand::Waiting { .. } => {
                 let waited = self.unqueue(index);
-                let id = self.tickets.table[index as usize].pool;
+                let (id, seat) = (self.tickets.table[index as usize].pool, self.tickets.table[index as usize].seat);
+                self.look_at_gate(id, self.pools[id].fair.seats[seat as usize].kind);
                 self.tickets.discard(index);
                 (Handled::Cancelled, Some((id, waited)))
             }
@@ -227,8 +232,11 @@ impl Host {
         self.turn.spend();
         let entry = &self.tickets.table[index as usize];
         let (id, to, waited) = (entry.pool, entry.home, self.turn.now.since(entry.since));
-        let refusal = self.refusal(id, why, waited);
+        let refusal = self.refusal(id, (entry.class, entry.attempt), why, waited);
+        self.note_refusal(id, &refusal);
         self.unqueue(index);
+        let seat = self.tickets.table[index as usize].seat;
+        self.look_at_gate(id, self.pools[id].fair.seats[seat as usize].kind);
         let pool = &mut self.pools[id];
         pool.account.refused(refusal.binding, waited);
         if let Some(spell) = &mut pool.spell {
@@ -239,8 +247,11 @@ impl Host {
         self.turn.actions.push_back(Action::Refuse { ticket, to, refusal: Box::new(refusal) });
     }
 
-    fn refuse_at_once(&mut self, id: PoolId, why: Why) -> Handled {
-        let refusal = self.refusal(id, why, Duration::ZERO);
+    fn refuse_at_once(&mut self, request: &Request, class: ClassId, why: Why, would_wait: Duration) -> Handled {
+        let id = request.pool;
+        let mut refusal = self.refusal(id, (class, request.attempt), why, Duration::ZERO);
+        refusal.would_wait = would_wait;
+        self.note_refusal(id, &refusal);
         let pool = &mut self.pools[id];
         pool.account.refused(refusal.binding, Duration::ZERO);
         if let Some(spell) = &mut pool.spell {
@@ -250,7 +261,8 @@ impl Host {
     }
 
     /// The refusal in numbers.
-    fn refusal(&self, id: PoolId, why: Why, waited: Duration) -> Refusal {
+    fn refusal(&mut self, id: PoolId, (class, attempt): (ClassId, u8), why: Why, waited: Duration) -> Refusal {
+        let retry_after = self.hint(id, class, attempt, why);
         let pool = &self.pools[id];
         let binding = pool.spell.map_or_else(|| self.verdict(pool), |spell| spell.binding);
         let (limit, binding) = match why {
@@ -258,14 +270,16 @@ impl Host {
             Why::Shut(Shut::Password) | Why::Failed => (Limit::Breaker, BREAKER),
             Why::Time if binding.limit == Limit::Breaker => (Limit::Breaker, binding),
             Why::Time => (Limit::WaitTime, binding),
+            Why::Hopeless | Why::Overload => (Limit::WaitTime, binding),
             Why::Queue => (Limit::QueueLength, binding),
+            Why::Shed => (Limit::ClassShare, Room { limit: Limit::ClassShare, ..binding }),
         };
         let longest = (pool.lent.head != NONE).then(|| &self.slots.table[pool.lent.head as usize]);
         Refusal {
-            reason: Reason::Time,
-            class: ClassId::default(),
+            reason: why.reason(),
+            class,
             would_wait: Duration::ZERO,
-            retry_after: Duration::ZERO,
+            retry_after,
             limit,
             binding: binding.limit,
             size: binding.size,
@@ -298,6 +312,25 @@ pub(crate) enum Why {
     Time,
     /// Too many wait already.
     Queue,
+    /// It would wait longer than it may.
+    Hopeless,
+    /// It has waited longer than one of its class may while that is overloaded.
+    Overload,
+    /// An operator sheds its class.
+    Shed,
+}
+
+impl Why {
+    fn reason(self) -> Reason {
+        match self {
+            Self::Shut(_) | Self::Failed => Reason::Server,
+            Self::Time => Reason::Time,
+            Self::Queue => Reason::Queue,
+            Self::Hopeless => Reason::Hopeless,
+            Self::Overload => Reason::Overload,
+            Self::Shed => Reason::Shed,
+        }
+    }
 }
 
 /// The server cannot be reached or refuses logins: no size, no use.

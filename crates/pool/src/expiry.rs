@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::door::Why;
 use crate::host::Host;
 use crate::limits::EVICTION_AGE;
-use crate::list::NONE;
 use crate::queue::Stand;
 use crate::slot::State;
 use crate::{CloseReason, PoolId, Time, Wake};
@@ -115,34 +114,24 @@ impl Host {
             return;
         }
         self.touch(id);
-        while let Some(head) = self.overdue(id) {
+        while let Some((head, why)) = self.overdue(id) {
             if self.turn.spent() {
                 self.pool_alarms.advance(id.0, now, Wake::Deadline);
                 return;
             }
-            self.refuse(head, Why::Time);
+            self.refuse(head, why);
         }
         let pool = &mut self.pools[id];
         if pool.look <= now {
             pool.look = Time::NEVER;
             self.recount = true;
+            if pool.queue.len() > 0 && pool.counts.idle > 0 {
+                self.add_chore(id);
+            }
         }
+        let pool = &self.pools[id];
         if pool.any && pool.empty() && pool.empty_since + self.settings.any_idle <= now {
             self.retire(id);
         }
-    }
-
-    fn overdue(&self, id: PoolId) -> Option<u32> {
-        let pool = &self.pools[id];
-        let head = pool.queue.fifo.head;
-        let due = head != NONE && pool.patience_of(&self.tickets, head) <= self.turn.now;
-        due.then_some(head)
-    }
-}
-
-impl crate::pool::Pool {
-    /// When the pool's patience with this waiting ticket ends.
-    pub(crate) fn patience_of(&self, tickets: &crate::queue::Tickets, index: u32) -> Time {
-        self.queue.patience(&tickets.table[index as usize], &self.rules)
     }
 }

@@ -25,6 +25,8 @@ use crate::{
 pub struct Host {
     pub(crate) settings: HostSettings,
     pub(crate) random: Random,
+    /// The jitter of hints, apart, so that refusals change nothing else.
+    pub(crate) hints: Random,
     pub(crate) turn: Turn,
     pub(crate) pools: Pools,
     pub(crate) by_key: BTreeMap<PoolKey, PoolId>,
@@ -71,6 +73,7 @@ impl Host {
             pace: Pace::new(&settings),
             settings,
             random: Random::new(seed),
+            hints: Random::new(!seed),
             turn: Turn::default(),
             pools: Pools::default(),
             by_key: BTreeMap::new(),

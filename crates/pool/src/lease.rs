@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::host::Host;
+use crate::list::NONE;
 use crate::slot::State;
 use crate::{Action, Checkin, CloseReason, ConnId, Fitness, Handled, Time};
 
@@ -11,6 +12,15 @@ impl Host {
     pub(crate) fn grant(&mut self, index: u32, ticket: u32, waited: Option<Duration>) {
         self.tickets.granted(ticket, index);
         self.shift(index, State::Lent { ticket });
+        let (now, seat) = (self.turn.now, self.tickets.table[ticket as usize].seat);
+        if let Some(waited) = waited {
+            self.note_grant(self.slots.table[index as usize].pool, seat, waited);
+        }
+        let contended = self.guards();
+        let pool = &mut self.pools[self.slots.table[index as usize].pool];
+        let charged = pool.fair.granted(seat, contended && pool.queue.len() > 0, now);
+        let entry = &mut self.tickets.table[ticket as usize];
+        (entry.charged, entry.spell) = (charged, pool.fair.spell());
         let slot = &mut self.slots.table[index as usize];
         let (id, from, to) = (slot.pool, slot.home, self.tickets.table[ticket as usize].home);
         slot.home = to;
@@ -26,12 +36,27 @@ impl Host {
 
     /// Changes a connection's state, ends the lease it may have had, and notes what must be looked at again.
     pub(crate) fn shift(&mut self, index: u32, to: State) {
+        self.end_lease(index);
         let from = self.slots.move_to(&mut self.turn, &mut self.pools, index, to);
         if let State::Lent { ticket } = from {
             self.tickets.discard(ticket);
         }
         self.recount |= !(settled(from) && settled(to));
         self.touch(self.slots.table[index as usize].pool);
+    }
+
+    /// Closes the books of a lease, once, before anybody is chosen who is next.
+    fn end_lease(&mut self, index: u32) {
+        let slot = &self.slots.table[index as usize];
+        let State::Lent { ticket } = slot.state else { return };
+        let guards = self.guards();
+        let (entry, pool) = (&mut self.tickets.table[ticket as usize], &mut self.pools[slot.pool]);
+        let seat = std::mem::replace(&mut entry.seat, NONE);
+        if seat != NONE {
+            let charged = if entry.spell == pool.fair.spell() { entry.charged } else { 0 };
+            let charged = (guards && pool.queue.len() > 0).then_some(charged);
+            pool.fair.ended(seat, slot.since, charged, self.turn.now);
+        }
     }
 
     /// A lent connection comes back.
@@ -73,10 +98,14 @@ impl Host {
             self.shift(index, State::Resetting);
             self.turn.actions.push_back(Action::Reset { conn: self.slots.id(index), home });
         } else {
-            let (skips, now) = (self.settings.affinity_skips, self.turn.now);
-            let pool = &mut self.pools[id];
+            let pool = &self.pools[id];
             let lends = pool.lends() && !pool.chore;
-            match if lends { self.tickets.choose(pool, home, skips, now) } else { None } {
+            self.end_lease(index);
+            if lends && self.yields(id) {
+                self.evicted += 1;
+                return self.close(index, CloseReason::Evicted);
+            }
+            match if lends { self.next(id, home) } else { None } {
                 Some(ticket) => {
                     let waited = self.unqueue(ticket);
                     self.grant(index, ticket, Some(waited));

@@ -10,6 +10,7 @@
 mod account;
 mod action;
 mod admin;
+mod admit;
 mod apply;
 mod check;
 mod connect;
@@ -18,6 +19,8 @@ mod ending;
 mod evict;
 mod expiry;
 mod facts;
+mod fair;
+mod gate;
 mod host;
 mod id;
 mod input;

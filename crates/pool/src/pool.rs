@@ -3,6 +3,7 @@
 use std::ops::{Index, IndexMut};
 
 use crate::account::Account;
+use crate::fair::Fair;
 use crate::limits::Room;
 use crate::list::{List, NONE};
 use crate::queue::Queue;
@@ -70,6 +71,8 @@ pub(crate) struct Pool {
     /// Connections being reset or fenced.
     pub(crate) aside: List,
     pub(crate) queue: Queue,
+    /// Who is next in it.
+    pub(crate) fair: Fair,
     pub(crate) account: Account,
     pub(crate) clients: u32,
     /// A client has been there: `min_size` holds.
@@ -118,6 +121,7 @@ impl Pool {
             lent: List::default(),
             aside: List::default(),
             queue: Queue::new(now),
+            fair: Fair::default(),
             account: Account::default(),
             clients: 0,
             entered: false,
@@ -175,7 +179,9 @@ impl Pool {
             return 0;
         }
         let kept = if self.entered { self.rules.min_size.saturating_sub(self.living()) } else { 0 };
-        kept.max(self.queue.len().saturating_sub(self.coming()))
+        // While one is idle nobody waits for want of connections: they are held back.
+        let held_back = self.counts.idle > 0 && !self.chore;
+        kept.max(if held_back { 0 } else { self.queue.len().saturating_sub(self.coming()) })
     }
 
     /// Living connections beyond what may be.

@@ -1,4 +1,4 @@
-//! Tickets and the wait queue: first in, first out, but for the affinity window.
+//! Tickets and the wait queue: first in, first out, but for the affinity window; where admission acts, as `fair` orders them.
 //!
 //! A ticket is waiting, then granted until its lease ends; a cancel in between is answered exactly.
 //! Waits are measured by the clock of the regime the pool is in: what was waited while the server was up
@@ -41,15 +41,30 @@ pub(crate) struct Entry {
     pub(crate) deadline: Time,
     pub(crate) home: LoopId,
     pub(crate) flavor: u64,
-    /// Carried for the shares of classes.
     pub(crate) class: ClassId,
+    /// Its tenant's place in the pool.
+    pub(crate) seat: u32,
+    /// How often in a row it was refused and came again.
+    pub(crate) attempt: u8,
+    /// What its lease was charged, in which spell of waiting.
+    pub(crate) charged: u64,
+    pub(crate) spell: u64,
     /// Neighbours in the pool's queue.
     pub(crate) fifo: Links,
+    /// Neighbours among those of the same class.
+    pub(crate) kin: Links,
+    /// Neighbours among those of the same tenant and turn.
+    pub(crate) line: Links,
     /// Neighbours among those of the same loop.
     pub(crate) lane: Links,
 }
 
 impl Entry {
+    /// Which of its tenant's queues it stands in.
+    pub(crate) fn turn(&self) -> usize {
+        usize::from(self.attempt > 0)
+    }
+
     /// Half of the client's own deadline.
     pub(crate) fn half(&self) -> Time {
         self.since + self.deadline.since(self.since) / 2
@@ -66,6 +81,8 @@ pub(crate) struct Tickets {
 
 struct Fifo<'a>(&'a mut [Entry]);
 struct ByLoop<'a>(&'a mut [Entry]);
+struct ByClass<'a>(&'a mut [Entry]);
+struct ByTenant<'a>(&'a mut [Entry]);
 
 impl Linked for Fifo<'_> {
     fn links(&mut self, index: u32) -> &mut Links {
@@ -79,9 +96,21 @@ impl Linked for ByLoop<'_> {
     }
 }
 
+impl Linked for ByClass<'_> {
+    fn links(&mut self, index: u32) -> &mut Links {
+        &mut self.0[index as usize].kin
+    }
+}
+
+impl Linked for ByTenant<'_> {
+    fn links(&mut self, index: u32) -> &mut Links {
+        &mut self.0[index as usize].line
+    }
+}
+
 impl Tickets {
-    /// A ticket for `request`, not in any queue yet.
-    pub(crate) fn draw(&mut self, request: &Request, now: Time) -> u32 {
+    /// A ticket for `request` of the tenant at `seat`, not in any queue yet.
+    pub(crate) fn draw(&mut self, request: &Request, seat: u32, now: Time) -> u32 {
         self.last += 1;
         let entry = Entry {
             generation: 0,
@@ -94,7 +123,13 @@ impl Tickets {
             home: request.home,
             flavor: request.flavor,
             class: request.class,
+            seat,
+            attempt: request.attempt,
+            charged: 0,
+            spell: 0,
             fifo: Links::default(),
+            kin: Links::default(),
+            line: Links::default(),
             lane: Links::default(),
         };
         match self.free.pop() {
@@ -149,9 +184,13 @@ impl Tickets {
         let entry = &mut self.table[index as usize];
         entry.stand = Stand::Waiting { urgent: false };
         entry.mark = pool.queue.up(now);
-        let lane = pool.lane(entry.home);
+        let (lane, seat, turn) = (pool.lane(entry.home), entry.seat, entry.turn());
         pool.note_waits(now);
         pool.queue.fifo.push_back(&mut Fifo(&mut self.table), index);
+        let own = &mut pool.fair.seats[seat as usize];
+        pool.fair.kinds[own.kind].all.push_back(&mut ByClass(&mut self.table), index);
+        own.queues[turn].push_back(&mut ByTenant(&mut self.table), index);
+        pool.fair.joined(seat, turn, now);
         pool.lanes[lane].waiters.push_back(&mut ByLoop(&mut self.table), index);
         pool.account.high_water.1 = pool.account.high_water.1.max(pool.queue.len());
     }
@@ -161,12 +200,16 @@ impl Tickets {
         let entry = &mut self.table[index as usize];
         pool.queue.urgent -= u32::from(entry.stand == Stand::Waiting { urgent: true });
         entry.stand = Stand::Vacant;
-        let (since, lane) = (entry.since, pool.lane(entry.home));
+        let (since, lane, seat, turn) = (entry.since, pool.lane(entry.home), entry.seat, entry.turn());
         pool.note_waits(now);
         if pool.queue.fifo.head == index {
             pool.queue.skipped = 0;
         }
         pool.queue.fifo.remove(&mut Fifo(&mut self.table), index);
+        let own = &mut pool.fair.seats[seat as usize];
+        pool.fair.kinds[own.kind].all.remove(&mut ByClass(&mut self.table), index);
+        own.queues[turn].remove(&mut ByTenant(&mut self.table), index);
+        pool.fair.parted(seat, turn, pool.queue.fifo.len, now);
         pool.lanes[lane].waiters.remove(&mut ByLoop(&mut self.table), index);
         now.since(since)
     }
@@ -191,7 +234,9 @@ impl Tickets {
         if near == NONE || near == head {
             return Some(head);
         }
-        let pressed = pool.queue.urgent > 0 || pool.queue.past_half(&self.table[head as usize], &pool.rules, now);
+        let first = &self.table[head as usize];
+        let max_wait = pool.max_wait(pool.fair.seats[first.seat as usize].kind);
+        let pressed = pool.queue.urgent > 0 || pool.queue.past_half(first, &pool.rules, max_wait, now);
         if pressed || pool.queue.skipped >= skips {
             return Some(head);
         }
@@ -274,13 +319,13 @@ impl Queue {
         }
     }
 
-    /// When the pool's own patience with this ticket ends. Never later for an older ticket than for a younger one,
-    /// so that looking at the head is enough.
-    pub(crate) fn patience(&self, entry: &Entry, rules: &DatabaseSettings) -> Time {
+    /// When the pool's own patience with this ticket ends, where one of its class may wait for `max_wait`. Never later for an older
+    /// ticket than for a younger one of the class, so that looking at the first of each class is enough.
+    pub(crate) fn patience(&self, entry: &Entry, rules: &DatabaseSettings, max_wait: Duration) -> Time {
         match self.regime {
             Regime::Up => {
                 let waited = Duration::from_nanos(self.up_before.saturating_sub(entry.mark));
-                self.regime_since.max(entry.since) + rules.max_wait.saturating_sub(waited)
+                self.regime_since.max(entry.since) + max_wait.saturating_sub(waited)
             }
             Regime::Paused => self.regime_since.max(entry.since) + rules.pause_wait,
             Regime::Down => self.regime_since.max(entry.since) + rules.down_wait,
@@ -288,13 +333,13 @@ impl Queue {
     }
 
     /// Whether more than half of the pool's patience with this ticket is used up.
-    fn past_half(&self, entry: &Entry, rules: &DatabaseSettings, now: Time) -> bool {
+    fn past_half(&self, entry: &Entry, rules: &DatabaseSettings, max_wait: Duration, now: Time) -> bool {
         let allowance = match self.regime {
-            Regime::Up => rules.max_wait,
+            Regime::Up => max_wait,
             Regime::Paused => rules.pause_wait,
             Regime::Down => rules.down_wait,
         };
-        self.patience(entry, rules).since(now) < allowance / 2
+        self.patience(entry, rules, max_wait).since(now) < allowance / 2
     }
 }
 

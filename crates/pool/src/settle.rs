@@ -3,12 +3,13 @@
 //! A pool is *needy* while somebody waits or it wants a connection. Only pools that changed are looked at,
 //! and all needy ones when something that they share changed (`recount`): never per transaction.
 
+use crate::admit::LOOK_AGAIN;
 use crate::door::{BREAKER, Why};
 use crate::host::Host;
 use crate::limits::{Of, Room, own_room, room};
 use crate::list::NONE;
 use crate::pool::{Pool, Shut, Spell};
-use crate::{CloseReason, Event, Limit, PoolId, Time, Wake};
+use crate::{CloseReason, Event, Limit, LoopId, PoolId, Time, Wake};
 
 impl Host {
     /// Something changed in the pool: it is looked at before the call ends.
@@ -96,18 +97,21 @@ impl Host {
             if self.turn.spent() {
                 return false;
             }
-            self.lend_to_head(id);
+            if !self.lend_to_next(id) {
+                break;
+            }
         }
         true
     }
 
-    fn lend_to_head(&mut self, id: PoolId) {
-        let pool = &self.pools[id];
-        let head = pool.queue.fifo.head;
-        let entry = &self.tickets.table[head as usize];
-        let Some(slot) = self.slots.pick(pool, entry.home, entry.flavor) else { return };
-        let waited = self.unqueue(head);
-        self.grant(slot, head, Some(waited));
+    /// Lends an idle connection to whoever is next, wherever that lives; false where all who wait are held back.
+    fn lend_to_next(&mut self, id: PoolId) -> bool {
+        let Some(next) = self.next(id, LoopId(u16::MAX)) else { return false };
+        let entry = &self.tickets.table[next as usize];
+        let Some(slot) = self.slots.pick(&self.pools[id], entry.home, entry.flavor) else { return false };
+        let waited = self.unqueue(next);
+        self.grant(slot, next, Some(waited));
+        true
     }
 
     /// The oldest waiter, if it is to be refused whatever its time.
@@ -236,6 +240,11 @@ impl Host {
             // A pause is no limit: only the bound on waiting is left.
             return Room { left: 0, limit: Limit::WaitTime, size: 0, used: 0 };
         }
+        if waiting > 0 && pool.counts.idle > 0 {
+            // Who waits is held back: the places left are for others.
+            let lent = pool.counts.lent;
+            return Room { left: 0, limit: Limit::ClassShare, size: pool.living(), used: lent };
+        }
         if waiting > 0 && waiting <= pool.counts.opening {
             return if self.pace.down { BREAKER } else { connects };
         }
@@ -254,10 +263,12 @@ impl Host {
         let circles = [scopes.of(Of::User(pool.user)), scopes.of(Of::Database(pool.database)), &scopes.host];
         let retries = circles.into_iter().filter_map(|scope| scope.learned).map(|learned| learned.retry_at);
         let reserve = if pool.rules.reserve > 0 { self.reserve_opens(pool) } else { Time::NEVER };
+        let held_back = pool.queue.len() > 0 && pool.counts.idle > 0 && pool.lends();
+        let held_back = if held_back { self.turn.now + LOOK_AGAIN } else { Time::NEVER };
         let again = pool.retry_at.max(self.pace.not_before);
         let evict = if room.left == 0 { room.shared(pool) } else { None };
         let evict = evict.map_or(Time::NEVER, |of| scopes.of(of).barren_until);
-        let later = retries.chain([reserve, evict, again]).filter(|&at| at > self.turn.now);
+        let later = retries.chain([reserve, evict, again, held_back]).filter(|&at| at > self.turn.now);
         later.min().unwrap_or(Time::NEVER)
     }
 
@@ -300,15 +311,15 @@ impl Host {
 
     fn arm_pool(&mut self, id: PoolId) {
         let pool = &self.pools[id];
-        let (look, head) = (pool.look, pool.queue.fifo.head);
+        let look = pool.look;
         let wake = match pool.spell.map(|spell| spell.binding.limit) {
             Some(Limit::Breaker) => Wake::Backoff,
             Some(Limit::Reserve) => Wake::Reserve,
             Some(_) | None => Wake::Upkeep,
         };
         self.pool_alarms.advance(id.0, look, wake);
-        if head != NONE {
-            let patience = self.pools[id].patience_of(&self.tickets, head);
+        if self.pools[id].queue.len() > 0 {
+            let patience = self.first_patience(&self.pools[id]);
             self.pool_alarms.advance(id.0, patience, Wake::Deadline);
         }
         let pool = &self.pools[id];

@@ -177,7 +177,8 @@ impl World {
                 out.push(self.action(action));
             }
         }
-        out.extend(events.iter().map(|event| self.event(event)));
+        let classes = |event: &&Event| matches!(event, Event::Overloaded { .. } | Event::Relaxed { .. });
+        out.extend(events.iter().filter(|event| !classes(event)).map(|event| self.event(event)));
         for (conn, at) in born {
             if let Some(old) = self.names.insert(at, conn) {
                 self.conns.remove(&old);
@@ -223,6 +224,7 @@ impl World {
             Event::Ghost(id, conn) => Out::Ghost(pool(id), self.at(*conn)),
             Event::Applied => Out::Applied,
             Event::Paused(id, paused) => Out::Paused(pool(id), *paused),
+            Event::Overloaded { .. } | Event::Relaxed { .. } => unreachable!("the obvious pool knows no classes"),
         }
     }
 

@@ -253,6 +253,10 @@ impl Play {
             Event::ServerDown => "server down".to_owned(),
             Event::ServerUp => "server up".to_owned(),
             Event::Applied => "applied".to_owned(),
+            Event::Overloaded { pool, class } => format!("pool {} class {} overloaded", pool.0, class.0),
+            Event::Relaxed { pool, class, lasted, shed } => {
+                format!("pool {} class {} relaxed after {lasted:?}: {shed} shed", pool.0, class.0)
+            }
             Event::Paused(pool, paused) => format!("pool {} {}", pool.0, if *paused { "paused" } else { "resumed" }),
         }
     }
