@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::gate::{Gate, Smooth, Tempo, nanos};
 use crate::list::List;
-use crate::{ClassId, ClassSettings, Reason, Time};
+use crate::{ClassId, ClassSettings, ClassSnapshot, Reason, Time};
 
 /// Tenants that have nothing are remembered, for what they usually hold, up to so many in a pool.
 const MOST_QUIET: usize = 64;
@@ -397,6 +397,24 @@ impl Fair {
     /// The seats of a class that wait in this turn, the one to be served first in front.
     pub(crate) fn seats_of(&self, kind: usize, turn: usize) -> impl Iterator<Item = u32> + '_ {
         self.kinds[kind].turns[turn].iter().map(|&(_, seat)| seat)
+    }
+
+    /// What the classes have and did, by id.
+    pub(crate) fn view(&self) -> Vec<ClassSnapshot> {
+        let view = |kind: &Kind| ClassSnapshot {
+            class: kind.class,
+            lent: kind.lent,
+            waiting: kind.all.len,
+            granted: kind.books.granted,
+            refused: kind.books.refused,
+            would_refuse: kind.books.would_refuse,
+            reattempts: kind.books.reattempts,
+            server_nanos: kind.books.server_nanos,
+            overloaded: kind.gate.overloaded(),
+        };
+        let mut classes: Vec<ClassSnapshot> = self.kinds.iter().map(view).collect();
+        classes.sort_unstable_by_key(|class| class.class);
+        classes
     }
 
     /// Whether all that wait are of one seat.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ConnectFailure, Limit, Mode, PoolId, PoolKey};
+use crate::{ClassId, ConnectFailure, Limit, Mode, PoolId, PoolKey, Reason};
 
 /// Upper bounds of the wait and hold histograms, in nanoseconds; one more bucket holds the rest.
 pub const WAIT_BUCKETS: [u64; 15] = [
@@ -61,6 +61,29 @@ pub struct LimitUse {
     pub size: Option<u32>,
     /// Whether it is what keeps the pool from having one more connection now (or would be, if one more were wanted).
     pub binds: bool,
+}
+
+/// One class in one pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassSnapshot {
+    /// Which.
+    pub class: ClassId,
+    /// Server connections lent to its requests now.
+    pub lent: u32,
+    /// Its requests waiting now.
+    pub waiting: u32,
+    /// Requests granted, in total.
+    pub granted: u64,
+    /// Requests refused, in the order of `Reason::ALL`.
+    pub refused: [u64; Reason::ALL.len()],
+    /// Requests that would have been refused, had the guard acted, likewise.
+    pub would_refuse: [u64; Reason::ALL.len()],
+    /// Requests that came again at once after a refusal and waited.
+    pub reattempts: u64,
+    /// Server-nanoseconds of its ended leases.
+    pub server_nanos: u64,
+    /// Whether it is overloaded.
+    pub overloaded: bool,
 }
 
 /// One pool.
@@ -130,6 +153,24 @@ pub struct PoolSnapshot {
     pub high_water: (u32, u32),
     /// The newest failed connect that was not followed by a good one.
     pub failure: Option<ConnectFailure>,
+    /// Classes that have been there, by id.
+    pub classes: Vec<ClassSnapshot>,
+}
+
+impl ClassSnapshot {
+    /// Adds what the same class did in another pool.
+    fn add(&mut self, other: &Self) {
+        self.lent += other.lent;
+        self.waiting += other.waiting;
+        self.granted += other.granted;
+        for reason in 0..Reason::ALL.len() {
+            self.refused[reason] += other.refused[reason];
+            self.would_refuse[reason] += other.would_refuse[reason];
+        }
+        self.reattempts += other.reattempts;
+        self.server_nanos = self.server_nanos.saturating_add(other.server_nanos);
+        self.overloaded |= other.overloaded;
+    }
 }
 
 impl Slots {
@@ -174,6 +215,12 @@ impl PoolSnapshot {
         let (lent, waiting) = (self.high_water.0 + other.high_water.0, self.high_water.1 + other.high_water.1);
         self.high_water = (lent, waiting); // an upper bound: the moments may have been different ones
         self.failure = self.failure.take().or_else(|| other.failure.clone());
+        for theirs in &other.classes {
+            match self.classes.binary_search_by_key(&theirs.class, |mine| mine.class) {
+                Ok(place) => self.classes[place].add(theirs),
+                Err(place) => self.classes.insert(place, theirs.clone()),
+            }
+        }
     }
 }
 
@@ -196,4 +243,6 @@ pub struct HostSnapshot {
     pub evicted: u64,
     /// Server-nanoseconds, grants and refusals of pools retired since.
     pub retired: (u64, u64, u64),
+    /// Classes that an operator sheds, and for how long yet.
+    pub shed: Vec<(ClassId, Duration)>,
 }

@@ -18,6 +18,12 @@ impl Host {
             moved: self.moved,
             evicted: self.evicted,
             retired: self.retired,
+            shed: self
+                .shed
+                .iter()
+                .map(|(&class, until)| (class, until.since(now)))
+                .filter(|(_, left)| !left.is_zero())
+                .collect(),
         }
     }
 
@@ -59,6 +65,7 @@ impl Host {
             closed: account.closed,
             high_water: account.high_water,
             failure: pool.failure.clone(),
+            classes: pool.fair.view(),
         }
     }
 
@@ -75,6 +82,10 @@ impl Host {
         add(Limit::PoolSize, counted, Some(pool.rules.size));
         if pool.rules.reserve > 0 {
             add(Limit::Reserve, counted.saturating_sub(pool.rules.size), Some(pool.rules.reserve));
+        }
+        if pool.fair.reserved > 0 || binds == Limit::ClassShare {
+            let kept = pool.fair.reserved.min(pool.rules.size.saturating_sub(1));
+            add(Limit::ClassShare, pool.counts.lent, Some(pool.rules.size - kept));
         }
         add(Limit::User, user.used, user.max);
         add(Limit::Database, database.used, database.max);
