@@ -17,7 +17,7 @@ pub use in_vain::raised_in_vain;
 pub use poolwarden_pool as pool;
 pub use state_log::{Field, FieldValue, Level, LogLine, StateLog};
 pub use view::{
-    Cancels, CertificateView, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PeerView, PinView,
-    PoolTraffic, ProcessState, ProcessView, ServerState, ServerView, SessionStateView, SessionView, Traffic, UserView,
-    Uses, View,
+    Cancels, CertificateView, ClassView, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView,
+    PeerView, PinView, PoolTraffic, ProcessState, ProcessView, ServerState, ServerView, SessionStateView, SessionView,
+    Traffic, UserView, Uses, View,
 };

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use poolwarden_pool::{CloseReason, ConnectFailure, Event, Limit, PoolId, PoolKey, Time};
+use poolwarden_pool::{ClassId, CloseReason, ConnectFailure, Event, Limit, PoolId, PoolKey, Time};
 
 use crate::remedy;
 
@@ -71,8 +71,8 @@ pub struct LogLine {
     pub fields: Vec<Field>,
 }
 
-/// One kind of line about one pool (or about the host).
-type Kind = (&'static str, Option<PoolId>);
+/// One kind of line about one pool (or about the host), and one class of it where it is about one.
+type Kind = (&'static str, Option<PoolId>, Option<ClassId>);
 
 #[derive(Clone, Debug)]
 struct Folded {
@@ -88,6 +88,8 @@ struct Folded {
 pub struct StateLog {
     host: String,
     pools: BTreeMap<PoolId, PoolKey>,
+    /// By id.
+    classes: Vec<String>,
     failure: Option<ConnectFailure>,
     folds: BTreeMap<Kind, Folded>,
     /// Events so far.
@@ -98,7 +100,19 @@ impl StateLog {
     /// For the host of this name.
     #[must_use]
     pub fn new(host: impl Into<String>) -> Self {
-        Self { host: host.into(), pools: BTreeMap::new(), failure: None, folds: BTreeMap::new(), events: 0 }
+        Self {
+            host: host.into(),
+            pools: BTreeMap::new(),
+            classes: Vec::new(),
+            failure: None,
+            folds: BTreeMap::new(),
+            events: 0,
+        }
+    }
+
+    /// The names of the classes by id, from now on.
+    pub fn name_classes(&mut self, names: Vec<String>) {
+        self.classes = names;
     }
 
     /// The line to write for an event; `None` when one like it was written within the last second.
@@ -125,9 +139,27 @@ impl StateLog {
             | Event::Gone(..)
             | Event::Ghost(..)
             | Event::Applied
+            | Event::Overloaded { .. }
+            | Event::Relaxed { .. }
             | Event::Paused(..) => {}
         }
-        self.fold(now, (line.event, pool), line)
+        let class = match event {
+            Event::Overloaded { class, .. } | Event::Relaxed { class, .. } => Some(*class),
+            Event::PoolMade(..)
+            | Event::PoolRetired(_)
+            | Event::Waiting { .. }
+            | Event::Binding { .. }
+            | Event::Cleared { .. }
+            | Event::Connected(..)
+            | Event::ConnectFailed(..)
+            | Event::ServerDown
+            | Event::ServerUp
+            | Event::Gone(..)
+            | Event::Ghost(..)
+            | Event::Applied
+            | Event::Paused(..) => None,
+        };
+        self.fold(now, (line.event, pool, class), line)
     }
 
     /// The folded repeats whose second is over, each as one line with its count; what happened last stands last.
@@ -200,6 +232,10 @@ impl StateLog {
                 (Some(*pool), self.plain(*pool, Level::Warn, "ghost", what))
             }
             Event::Applied => (None, self.about_host(Level::Info, "applied", "obeys new settings")),
+            Event::Overloaded { pool, class } => (Some(*pool), self.overloaded(*pool, *class)),
+            Event::Relaxed { pool, class, lasted, shed } => {
+                (Some(*pool), self.relaxed(*pool, *class, (*lasted, *shed)))
+            }
             Event::Paused(pool, true) => {
                 (Some(*pool), self.plain(*pool, Level::Info, "paused", "paused; lends nothing until RESUME"))
             }
@@ -250,6 +286,33 @@ impl StateLog {
         line.fields.push(number("lasted_ms", u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX)));
         line.fields.push(number("granted", granted));
         line.fields.push(number("refused", refused));
+        line
+    }
+
+    fn class(&self, class: ClassId) -> String {
+        let unknown = || format!("#{}", class.0);
+        self.classes.get(usize::from(class.0)).cloned().unwrap_or_else(unknown)
+    }
+
+    fn overloaded(&self, pool: PoolId, class: ClassId) -> LogLine {
+        let class = self.class(class);
+        let what = format!(
+            "class {class} is overloaded, shedding begins: more is asked for than server connections come back for; \
+             see SHOW CLASSES and SHOW WAITS"
+        );
+        let mut line = self.plain(pool, Level::Warn, "shedding", &what);
+        line.fields.push(text("class", &class));
+        line
+    }
+
+    fn relaxed(&self, pool: PoolId, class: ClassId, (lasted, shed): (Duration, u64)) -> LogLine {
+        let class = self.class(class);
+        let what =
+            format!("class {class} is overloaded no more, after {:.3}s ({shed} requests shed)", lasted.as_secs_f64());
+        let mut line = self.plain(pool, Level::Info, "shedding_ended", &what);
+        line.fields.push(text("class", &class));
+        line.fields.push(number("lasted_ms", u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX)));
+        line.fields.push(number("shed", shed));
         line
     }
 
@@ -394,6 +457,27 @@ mod tests {
         assert!(log.note(ms(1), &Event::Gone(POOL, CONN, Some(CloseReason::Idle))).is_some());
         let other = log.note(ms(1), &Event::Connected(PoolId(9), CONN)).unwrap();
         assert!(other.message.starts_with("pool \"#9\" (user \"?\"): "), "{}", other.message);
+    }
+
+    #[test]
+    fn shedding_is_said_once_when_it_begins_and_once_when_it_ends_with_its_count() {
+        let mut log = log();
+        log.name_classes(vec!["default".into(), "batch".into()]);
+        let (batch, other) = (ClassId(1), ClassId(7));
+        let begins = log.note(ms(1), &Event::Overloaded { pool: POOL, class: batch }).unwrap();
+        assert!(begins.message.starts_with("pool \"app\" (user \"web\"): class batch is overloaded, shedding begins"));
+        assert_eq!(begins.level, Level::Warn);
+        assert!(
+            log.note(ms(2), &Event::Overloaded { pool: POOL, class: other }).is_some(),
+            "another class is other news"
+        );
+        let lasted = Duration::from_millis(1_500);
+        let ends = log.note(ms(3), &Event::Relaxed { pool: POOL, class: batch, lasted, shed: 12 }).unwrap();
+        assert!(ends.message.ends_with("class batch is overloaded no more, after 1.500s (12 requests shed)"));
+        assert!(ends.fields.contains(&text("class", "batch")) && ends.fields.contains(&number("shed", 12)));
+        assert_eq!(log.note(ms(4), &Event::Overloaded { pool: POOL, class: batch }), None, "folded");
+        let folded: Vec<_> = log.due(ms(1_002)).into_iter().map(|line| line.event).collect();
+        assert_eq!(folded, ["shedding"]);
     }
 
     #[test]
