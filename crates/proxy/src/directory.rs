@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use poolwarden_switch::pool::{ClassId, HostId};
+use poolwarden_switch::pool::HostId;
 use poolwarden_switch::relay::pgwire::password::Secret;
 
 use crate::auth::AuthPlan;
@@ -35,8 +35,6 @@ pub struct UserEntry {
     pub secret: Option<Secret>,
     /// Listed without a password: none fits, and nobody is asked for another.
     pub barred: bool,
-    /// The user's class.
-    pub class: ClassId,
 }
 
 /// Where the clients of one database go.
@@ -52,8 +50,6 @@ pub struct Route {
     pub password: Option<String>,
     /// Parameters its server connections start with.
     pub startup: Vec<(String, String)>,
-    /// The class of its clients; `None`: the user's.
-    pub class: Option<ClassId>,
 }
 
 impl fmt::Debug for Route {
@@ -98,11 +94,6 @@ impl Directory {
         route.filter(|_| !is_console(database))
     }
 
-    pub(crate) fn class(&self, user: &str, route: &Route) -> ClassId {
-        let own = self.users.get(user).map(|entry| entry.class);
-        route.class.or(own).unwrap_or_default()
-    }
-
     pub(crate) fn is_console_admin(&self, user: &str) -> bool {
         self.console_admins.iter().any(|name| name == "*" || name == user)
     }
@@ -124,7 +115,6 @@ mod tests {
             user: Some("role".into()),
             password: Some("hunter2".into()),
             startup: Vec::new(),
-            class: None,
         };
         let shown = format!("{route:?}");
         assert!(shown.contains("role") && !shown.contains("hunter2"), "{shown}");

@@ -298,7 +298,7 @@ async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: En
     };
     let joining = Joining {
         host: route.host,
-        class: directory.class(&session.user, route),
+        deadline: session.deadline,
         key: PoolKey { database: session.database, user: session.user },
         settings,
         alone,

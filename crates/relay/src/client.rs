@@ -11,7 +11,7 @@ use poolwarden_pgwire::tag::client as tag;
 use crate::refuse::Skip;
 use crate::server::Fault;
 use crate::settings::{Defaults, Settings};
-use crate::statement::{ClientBook, Named, Statement, Texts, Unnamed, What};
+use crate::statement::{ClientBook, Named, Statement, Texts, Unnamed, What, text_of};
 
 /// One client connection after its login.
 #[derive(Debug, Default)]
@@ -30,6 +30,8 @@ pub struct Client {
     pub(crate) body: Body,
     /// What is skipped because a request was refused.
     pub(crate) skip: Skip,
+    /// The beginning of a transaction was refused, and its end has not been seen since.
+    pub(crate) opened: bool,
     /// It has sent a request before the answer to the one before.
     pub(crate) pipelined: bool,
     pub(crate) book: Option<Box<ClientBook>>,
@@ -100,6 +102,7 @@ impl Client {
                 return Ok((at, Idle::Nothing));
             };
             if self.skip != Skip::No {
+                self.note(header, &input[at..]);
                 at += self.skip_message(header, reply);
                 continue;
             }
@@ -281,15 +284,15 @@ impl Client {
         }
     }
 
-    /// Whether the statement called `name` ("" is the unnamed one) begins a transaction.
-    pub(crate) fn begins(&self, name: &[u8]) -> bool {
-        let Some(book) = self.book.as_ref() else { return false };
+    /// The text of the statement called `name` ("" is the unnamed one), where it is kept.
+    pub(crate) fn bound(&self, name: &[u8]) -> Option<&[u8]> {
+        let book = self.book.as_ref()?;
         if name.is_empty() {
-            return book.unnamed.as_ref().is_some_and(|unnamed| crate::refuse::opens_transaction(&unnamed.rest));
+            return book.unnamed.as_ref().map(|unnamed| text_of(&unnamed.rest));
         }
-        match book.named.get(name).map(|named| &named.what) {
-            Some(What::Shared(statement)) => crate::refuse::opens_transaction(&statement.rest),
-            Some(What::Pinned(_)) | None => false,
+        match &book.named.get(name)?.what {
+            What::Shared(statement) => Some(text_of(&statement.rest)),
+            What::Pinned(_) => None,
         }
     }
 }

@@ -9,6 +9,7 @@ use poolwarden_pgwire::{make, read};
 
 use crate::client::{Body, Client};
 use crate::server::Fault;
+use crate::statement::text_of;
 
 /// What a refused client's further input is measured against.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,15 @@ pub enum Refused {
     Ends,
 }
 
+/// Whether a request belongs to a transaction whose beginning was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Torn {
+    /// No, or it ends it without a trace.
+    No,
+    /// It may: it was perhaps sent before that refusal could be read.
+    Belongs,
+}
+
 impl Client {
     /// Answers every request in `pending` with `error` (a whole ErrorResponse) and its ReadyForQuery.
     ///
@@ -41,29 +51,54 @@ impl Client {
         Ok(refused)
     }
 
+    /// What `input`, the next request of a client that was refused, has to do with a transaction whose beginning was.
+    #[must_use]
+    pub fn torn(&self, input: &[u8]) -> Torn {
+        let verb = match frame::header(input) {
+            Ok(Some(header)) => self.text(header, input).map_or(Verb::Other, |text| {
+                first_verb(text.strip_suffix(&[0]).unwrap_or(text), header.total() <= input.len())
+            }),
+            Ok(None) | Err(_) => Verb::Other,
+        };
+        match verb {
+            Verb::Opens | Verb::RollsBack => Torn::No,
+            Verb::Commits | Verb::Other if self.opened => Torn::Belongs,
+            Verb::Commits | Verb::Other => Torn::No,
+        }
+    }
+
+    /// It is served again: what was refused before is over.
+    pub fn mend(&mut self) {
+        self.opened = false;
+    }
+
     fn refuse_all(&mut self, input: &[u8], error: &[u8], reply: &mut Vec<u8>) -> Result<(usize, Refused), Fault> {
         let mut at = 0;
         let mut opens = false;
         loop {
             at += self.discard(&input[at..]);
-            let Some(header) = frame::header(&input[at..])? else {
-                return Ok((at, Refused::Answered));
-            };
-            if self.body != Body::None || header.tag == tag::TERMINATE {
+            let left = &input[at..];
+            if self.body != Body::None || left.first().is_none_or(|kind| *kind == tag::TERMINATE) {
                 return Ok((at, Refused::Answered));
             }
             if opens && self.skip == Skip::No {
-                return Ok((at, Refused::Ends));
+                return Ok((at, Refused::Ends)); // as much as a byte behind it is the rest of its transaction
             }
+            let Some(header) = frame::header(left)? else {
+                return Ok((at, Refused::Answered));
+            };
             if self.skip == Skip::ToSync {
+                opens = (self.note(header, left) || opens) && self.opened;
                 at += self.skip_message(header, reply);
-                continue;
+            } else {
+                opens = self.note(header, left);
+                if !(opens && self.pipelined) {
+                    self.refuse_message(header, error, reply);
+                }
             }
-            opens = self.opens(header, &input[at..]);
             if opens && self.pipelined {
                 return Ok((at, Refused::Ends));
             }
-            self.refuse_message(header, error, reply);
         }
     }
 
@@ -100,25 +135,88 @@ impl Client {
         0
     }
 
-    /// Whether the message at the front of `input` opens a transaction.
-    fn opens(&self, header: Header, input: &[u8]) -> bool {
+    /// Notes what a refused message does to a transaction; true: it opens one.
+    pub(crate) fn note(&mut self, header: Header, input: &[u8]) -> bool {
+        let verb = self.text(header, input).map_or(Verb::Other, |text| last_verb(text, header.total() <= input.len()));
+        match verb {
+            Verb::Opens => self.opened = true,
+            Verb::Commits | Verb::RollsBack => self.opened = false,
+            Verb::Other => {}
+        }
+        verb == Verb::Opens
+    }
+
+    /// The text that the message at the front of `input` prepares or runs, as far as it has come.
+    fn text<'a>(&'a self, header: Header, input: &'a [u8]) -> Option<&'a [u8]> {
         let body = &input[frame::HEADER..header.total().min(input.len())];
         match header.tag {
-            tag::QUERY => opens_transaction(body),
-            tag::PARSE => read::cstr(body).is_some_and(|(_, text)| opens_transaction(text)),
-            tag::BIND => read::bind(body).is_some_and(|bind| self.begins(bind.statement)),
-            _ => false,
+            tag::QUERY => Some(body),
+            tag::PARSE => read::cstr(body).map(|(_, rest)| text_of(rest)),
+            tag::BIND => self.bound(read::bind(body)?.statement),
+            _ => None,
         }
     }
 }
 
-/// Whether a text's first word is BEGIN or START (white space and comments before it are skipped).
-pub(crate) fn opens_transaction(text: &[u8]) -> bool {
-    let word = skip_blank(text);
-    [&b"begin"[..], b"start"].iter().any(|keyword| {
-        word.get(..keyword.len()).is_some_and(|start| start.eq_ignore_ascii_case(keyword))
-            && !word.get(keyword.len()).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-    })
+/// What a statement does to transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Opens,
+    Commits,
+    RollsBack,
+    Other,
+}
+
+/// The words by which statements do it.
+const VERBS: [(&[u8], Verb); 6] = [
+    (b"begin", Verb::Opens),
+    (b"start", Verb::Opens),
+    (b"commit", Verb::Commits),
+    (b"end", Verb::Commits),
+    (b"rollback", Verb::RollsBack),
+    (b"abort", Verb::RollsBack),
+];
+
+/// What the first statement of a text does (white space and comments before it are skipped). Of a text that has not come `whole`,
+/// what may still become BEGIN is taken for it.
+fn first_verb(text: &[u8], whole: bool) -> Verb {
+    let text = skip_blank(text);
+    let end = text.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+    let (word, rest) = text.split_at(end.unwrap_or(text.len()));
+    let begins = |keyword: &[u8]| keyword.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    let comes = end.is_none() || matches!(text, b"/" | b"-"); // perhaps a comment
+    if comes && !whole && VERBS[..2].iter().any(|(keyword, _)| begins(keyword)) {
+        return Verb::Opens;
+    }
+    let found = VERBS.iter().find(|(keyword, _)| keyword.eq_ignore_ascii_case(word)).map(|(_, verb)| *verb);
+    let goes_on = |phrase: &[u8]| {
+        let words = rest.split(|byte| !byte.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).take(4);
+        words.into_iter().any(|word| word.eq_ignore_ascii_case(phrase))
+    };
+    match found {
+        Some(Verb::Commits | Verb::RollsBack) if goes_on(b"chain") && !goes_on(b"no") => Verb::Opens,
+        Some(Verb::RollsBack) if goes_on(b"to") => Verb::Other, // a savepoint
+        Some(verb) => verb,
+        None => Verb::Other,
+    }
+}
+
+/// What a text with perhaps several statements does last. It is cut at every semicolon, be that in a string or not: what is
+/// taken for BEGIN wrongly does no harm, and a text with quotes is not believed to end anything.
+fn last_verb(text: &[u8], whole: bool) -> Verb {
+    let text = text.strip_suffix(&[0]).unwrap_or(text);
+    let quoted = text.iter().any(|byte| matches!(byte, b'\'' | b'"' | b'$'));
+    let mut last = Verb::Other;
+    let mut statements = text.split(|byte| *byte == b';').peekable();
+    while let Some(statement) = statements.next() {
+        let closed = whole || statements.peek().is_some();
+        match first_verb(statement, closed) {
+            Verb::Opens => last = Verb::Opens,
+            verb @ (Verb::Commits | Verb::RollsBack) if !quoted => last = verb,
+            Verb::Commits | Verb::RollsBack | Verb::Other => {}
+        }
+    }
+    last
 }
 
 fn skip_blank(mut text: &[u8]) -> &[u8] {
@@ -128,7 +226,7 @@ fn skip_blank(mut text: &[u8]) -> &[u8] {
             let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
             text = &text[end..];
         } else if text.starts_with(b"/*") {
-            let end = text.windows(2).position(|pair| pair == b"*/").map_or(text.len(), |at| at + 2);
+            let end = text[2..].windows(2).position(|pair| pair == b"*/").map_or(text.len(), |at| at + 4);
             text = &text[end..];
         } else {
             return text;
@@ -210,5 +308,89 @@ mod tests {
         make::sync(&mut client.pending);
         make::query(&mut client.pending, "insert");
         assert_eq!(client.refuse(&error(), &mut reply).unwrap(), Refused::Ends);
+    }
+
+    fn refused(client: &mut Client) -> (Refused, String) {
+        let mut reply = Vec::new();
+        let refused = client.refuse(&error(), &mut reply).unwrap();
+        (refused, tags(&reply))
+    }
+
+    #[test]
+    fn a_byte_behind_a_refused_begin_is_enough() {
+        for begin in
+            ["begin", "BEGIN; insert into t values (1)", "select 1; begin", "start transaction", "commit and chain"]
+        {
+            let mut client = Client::default();
+            make::query(&mut client.pending, begin);
+            client.pending.push(b'Q');
+            assert_eq!(refused(&mut client).0, Refused::Ends, "{begin}");
+        }
+        for whole in ["begin; insert into t values (1); commit", "rollback", "commit", "beginning", "select 'begin'"] {
+            let mut client = Client::default();
+            make::query(&mut client.pending, whole);
+            make::query(&mut client.pending, "select 1");
+            assert_eq!(refused(&mut client), (Refused::Answered, "EZEZ".into()), "{whole}");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_refused_transaction_belongs_to_it_until_it_ends() {
+        let mut client = Client::default();
+        let torn = |client: &Client, sql: &str| {
+            let mut input = Vec::new();
+            make::query(&mut input, sql);
+            client.torn(&input)
+        };
+        assert_eq!(torn(&client, "insert"), Torn::No, "nothing was refused");
+        make::query(&mut client.pending, "begin");
+        assert_eq!(refused(&mut client).0, Refused::Answered);
+        for sql in ["insert", "commit", "end", "savepoint a", "rollback to a", "insert; begin", ""] {
+            assert_eq!(torn(&client, sql), Torn::Belongs, "{sql}");
+        }
+        for sql in ["begin", "start transaction", "rollback", "abort"] {
+            assert_eq!(torn(&client, sql), Torn::No, "{sql}");
+        }
+        make::query(&mut client.pending, "insert into t values ('; commit')");
+        assert_eq!(refused(&mut client), (Refused::Answered, "EZ".into()));
+        assert_eq!(torn(&client, "insert"), Torn::Belongs);
+        make::query(&mut client.pending, "commit");
+        make::query(&mut client.pending, "select 1");
+        assert_eq!(refused(&mut client), (Refused::Answered, "EZEZ".into()));
+        assert_eq!(torn(&client, "insert"), Torn::No);
+    }
+
+    #[test]
+    fn a_begin_that_comes_in_pieces_or_late_in_its_batch_is_one() {
+        let mut whole = Vec::new();
+        make::query(&mut whole, "/* x */ Begin");
+        for cut in 5..whole.len() {
+            let mut client = Client { pending: whole[..cut].to_vec(), ..Client::default() };
+            assert_eq!(refused(&mut client), (Refused::Answered, "EZ".into()), "{cut}");
+            let mut rest = whole[cut..].to_vec();
+            make::query(&mut rest, "insert");
+            let (at, idle) = client.idle_input(&rest, &mut Vec::new()).unwrap();
+            assert_eq!((idle, client.torn(&rest[at..])), (Idle::Wants, Torn::Belongs), "{cut}");
+        }
+        let mut client = Client::default();
+        make::parse(&mut client.pending, "", "select 1", &[]);
+        assert_eq!(refused(&mut client), (Refused::Answered, "E".into()));
+        let mut later = Vec::new();
+        make::parse(&mut later, "", "begin", &[]);
+        make::sync(&mut later);
+        make::query(&mut later, "insert");
+        let (at, idle) = client.idle_input(&later, &mut Vec::new()).unwrap();
+        assert_eq!((idle, client.torn(&later[at..])), (Idle::Wants, Torn::Belongs));
+    }
+
+    #[test]
+    fn a_batch_that_is_a_whole_transaction_leaves_nothing_open() {
+        let mut client = Client::default();
+        for sql in ["begin", "insert", "commit"] {
+            make::parse(&mut client.pending, "", sql, &[]);
+        }
+        make::sync(&mut client.pending);
+        make::query(&mut client.pending, "select 1");
+        assert_eq!(refused(&mut client), (Refused::Answered, "EZEZ".into()));
     }
 }

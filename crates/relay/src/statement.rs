@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use crate::label::{self, Label};
 use crate::sql::Touch;
 
 /// A statement's text and parameter types, as they stand in a Parse message behind the name.
@@ -22,6 +23,8 @@ pub(crate) struct Statement {
     circle: u64,
     /// What its text may do to the session.
     pub(crate) touch: Option<Box<Touch>>,
+    /// What it says of itself.
+    pub(crate) label: Option<Arc<Label>>,
     /// A server of that pool has parsed it, and none has said since that it is out of date.
     good: AtomicBool,
 }
@@ -53,6 +56,8 @@ pub struct Texts {
     bound: usize,
     swept: usize,
     next_id: u64,
+    /// A statement was kept that says something of itself.
+    labelled: bool,
 }
 
 /// Bytes a shared statement costs beside its text.
@@ -62,13 +67,25 @@ impl Texts {
     /// Texts of loop `home` (ids of different loops differ), at most `bound` bytes.
     #[must_use]
     pub fn new(home: u16, bound: usize) -> Self {
-        Self { shared: BTreeMap::new(), bytes: 0, bound, swept: 0, next_id: (u64::from(home) << 48) + 1 }
+        Self {
+            shared: BTreeMap::new(),
+            bytes: 0,
+            bound,
+            swept: 0,
+            next_id: (u64::from(home) << 48) + 1,
+            labelled: false,
+        }
     }
 
     /// Bytes kept now.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether a kept statement may say something of itself.
+    pub(crate) fn is_labelled(&self) -> bool {
+        self.labelled
     }
 
     /// A new bound; what is kept stays.
@@ -95,12 +112,15 @@ impl Texts {
             return None;
         }
         self.bytes += cost;
+        let label = label::read_text(text_of(rest));
+        self.labelled |= label.is_some();
         let statement = Arc::new(Statement {
             id: self.fresh_id(),
             rest: rest.into(),
             generation: AtomicU32::new(0),
             circle,
             touch,
+            label,
             good: AtomicBool::new(false),
         });
         self.shared.entry(hash(rest)).or_default().push(statement.clone());

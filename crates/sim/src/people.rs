@@ -1,6 +1,6 @@
 //! The clients' turns: arriving, saying something, reading, cancelling, vanishing.
 
-use poolwarden_switch::pool::{ClassId, EndCause, LoopId, PoolKey};
+use poolwarden_switch::pool::{EndCause, LoopId, PoolKey};
 use poolwarden_switch::relay::Keep;
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::{Joining, Mail, Secret};
@@ -46,7 +46,7 @@ impl World {
         let joining = Joining {
             host: HOST,
             key,
-            class: ClassId(0),
+            deadline: None,
             settings,
             alone,
             leftover,

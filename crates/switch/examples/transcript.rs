@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use poolwarden_switch::pool::{ClassId, DatabaseSettings, HostId, HostSettings, LoopId, PoolKey, Time};
+use poolwarden_switch::pool::{DatabaseSettings, HostId, HostSettings, LoopId, PoolKey, Time};
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::relay::{Defaults, Server};
 use poolwarden_switch::{
@@ -74,7 +74,7 @@ impl Scene {
         let joining = Joining {
             host: HostId(0),
             key: PoolKey { database: "app".into(), user: "app".into() },
-            class: ClassId(0),
+            deadline: None,
             settings: Vec::new(),
             leftover: Vec::new(),
             alone: None,

@@ -3,9 +3,10 @@
 use core::net::SocketAddr;
 use std::sync::Arc;
 
-use poolwarden_pool::{ClassId, Input, Ticket, Time};
+use poolwarden_pool::{Input, Ticket, Time};
 use poolwarden_relay::{Client, Farewell, Fault, Idle, Keep, Settings};
 
+use crate::claim::Claim;
 use crate::io::{Io, Peer, Sent};
 use crate::lending::Asked;
 use crate::passage::{Passage, Passing};
@@ -21,7 +22,7 @@ pub(crate) struct ClientSlot {
     pub(crate) relay: Client,
     pub(crate) stage: Stage,
     pub(crate) pool: Arc<PoolShare>,
-    pub(crate) class: ClassId,
+    pub(crate) claim: Claim,
     /// It has been told the server's parameters and its cancel key.
     pub(crate) greeted: bool,
     /// It does not read what it is sent.
@@ -101,6 +102,13 @@ impl<L> Switch<L> {
                     at += taken.0;
                     if !taken.1 {
                         return at;
+                    }
+                    if !self.weigh(now, key, &input[at..]) {
+                        if let Some(client) = self.clients.at_mut(key) {
+                            client.relay.keep(&input[at..]);
+                        }
+                        self.refuse_torn(now, key, io);
+                        return input.len();
                     }
                     match self.checkout(now, key, io) {
                         Asked::Granted => {}

@@ -13,6 +13,7 @@ use poolwarden_pool::{Handled, Input, PoolId, Ticket, Time};
 use poolwarden_relay::pgwire::make;
 use poolwarden_relay::{Client, Defaults, Keep, MAX_SETTINGS, Settings};
 
+use crate::claim::Claim;
 use crate::client::{ClientSlot, Stage};
 use crate::io::{Io, Peer};
 use crate::lending::Asked;
@@ -42,7 +43,7 @@ impl<L> Switch<L> {
             relay,
             stage: Stage::Idle,
             pool: pool.clone(),
-            class: joining.class,
+            claim: Claim::new(joining.deadline),
             greeted: false,
             blocked: false,
             blocked_at: Time::ZERO,
@@ -64,6 +65,7 @@ impl<L> Switch<L> {
         if let Some((defaults, settings)) = self.known(key) {
             return self.welcome_unlent(key, &defaults, settings, io);
         }
+        self.weigh(now, key, &[]);
         match self.checkout(now, key, io) {
             Asked::Granted => self.begin(now, key, io),
             Asked::Waits => {}
@@ -86,7 +88,10 @@ impl<L> Switch<L> {
             Handled::Entered(id) => id,
             Handled::Refused(refusal) => {
                 let (database, user) = (&*joining.key.database, &*joining.key.user);
-                let hearer = Hearer { database, user, starting: true, draining: self.draining };
+                let book = self.shared.book();
+                let class = book.classes.name(refusal.class);
+                let (patience, draining) = (None, self.draining);
+                let hearer = Hearer { database, user, class, patience, starting: true, draining };
                 return Err(refusal::told(&refusal, hearer).fatal(self.rules.voice));
             }
             Handled::Done | Handled::Queued(_) | Handled::Cancelled | Handled::AlreadyGranted(_) | Handled::Stale => {

@@ -36,10 +36,10 @@ impl<L> Switch<L> {
         let pool = client.pool.clone();
         let request = Request {
             pool: pool.id,
-            class: client.class,
-            tenant: 0,
-            attempt: 0,
-            deadline: Time::NEVER,
+            class: client.claim.class,
+            tenant: client.claim.tenant,
+            attempt: client.claim.attempt,
+            deadline: client.claim.deadline,
             home: self.me,
             flavor: client.relay.settings.flavor(),
         };
@@ -131,6 +131,7 @@ impl<L> Switch<L> {
             }
             client.stage = Stage::Leased { server };
             slot.standing = Standing::Leased { client: key };
+            client.claim.granted();
             let waited = now.as_nanos().saturating_sub(client.requested_at);
             if !client.greeted {
                 client.relay.settings = slot.relay.defaults().differences(&client.asked);
@@ -268,10 +269,15 @@ impl<L> Switch<L> {
 
     /// The request of `key` is refused: told, and its session goes on where that can be.
     pub(crate) fn refuse_client<I: Io<Link = L>>(&mut self, now: Time, key: u32, refusal: &Refusal, io: &mut I) {
-        let Some(client) = self.clients.at(key) else { return };
+        let Some(client) = self.clients.at_mut(key) else { return };
+        client.claim.refused(now, true);
         let key_of = client.pool.key.clone();
         let (database, user) = (&*key_of.database, &*key_of.user);
-        let hearer = Hearer { database, user, starting: !client.greeted, draining: self.draining };
+        let book = self.shared.book();
+        let class = book.classes.name(refusal.class);
+        let own = (client.claim.deadline != Time::NEVER).then_some(client.claim.deadline);
+        let patience = own.map(|until| until.since(Time::from_nanos(client.requested_at)));
+        let hearer = Hearer { database, user, class, patience, starting: !client.greeted, draining: self.draining };
         let told = match &refusal.failure {
             Some(failure)
                 if client.pool.is_alone() && matches!(failure.kind, Failure::Database | Failure::Password { .. }) =>
@@ -285,6 +291,14 @@ impl<L> Switch<L> {
 
     /// Tells a client that its pending requests are refused.
     pub(crate) fn tell_refused<I: Io<Link = L>>(&mut self, now: Time, key: u32, told: &Told<'_>, io: &mut I) {
+        if let Some(client) = self.clients.at_mut(key) {
+            client.claim.refused(now, false);
+        }
+        self.answer_refused(now, key, told, io);
+    }
+
+    /// Answers a client's pending requests with an error.
+    pub(crate) fn answer_refused<I: Io<Link = L>>(&mut self, now: Time, key: u32, told: &Told<'_>, io: &mut I) {
         self.note(key, |_| Passing::Refused(told.spoken(self.rules.voice).to_owned()));
         let Some(client) = self.clients.at_mut(key) else { return };
         client.stage = Stage::Idle;

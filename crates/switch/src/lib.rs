@@ -9,6 +9,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))] // a test may end where its premise fails
 
 mod cancel;
+mod claim;
+mod classes;
 mod client;
 mod entry;
 mod io;
@@ -27,6 +29,7 @@ mod switch;
 mod table;
 pub mod voice;
 
+pub use classes::{ClassRule, ClassRules, Pattern};
 pub use io::{Io, Peer, Sent, Target};
 pub use mail::{Asker, Errand, Joining, Mail, Newcomer};
 pub use passage::{Passage, Passing};

@@ -2,8 +2,9 @@
 
 use core::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use poolwarden_pool::{Action, ClassId, ConnId, HostId, LoopId, PoolId, PoolKey, Ticket};
+use poolwarden_pool::{Action, ConnId, HostId, LoopId, PoolId, PoolKey, Ticket};
 use poolwarden_relay::Server;
 
 use crate::secret::Secret;
@@ -93,8 +94,8 @@ pub struct Joining {
     pub host: HostId,
     /// Its pool.
     pub key: PoolKey,
-    /// Its class.
-    pub class: ClassId,
+    /// How long its requests may wait, by its own word.
+    pub deadline: Option<Duration>,
     /// What it asked for at start: setting and value, as given.
     pub settings: Vec<(String, String)>,
     /// Parameters that only its own server connection can be started with (replication): it gets one for itself alone.

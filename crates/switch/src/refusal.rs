@@ -7,6 +7,10 @@ use poolwarden_pool::{ClassId, ConnectFailure, Limit, Reason, Refusal};
 use poolwarden_relay::pgwire::{frame, make, read};
 use poolwarden_relay::{Fault, Server};
 
+mod words;
+
+pub(crate) use words::{Hearer, told, torn};
+
 use crate::patience::Outlasted;
 use crate::voice::{self, Saying, Voice};
 
@@ -74,7 +78,7 @@ pub(crate) const SERVER_GONE: Told<'static> = fixed(
 );
 /// A client has outlasted a time limit.
 pub(crate) fn outlasted(which: Outlasted, limit: Duration) -> Told<'static> {
-    let limit = spoken(limit);
+    let limit = words::spoken(limit);
     let theirs = match which {
         Outlasted::Query => voice::QUERY,
         Outlasted::Transaction => voice::TRANSACTION,
@@ -234,193 +238,6 @@ pub(crate) fn servers_own(failure: &ConnectFailure) -> Told<'static> {
     Told { message: words.to_owned().into(), sqlstate: sqlstate.into(), detail: None, hint: None, theirs: None }
 }
 
-/// Who hears of a refusal.
-#[derive(Clone, Copy)]
-pub(crate) struct Hearer<'a> {
-    pub(crate) database: &'a str,
-    pub(crate) user: &'a str,
-    /// It is still logging in.
-    pub(crate) starting: bool,
-    /// The process is stopping, which ends its session anyway.
-    pub(crate) draining: bool,
-}
-
-/// A refusal of the core in words.
-pub(crate) fn told(refusal: &Refusal, hearer: Hearer<'_>) -> Told<'static> {
-    let Hearer { database, user, starting, .. } = hearer;
-    if refusal.no_such_database {
-        let message = format!("database \"{database}\" does not exist");
-        return Told {
-            sqlstate: "3D000".into(),
-            message: message.into(),
-            detail: Some("no pool of that name is configured here, and there is no pool \"*\"".into()),
-            hint: Some("add [pools.NAME] to the configuration file, or ask for a configured database".into()),
-            theirs: Some(voice::NO_SUCH_DATABASE.about(database)),
-        };
-    }
-    if refusal.stopping {
-        return closed(hearer);
-    }
-    let sqlstate = match (refusal.limit, refusal.failure.as_deref()) {
-        (Limit::Breaker, Some(failure)) if starting && &failure.sqlstate == b"3D000" => "3D000",
-        (Limit::Breaker, _) if starting => "57P03",
-        (Limit::Breaker, _) => "58000",
-        _ => "53300",
-    };
-    Told {
-        sqlstate: sqlstate.into(),
-        message: message(refusal, database).into(),
-        detail: Some(detail(refusal, database, user).into()),
-        hint: Some(hint(refusal, database, user).into()),
-        theirs: theirs(refusal, starting),
-    }
-}
-
-/// The database is disabled, or the process is stopping. Pools of drivers throw away a connection on 57P01, so a session
-/// that lives on is not told that.
-fn closed(Hearer { database, starting, draining, .. }: Hearer<'_>) -> Told<'static> {
-    let sqlstate = match (starting, draining) {
-        (true, _) => "57P03",
-        (false, true) => "57P01",
-        (false, false) => "55000",
-    };
-    let message = format!("database \"{database}\" accepts no requests now: it is disabled or poolwarden is stopping");
-    let theirs = if draining { voice::SHUTTING_DOWN.text.into() } else { voice::DISABLED.about(database) };
-    Told { sqlstate: sqlstate.into(), message: message.into(), detail: None, hint: None, theirs: Some(theirs) }
-}
-
-/// PgBouncer knows two of these limits only.
-fn theirs(refusal: &Refusal, starting: bool) -> Option<Cow<'static, str>> {
-    match (refusal.limit, refusal.failure.as_deref()) {
-        (Limit::Breaker, Some(failure)) => Some(voice::LOGIN_FAILING.about(&failure.message)),
-        (Limit::Breaker, None) if starting => Some(voice::LOGIN_TIMEOUT.text.into()),
-        (Limit::Breaker, None) => Some(voice::LOGIN_FAILING.about("no connection to the server")),
-        (Limit::WaitTime, _) => Some(voice::QUERY_WAIT_TIMEOUT.text.into()),
-        (
-            Limit::PoolSize
-            | Limit::Reserve
-            | Limit::ClassShare
-            | Limit::User
-            | Limit::Database
-            | Limit::HostBudget
-            | Limit::Connects
-            | Limit::MaxClients
-            | Limit::PgRole
-            | Limit::PgDatabase
-            | Limit::PgSlots
-            | Limit::Fds
-            | Limit::Memory
-            | Limit::QueueLength,
-            _,
-        ) => None,
-    }
-}
-
-fn message(refusal: &Refusal, database: &str) -> String {
-    let waited = spoken(refusal.waited);
-    match (refusal.limit, refusal.failure.as_deref()) {
-        (Limit::Breaker, Some(failure)) => {
-            format!("pool \"{database}\": no connection to the server: {}", failure.message)
-        }
-        (Limit::Breaker, None) => format!("pool \"{database}\": no connection to the server"),
-        (Limit::QueueLength, _) => format!("pool \"{database}\": the wait queue is full ({} waiting)", refusal.waiting),
-        (limit, _) => {
-            let longest = refusal.longest_pid.map_or(String::new(), |pid| format!(" by pid {pid}"));
-            let held = spoken(refusal.longest_held);
-            let lent = refusal.lent;
-            match limit {
-                Limit::WaitTime => format!(
-                    "pool \"{database}\": no server connection within {waited} ({} of {} of {} used, {lent} lent; longest held {held}{longest})",
-                    refusal.used,
-                    refusal.size,
-                    refusal.binding.name()
-                ),
-                Limit::PoolSize
-                | Limit::Reserve
-                | Limit::ClassShare
-                | Limit::User
-                | Limit::Database
-                | Limit::HostBudget
-                | Limit::Connects
-                | Limit::Breaker
-                | Limit::MaxClients
-                | Limit::PgRole
-                | Limit::PgDatabase
-                | Limit::PgSlots
-                | Limit::Fds
-                | Limit::Memory
-                | Limit::QueueLength => format!(
-                    "pool \"{database}\": refused by {} ({} of {} used)",
-                    limit.name(),
-                    refusal.used,
-                    refusal.size
-                ),
-            }
-        }
-    }
-}
-
-fn detail(refusal: &Refusal, database: &str, user: &str) -> String {
-    let mut detail = format!(
-        "pool={database} user={user} limit={} binding={} size={} used={} lent={} waiting={} waited={} longest_held={}",
-        refusal.limit.name(),
-        refusal.binding.name(),
-        refusal.size,
-        refusal.used,
-        refusal.lent,
-        refusal.waiting,
-        spoken(refusal.waited),
-        spoken(refusal.longest_held),
-    );
-    if let Some(failure) = refusal.failure.as_deref() {
-        let sqlstate = String::from_utf8_lossy(&failure.sqlstate);
-        detail.push_str(&format!(" server_sqlstate={sqlstate} server_message={}", failure.message));
-    }
-    detail
-}
-
-fn hint(refusal: &Refusal, database: &str, user: &str) -> String {
-    let named;
-    let step = match refusal.binding {
-        Limit::PoolSize | Limit::Reserve => {
-            named = format!("find who holds the connections (SHOW SERVERS), then raise pools.{database}.size");
-            &named
-        }
-        Limit::ClassShare => "the place is reserved for another class",
-        Limit::User => {
-            named = format!("users.{user}.max_connections binds; raising the pool has no effect");
-            &named
-        }
-        Limit::Database => {
-            named = format!("pools.{database}.max_connections binds; raising size has no effect");
-            &named
-        }
-        Limit::HostBudget => "servers.NAME.max_connections binds; raising a pool has no effect",
-        Limit::Connects => "connections are being opened as fast as is good for the server; try again",
-        Limit::Breaker => "the server cannot be reached or refuses logins; raising a limit has no effect",
-        Limit::MaxClients => "limits.max_clients binds",
-        Limit::PgRole => "the role's CONNECTION LIMIT in PostgreSQL binds; raising a pool has no effect",
-        Limit::PgDatabase => "the database's CONNECTION LIMIT in PostgreSQL binds; raising a pool has no effect",
-        Limit::PgSlots => "PostgreSQL's max_connections binds; raising a pool has no effect",
-        Limit::Fds => "the process's limit of open files binds",
-        Limit::Memory => "limits.memory binds",
-        Limit::QueueLength => "more requests wait than may; slow down and try again",
-        Limit::WaitTime => "try again",
-    };
-    format!("{step} (SHOW LIMITS on the console names every limit)")
-}
-
-/// A duration as people write it: 850ms, 2s, 41s, 12m.
-fn spoken(span: Duration) -> String {
-    let millis = span.as_millis();
-    match millis {
-        0..1000 => format!("{millis}ms"),
-        1000..10_000 if !millis.is_multiple_of(1000) => format!("{}.{}s", millis / 1000, millis % 1000 / 100),
-        1000..120_000 => format!("{}s", millis / 1000),
-        _ => format!("{}m", millis / 60_000),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -432,6 +249,7 @@ mod tests {
 
     fn refusal(limit: Limit) -> Refusal {
         Refusal {
+            reason: if limit == Limit::QueueLength { Reason::Queue } else { Reason::Time },
             limit,
             no_such_database: false,
             waited: Duration::from_secs(2),
@@ -442,7 +260,8 @@ mod tests {
         }
     }
 
-    const HEARER: Hearer<'static> = Hearer { database: "shop", user: "web", starting: false, draining: false };
+    const HEARER: Hearer<'static> =
+        Hearer { database: "shop", user: "web", class: "batch", patience: None, starting: false, draining: false };
 
     #[test]
     fn in_pgbouncers_voice_the_message_is_its_text_and_ours_is_the_detail() {

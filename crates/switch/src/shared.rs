@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use poolwarden_pool::{
-    Action, Event, Handled, Host, HostId, HostSettings, HostSnapshot, Input, LoopId, PoolId, PoolKey, Ticket, Time,
-    Verb,
+    Action, ClassId, Event, Guard, Handled, Host, HostId, HostSettings, HostSnapshot, Input, LoopId, PoolId, PoolKey,
+    Ticket, Time, Verb,
 };
 use poolwarden_relay::{Defaults, Keep, SessionState, Settings, Terms};
 
+use crate::classes::ClassRules;
 use crate::io::Target;
 use crate::keys::Keys;
 use crate::mail::{Asker, Errand, Mail};
@@ -43,6 +44,8 @@ pub struct PoolTerms {
     pub startup: Vec<(String, String)>,
     /// How long its clients may take for what they do.
     pub patience: Patience,
+    /// The class of its clients, but for users with one of their own.
+    pub class: Option<ClassId>,
 }
 
 impl Default for PoolTerms {
@@ -56,6 +59,7 @@ impl Default for PoolTerms {
             session_state: SessionState::Pin,
             startup: Vec::new(),
             patience: Patience::default(),
+            class: None,
         }
     }
 }
@@ -80,6 +84,10 @@ pub struct TermsBook {
     pub any: PoolTerms,
     /// Users with terms of their own.
     pub users: BTreeMap<String, UserTerms>,
+    /// Every class.
+    pub classes: ClassRules,
+    /// Whether clients are ended by rules that nobody wrote down.
+    pub guard: Guard,
 }
 
 /// What one user has of its own in every pool.
@@ -89,6 +97,10 @@ pub struct UserTerms {
     pub keep: Option<Keep>,
     /// Its time limits.
     pub patience: Patience,
+    /// Its class.
+    pub class: Option<ClassId>,
+    /// What its clients say of themselves may raise their class.
+    pub trust_labels: bool,
 }
 
 impl TermsBook {
@@ -218,6 +230,8 @@ pub struct Shared<L> {
     loops: Vec<Mutex<Vec<Mail<L>>>>,
     lane: Mutex<Vec<Errand>>,
     book: Mutex<Arc<TermsBook>>,
+    /// How often there was a new book, from 1.
+    book_number: AtomicU32,
     /// Nanoseconds between the loops' rounds that hold clients to their time limits; 0: there are none.
     rounds: AtomicU64,
     numbers: AtomicU32,
@@ -268,6 +282,7 @@ impl<L> Shared<L> {
             lane: Mutex::new(Vec::new()),
             rounds: AtomicU64::new(nanos(rounds(book.shortest()))),
             book: Mutex::new(Arc::new(book)),
+            book_number: AtomicU32::new(1),
             numbers: AtomicU32::new(0),
             serials: AtomicU64::new(1),
             passages: Passages::default(),
@@ -449,6 +464,17 @@ impl<L> Shared<L> {
         Some(pool)
     }
 
+    /// The terms of every pool now.
+    pub(crate) fn book(&self) -> Arc<TermsBook> {
+        held(&self.book).clone()
+    }
+
+    /// Another number whenever the rules are others.
+    #[inline]
+    pub(crate) fn rules_number(&self) -> u32 {
+        self.book_number.load(Ordering::Acquire)
+    }
+
     /// How long clients of a pool of this name keep a connection.
     pub(crate) fn keep(&self, key: &PoolKey) -> Keep {
         held(&self.book).terms(key).keep
@@ -468,6 +494,7 @@ impl<L> Shared<L> {
         self.rounds.store(nanos(rounds(book.shortest())), Ordering::Relaxed);
         let book = Arc::new(book);
         *held(&self.book) = book.clone();
+        self.book_number.fetch_add(1, Ordering::Release);
         for cell in &self.hosts {
             for pool in held(cell).pools.values() {
                 pool.retune(book.terms(&pool.key));

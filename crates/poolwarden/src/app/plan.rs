@@ -5,11 +5,11 @@ mod directory;
 use std::path::Path;
 use std::sync::Arc;
 
-use poolwarden_config::{Config, Host, Pool, Server, User};
-use poolwarden_pool::{HostId, HostSettings, Mode};
+use poolwarden_config::{Class, Config, Guard, Host, Pool, Server, User};
+use poolwarden_pool::{Guard as CoreGuard, HostId, HostSettings, Mode};
 use poolwarden_proxy::{Address, HostPlan, ProcessLimits, Reload, Settings, WatchLogin};
 use poolwarden_relay::{Keep, SessionState};
-use poolwarden_switch::{Patience, PoolTerms, TermsBook, UserTerms, Voice};
+use poolwarden_switch::{ClassRule, ClassRules, Patience, Pattern, PoolTerms, TermsBook, UserTerms, Voice};
 
 /// Secret of this installation, from which salts are made.
 pub(super) type Seed = [u8; 32];
@@ -121,16 +121,39 @@ fn resets(config: &Config, pool: &Pool) -> bool {
 }
 
 fn terms(config: &Config) -> TermsBook {
-    let any = config.pools.get("*").map(pool_terms).unwrap_or_default();
+    let ids = config.class_ids();
+    let class = |name: &Option<String>| name.as_deref().and_then(|name| ids.get(name).copied());
+    let terms = |pool: &Pool| PoolTerms { class: class(&pool.class), ..pool_terms(pool) };
     let databases = config.pools.iter().filter(|(name, _)| *name != "*");
     let own = |(name, user): (&String, &User)| {
-        let own = UserTerms { keep: user.settings.mode.map(keep), patience: patience(user.patience) };
+        let own = UserTerms {
+            keep: user.settings.mode.map(keep),
+            patience: patience(user.patience),
+            class: class(&user.class),
+            trust_labels: user.trust_labels,
+        };
         (own != UserTerms::default()).then(|| (name.clone(), own))
     };
     TermsBook {
-        databases: databases.map(|(name, pool)| (name.clone(), pool_terms(pool))).collect(),
-        any,
+        databases: databases.map(|(name, pool)| (name.clone(), terms(pool))).collect(),
+        any: config.pools.get("*").map(terms).unwrap_or_default(),
         users: config.users.iter().filter_map(own).collect(),
+        classes: ClassRules { classes: config.classes_by_id().map(|(_, name, class)| class_rule(name, class)).collect() },
+        guard: match config.poolwarden.guard {
+            Guard::Enforce => CoreGuard::Enforce,
+            Guard::Observe => CoreGuard::Observe,
+        },
+    }
+}
+
+fn class_rule(name: &str, class: &Class) -> ClassRule {
+    ClassRule {
+        name: name.to_owned(),
+        weight: class.weight,
+        reserve: class.reserve,
+        applications: class.applications.iter().map(|pattern| Pattern::new(pattern)).collect(),
+        networks: class.networks.iter().map(|network| (network.address, network.prefix)).collect(),
+        patience: patience(class.patience),
     }
 }
 
@@ -145,6 +168,7 @@ fn pool_terms(pool: &Pool) -> PoolTerms {
         session_state: if pool.refuse_state { SessionState::Refuse } else { SessionState::Pin },
         startup: pool.startup.clone(),
         patience: patience(pool.patience),
+        class: None, // its number is not the pool's to know
     }
 }
 

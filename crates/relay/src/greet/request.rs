@@ -1,6 +1,7 @@
 //! What a start-up packet asks for, and the session that comes of it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use poolwarden_pgwire::scram::Keys;
 
@@ -38,6 +39,8 @@ pub struct Session {
     pub settings: Vec<(String, String)>,
     /// Settings named `poolwarden.*`, meant for us alone: names without that prefix, in lower case, sorted.
     pub private: Vec<(String, String)>,
+    /// How long its requests may wait: `poolwarden.deadline_ms`.
+    pub deadline: Option<Duration>,
     /// Whether it wants to replicate, and what.
     pub replication: Option<Replication>,
     /// The keys its login revealed where it was checked against a SCRAM secret: good for a server that keeps the same one.
@@ -77,6 +80,7 @@ pub(super) struct Request {
     /// By lower-case name: as it was spelt, and the value.
     settings: BTreeMap<String, (String, String)>,
     private: BTreeMap<String, String>,
+    deadline: Option<Duration>,
 }
 
 impl Request {
@@ -90,6 +94,7 @@ impl Request {
             replication: None,
             settings: BTreeMap::new(),
             private: BTreeMap::new(),
+            deadline: None,
         };
         let mut options = Vec::new();
         let mut parameters = Vec::new();
@@ -127,6 +132,9 @@ impl Request {
             return Err(GreetError::client("42704", &message, message.clone()));
         }
         if let Some(own) = folded.strip_prefix("poolwarden.") {
+            if own == "deadline_ms" {
+                self.deadline = deadline(&value)?;
+            }
             self.private.insert(own.to_owned(), value);
         } else {
             self.settings.insert(folded, (name, value));
@@ -153,6 +161,7 @@ impl Request {
             minor: if self.minor < 2 { 0 } else { self.minor },
             settings: self.settings.into_values().collect(),
             private: self.private.into_iter().collect(),
+            deadline: self.deadline,
             replication: self.replication,
             keys,
             leftover: Vec::new(),
@@ -165,6 +174,19 @@ impl Request {
 fn cut(name: &mut String) {
     let end = (0..=MAX_NAME.min(name.len())).rev().find(|&end| name.is_char_boundary(end));
     name.truncate(end.unwrap_or(0));
+}
+
+/// Milliseconds; 0 is no deadline, as PostgreSQL's own time-outs have it.
+fn deadline(value: &str) -> Result<Option<Duration>, GreetError> {
+    let millis = value.trim().parse::<u32>().ok().filter(|millis| i32::try_from(*millis).is_ok());
+    let millis = millis.ok_or_else(|| {
+        let message = format!(
+            "invalid value for parameter \"poolwarden.deadline_ms\": \"{value}\": give whole milliseconds from 0 to {}",
+            i32::MAX
+        );
+        GreetError::client("22023", &message, message.clone())
+    })?;
+    Ok((millis > 0).then(|| Duration::from_millis(millis.into())))
 }
 
 /// PostgreSQL's booleans with all their prefixes, and `database` (logical replication).

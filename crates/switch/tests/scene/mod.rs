@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use poolwarden_switch::pool::{ClassId, DatabaseSettings, HostId, HostSettings, LoopId, Mode, PoolKey, Time};
+use poolwarden_switch::pool::{DatabaseSettings, HostId, HostSettings, LoopId, Mode, PoolKey, Time};
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::relay::{Defaults, Keep, Server};
 use poolwarden_switch::{
@@ -89,7 +89,7 @@ impl Scene {
         let joining = Joining {
             host: HostId(0),
             key: PoolKey { database: "app".into(), user: "app".into() },
-            class: ClassId(0),
+            deadline: None,
             settings: Vec::new(),
             leftover: Vec::new(),
             alone: None,

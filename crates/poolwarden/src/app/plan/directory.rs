@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use poolwarden_config::{AuthMethod, AuthQuery, Config, Pool, hba, ident};
-use poolwarden_pool::ClassId;
 use poolwarden_proxy::{
     AuthPlan, Demand, Directory, Door, From as Origin, IdentLine, Method, Query, Route, Rule, RuleDatabase, SystemName,
     UserEntry,
@@ -15,21 +14,18 @@ use poolwarden_relay::pgwire::scram;
 use super::{Seed, host_id};
 
 pub(super) fn directory(config: &Config, seed: &Seed) -> Directory {
-    let classes = config.class_ids();
-    let class = |name: &str| classes.get(name).copied().unwrap_or_default();
     let route = |pool: &Pool| Route {
         host: host_id(pool.server),
         database: pool.database.clone(),
         user: pool.user.clone(),
         password: pool.password.as_ref().map(|secret| secret.reveal().to_owned()),
         startup: pool.startup.clone(),
-        class: pool.class.as_deref().map(class),
     };
     let routes = config.pools.iter().filter(|(name, _)| *name != "*");
     Directory {
         method: method(config.auth.method),
         auth: plan(config),
-        users: users(config, seed, class),
+        users: users(config, seed),
         routes: routes.map(|(name, of)| (name.clone(), route(of))).collect(),
         any: config.pools.get("*").map(route),
         console_admins: config.console.admins.clone(),
@@ -51,15 +47,14 @@ const fn method(method: AuthMethod) -> Method {
 
 /// Users of the userlist, and over them those of the file itself. Passwords of the file are salted here, once; those of a
 /// list, which may be long, each at its user's first login.
-fn users(config: &Config, seed: &Seed, class: impl Fn(&str) -> ClassId) -> BTreeMap<String, UserEntry> {
+fn users(config: &Config, seed: &Seed) -> BTreeMap<String, UserEntry> {
     let listed = config.auth.listed.iter().map(|(name, secret)| {
         let secret = secret.as_ref().map(|text| Secret::parse(text.reveal()));
-        (name.clone(), UserEntry { barred: secret.is_none(), secret, class: ClassId::default() })
+        (name.clone(), UserEntry { barred: secret.is_none(), secret })
     });
     let mut users: BTreeMap<String, UserEntry> = listed.collect();
     for (name, user) in &config.users {
         let entry = users.entry(name.clone()).or_default();
-        entry.class = user.class.as_deref().map(&class).unwrap_or_default();
         if let Some(text) = &user.secret {
             entry.secret = Some(secret(text.reveal(), name, config.auth.method, seed));
             entry.barred = false;

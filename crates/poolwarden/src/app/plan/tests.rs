@@ -99,7 +99,7 @@ fn the_terms_book_holds_each_pools_terms_and_each_users_mode() {
     assert_eq!(book.databases["x"], expected);
     assert_eq!((book.any.keep, book.any.reset_query.as_str()), (Keep::Session, "DISCARD ALL"));
     let own = Patience { query: Some(Duration::ZERO), ..Patience::default() };
-    assert_eq!(book.users["u"], UserTerms { keep: Some(Keep::Session), patience: own });
+    assert_eq!(book.users["u"], UserTerms { keep: Some(Keep::Session), patience: own, ..UserTerms::default() });
 }
 
 #[test]
