@@ -86,6 +86,7 @@ mod tests {
             moved: 0,
             evicted: 0,
             retired: (0, 0, 0),
+            shed: Vec::new(),
         }
     }
 
@@ -123,6 +124,7 @@ mod tests {
             closed: [0; 10],
             high_water: (0, 0),
             failure: None,
+            classes: Vec::new(),
         }
     }
 
