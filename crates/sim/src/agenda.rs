@@ -23,6 +23,11 @@ impl<T> Agenda<T> {
         self.entries.insert((at, self.sequence), thing);
     }
 
+    /// When the first of them happens.
+    pub(crate) fn first(&self) -> Option<Time> {
+        self.entries.first_key_value().map(|((at, _), _)| *at)
+    }
+
     pub(crate) fn next(&mut self) -> Option<(Time, T)> {
         self.entries.pop_first().map(|((at, _), thing)| (at, thing))
     }

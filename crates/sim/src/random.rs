@@ -36,6 +36,11 @@ impl Random {
         usize::try_from(self.below(length as u64)).unwrap_or(0) // below a usize
     }
 
+    /// From 0 to just below 1, in steps of 2^-53.
+    pub(crate) fn share(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
+    }
+
     /// True once in `times`, on average.
     pub(crate) fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
