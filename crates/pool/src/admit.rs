@@ -83,7 +83,7 @@ impl Host {
         if ahead == 0 || pool.queue.regime != Regime::Up || !pool.lends() || kind.gate.overloaded() {
             return None;
         }
-        let wait = kind.tempo.wait(ahead)?;
+        let wait = pool.fair.wait(seat, request.attempt, pool.living())?;
         let own = request.deadline.since(self.turn.now);
         let longest =
             if ahead < pool.living() { own } else { own.min(pool.max_wait(pool.fair.seats[seat as usize].kind)) };

@@ -16,6 +16,7 @@ impl Host {
             self.check_counts(pool);
             self.check_lists(pool);
             self.check_queue(pool);
+            pool.fair.check(pool.counts.lent, pool.queue.len());
             self.check_need(pool);
         }
         self.check_scopes();
@@ -88,8 +89,10 @@ impl Host {
         let lanes: u32 = pool.lanes.iter().map(|lane| lane.waiters.len).sum();
         assert_eq!(lanes, waiting, "every waiter stands in one lane");
         if pool.lends() && waiting > 0 && !pool.chore {
-            let held_back = pool.fair.kinds.iter().all(|kind| kind.all.len == 0) || self.guards();
-            assert!(pool.counts.idle == 0 || held_back, "nobody waits while a connection is idle");
+            assert!(
+                pool.counts.idle == 0 || self.guards(),
+                "nobody waits while a connection is idle, but who is held back"
+            );
         }
         assert!(!pool.empty() || self.tickets.uncovered(pool, 0).is_none(), "an empty pool has no waiter");
     }

@@ -164,6 +164,9 @@ impl Host {
         let class = self.class_of(request);
         let pool = &mut self.pools[request.pool];
         let seat = pool.fair.seat(class, request.tenant, &self.settings.classes, &pool.rules.classes);
+        if request.attempt == 0 {
+            pool.fair.came(seat, now);
+        }
         let pool = &self.pools[request.pool];
         if pool.lends()
             && pool.queue.len() == 0

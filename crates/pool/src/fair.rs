@@ -13,30 +13,36 @@ use crate::{ClassId, ClassSettings, ClassSnapshot, Reason, Time};
 
 /// Tenants that have nothing are remembered, for what they usually hold, up to so many in a pool.
 const MOST_QUIET: usize = 64;
-/// A tenant's usual number of connections is a mean over about this long.
-const LOAD_MEMORY: u64 = 10_000_000_000;
-/// Its unit: so many thousandths of a connection.
-pub(crate) const LOAD_UNIT: u64 = 1024;
+/// What a tenant usually needs is a mean over about this long: 2^32 ns, 4.3 s.
+const LOAD_MEMORY: u32 = 32;
+/// One connection, in the unit of loads.
+const LOAD_UNIT: u64 = 1 << 16;
 
-/// How many connections somebody usually has or waits for: a mean over time, in 1024ths.
+/// How many connections somebody's requests would keep busy if none of them waited: their rate times how long they hold one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Load {
-    mean: u64,
-    count: u32,
-    at: Time,
+    /// Server-nanoseconds asked for, older ones counting less and less.
+    work: u64,
+    at: u64,
 }
 
 impl Load {
-    /// The mean at `now`.
-    pub(crate) fn at(&self, now: Time) -> u64 {
-        let span = nanos(now.since(self.at)).min(LOAD_MEMORY);
-        let goal = u64::from(self.count) * LOAD_UNIT;
-        let part = |off: u64| (u128::from(off) * u128::from(span) / u128::from(LOAD_MEMORY)) as u64;
-        if goal >= self.mean { self.mean + part(goal - self.mean) } else { self.mean - part(self.mean - goal) }
+    /// The work at `now`. Both are cut to microseconds, so that they multiply within 64 bits.
+    fn left(&self, now: Time) -> u64 {
+        let span = now.as_nanos().saturating_sub(self.at).min(1 << LOAD_MEMORY);
+        self.work.saturating_sub(((self.work >> 10).saturating_mul(span >> 10)) >> (LOAD_MEMORY - 20))
     }
 
-    fn count(&mut self, now: Time, count: u32) {
-        (self.mean, self.at, self.count) = (self.at(now), now, count);
+    fn came(&mut self, now: Time, hold: u64) {
+        if now.as_nanos().saturating_sub(self.at) >> 10 > 0 {
+            (self.work, self.at) = (self.left(now), now.as_nanos());
+        }
+        self.work = self.work.saturating_add(hold);
+    }
+
+    /// In `LOAD_UNIT`s, at `now`.
+    fn connections(&self, now: Time) -> u64 {
+        self.left(now) >> (LOAD_MEMORY - LOAD_UNIT.trailing_zeros())
     }
 }
 
@@ -78,11 +84,6 @@ impl Seat {
         let age =
             (u128::from(now.as_nanos()) * u128::from(self.lent)).saturating_sub(self.began) / u128::from(self.lent);
         self.hold.mean.max(age as u64)
-    }
-
-    /// Its usual connections at `now`, in 1024ths.
-    pub(crate) fn load(&self, now: Time) -> u64 {
-        self.load.at(now)
     }
 }
 
@@ -167,7 +168,7 @@ impl Fair {
             queues: Default::default(),
             lent: 0,
             began: 0,
-            hold: self.kinds[kind].hold,
+            hold: Smooth { count: 0, ..self.kinds[kind].hold }, // until its own first lease has ended
             load: Load::default(),
             start: 0,
             spell: 0,
@@ -257,35 +258,38 @@ impl Fair {
     /// (the square-root reserve of a queue with little waiting: Halfin, Whitt 1981).
     pub(crate) fn crowds(&self, seat: u32, capacity: u32, now: Time) -> bool {
         /// Holds so many times longer than others' are long.
-        const LONG: u64 = 4;
-        /// Nobody needs less than that, in 1024ths of a connection.
+        const LONG: u64 = 2;
+        /// One comes back every holds / capacity: so small a part of one's own time is no wait.
+        const SHORT: u64 = 16;
+        /// Less than this is nobody's need.
         const LEAST: u64 = LOAD_UNIT / 50;
         let own = &self.seats[seat as usize];
         if self.places.len() < 2 || own.lent == 0 {
             return false;
         }
-        let holds = own.holds(now);
-        let mut needed = 0;
-        for (at, other) in self.seats.iter().enumerate() {
-            // One of a stranger comes back every holds / capacity: a quarter of one's own time is no long wait.
-            let short = other.hold.mean > 0
-                && holds > other.hold.mean.saturating_mul(LONG)
-                && holds / u64::from(capacity.max(1)) > other.hold.mean / LONG;
-            if at != seat as usize && short {
-                needed += other.load(now);
-            }
-        }
+        let (holds, capacity) = (own.holds(now), u64::from(capacity.max(1)));
+        let others = || self.seats.iter().enumerate().filter(|(at, _)| *at != seat as usize).map(|(_, other)| other);
+        let tenants = 1 + others().filter(|other| other.load.connections(now) >= LEAST || !other.idle()).count();
+        let even = capacity / tenants as u64;
+        // Who wants more than its even share is no quiet neighbour: they share by turns.
+        let quiet = |load: &u64| *load <= even.max(1) * LOAD_UNIT;
+        let short = |other: &&Seat| {
+            let usual = other.hold.mean;
+            usual > 0 && holds > usual.saturating_mul(LONG) && holds / capacity > usual / SHORT
+        };
+        let needed: u64 = others().filter(short).map(|other| other.load.connections(now)).filter(quiet).sum();
         if needed < LEAST {
             return false;
         }
-        let needed = (needed + 2 * (needed * LOAD_UNIT).isqrt()).div_ceil(LOAD_UNIT) as u32;
-        own.lent >= capacity.saturating_sub(needed).max(capacity / self.active.max(1)).max(1)
+        let needed = (needed + 2 * (needed * LOAD_UNIT).isqrt()).div_ceil(LOAD_UNIT);
+        u64::from(own.lent) >= capacity.saturating_sub(needed).max(even).max(1)
     }
 
-    /// A ticket of this seat came to wait at the end of its queue, which `was_empty`.
+    /// A ticket of this seat has come to wait at the end of its queue.
     pub(crate) fn joined(&mut self, seat: u32, turn: usize, now: Time) {
         let spell = self.spell;
         let own = &mut self.seats[seat as usize];
+        self.active += u32::from(own.lent == 0 && own.waiting() == 1);
         let kind = &mut self.kinds[own.kind];
         if kind.all.len == 1 {
             kind.tempo.begins(now);
@@ -298,12 +302,12 @@ impl Fair {
             }
             kind.turns[turn].insert((own.start, seat));
         }
-        self.count(seat, now);
     }
 
     /// A ticket has left this seat's queue; nobody may be left in it, or in the pool.
-    pub(crate) fn parted(&mut self, seat: u32, turn: usize, waiting: u32, now: Time) {
+    pub(crate) fn parted(&mut self, seat: u32, turn: usize, waiting: u32) {
         let own = &self.seats[seat as usize];
+        self.active -= u32::from(own.idle());
         if own.queues[turn].len == 0 {
             self.kinds[own.kind].turns[turn].remove(&(own.start, seat));
         }
@@ -312,12 +316,12 @@ impl Fair {
             self.clock = 0;
             self.kinds.iter_mut().for_each(|kind| (kind.clock, kind.finish) = (0, 0));
         }
-        self.count(seat, now);
     }
 
     /// A lease of this seat begins; what it is charged while others wait.
     pub(crate) fn granted(&mut self, seat: u32, contended: bool, now: Time) -> u64 {
         let own = &mut self.seats[seat as usize];
+        self.active += u32::from(own.idle());
         own.lent += 1;
         own.began += u128::from(now.as_nanos());
         let kind = &mut self.kinds[own.kind];
@@ -325,14 +329,12 @@ impl Fair {
         kind.books.granted += 1;
         let charged = if contended { own.hold.mean.max(1) } else { 0 };
         if contended {
-            kind.finish = kind.finish.max(self.clock);
-            self.clock = kind.finish;
+            self.clock = self.clock.max(kind.finish);
             if own.spell == self.spell {
                 kind.clock = kind.clock.max(own.start);
             }
             self.charge(seat, i128::from(charged));
         }
-        self.count(seat, now);
         charged
     }
 
@@ -341,6 +343,7 @@ impl Fair {
         let held = nanos(now.since(began));
         let own = &mut self.seats[seat as usize];
         own.lent -= 1;
+        self.active -= u32::from(own.idle());
         own.began -= u128::from(began.as_nanos());
         own.hold.note(held);
         let kind = &mut self.kinds[own.kind];
@@ -350,7 +353,6 @@ impl Fair {
         if let Some(charged) = charged {
             self.charge(seat, i128::from(held) - i128::from(charged));
         }
-        self.count(seat, now);
     }
 
     /// So much server time more, or less, for the seat and its class.
@@ -375,12 +377,27 @@ impl Fair {
         self.spell
     }
 
-    /// Brings a seat's load up to date.
-    fn count(&mut self, seat: u32, now: Time) {
+    /// A request of this seat comes, for the first time.
+    pub(crate) fn came(&mut self, seat: u32, now: Time) {
         let own = &mut self.seats[seat as usize];
-        let (before, count) = (own.load.count, own.lent + own.waiting());
-        own.load.count(now, count);
-        self.active = self.active + u32::from(count > 0) - u32::from(before > 0);
+        own.load.came(now, own.hold.mean);
+    }
+
+    /// How long one of this seat that comes now waits at least, where that can be told: as long as all of its class before it, or as
+    /// its own tenant's requests take on its even share of `servers` connections, whichever is shorter.
+    pub(crate) fn wait(&self, seat: u32, attempt: u8, servers: u32) -> Option<Duration> {
+        let own = &self.seats[seat as usize];
+        let kind = &self.kinds[own.kind];
+        let behind_all = kind.tempo.wait(kind.all.len)?;
+        if attempt > 0 {
+            return Some(behind_all);
+        }
+        let classes: u64 = self.kinds.iter().filter(|other| other.all.len > 0).map(|other| other.weight).sum();
+        let tenants = kind.turns[0].len() as u64 + u64::from(own.queues[0].len == 0);
+        let work =
+            u128::from(own.queues[0].len) * u128::from(own.hold.mean) * u128::from(tenants) * u128::from(classes);
+        let work = work / u128::from(kind.weight) / u128::from(servers.max(1));
+        Some(behind_all.min(Duration::from_nanos(u64::try_from(work).unwrap_or(u64::MAX))))
     }
 
     /// The classes in which somebody waits, the one to be served first in front.
@@ -388,7 +405,7 @@ impl Fair {
         let mut last = None;
         std::iter::from_fn(move || {
             let waiting = self.kinds.iter().enumerate().filter(|(_, kind)| kind.all.len > 0);
-            let keys = waiting.map(|(at, kind)| (kind.finish.max(self.clock), std::cmp::Reverse(kind.weight), at));
+            let keys = waiting.map(|(at, kind)| (kind.finish, std::cmp::Reverse(kind.weight), at));
             last = keys.filter(|key| last.is_none_or(|last| *key > last)).min();
             last.map(|(_, _, at)| at)
         })
@@ -415,6 +432,33 @@ impl Fair {
         let mut classes: Vec<ClassSnapshot> = self.kinds.iter().map(view).collect();
         classes.sort_unstable_by_key(|class| class.class);
         classes
+    }
+
+    /// Panics with a sentence if what must hold between two calls does not.
+    pub(crate) fn check(&self, lent: u32, waiting: u32) {
+        let sum = |count: fn(&Kind) -> u32| self.kinds.iter().map(count).sum::<u32>();
+        assert_eq!(
+            (sum(|kind| kind.lent), sum(|kind| kind.all.len)),
+            (lent, waiting),
+            "classes have all that is lent and waits"
+        );
+        let busy = self.places.values().filter(|&&place| !self.seats[place as usize].idle()).count();
+        assert_eq!(busy, self.active as usize, "tenants with anything are counted");
+        for (place, kind) in self.kinds.iter().enumerate() {
+            let own = || self.seats.iter().filter(|seat| seat.kind == place);
+            assert_eq!(own().map(|seat| seat.lent).sum::<u32>(), kind.lent, "a class is lent what its tenants are");
+            assert_eq!(own().map(Seat::waiting).sum::<u32>(), kind.all.len, "who waits in a class waits for a tenant");
+            for turn in 0..TURNS {
+                let queued = |seat: &&Seat| seat.queues[turn].len > 0;
+                assert_eq!(
+                    kind.turns[turn].len(),
+                    own().filter(queued).count(),
+                    "tenants with waiting requests have a turn"
+                );
+                let known = |&(start, seat): &(u64, u32)| self.seats[seat as usize].start == start;
+                assert!(kind.turns[turn].iter().all(known), "a tenant stands at its virtual time");
+            }
+        }
     }
 
     /// Whether all that wait are of one seat.

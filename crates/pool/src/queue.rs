@@ -209,7 +209,7 @@ impl Tickets {
         let own = &mut pool.fair.seats[seat as usize];
         pool.fair.kinds[own.kind].all.remove(&mut ByClass(&mut self.table), index);
         own.queues[turn].remove(&mut ByTenant(&mut self.table), index);
-        pool.fair.parted(seat, turn, pool.queue.fifo.len, now);
+        pool.fair.parted(seat, turn, pool.queue.fifo.len);
         pool.lanes[lane].waiters.remove(&mut ByLoop(&mut self.table), index);
         now.since(since)
     }

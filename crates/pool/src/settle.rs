@@ -212,11 +212,19 @@ impl Host {
                 let pool = &self.pools[id];
                 pool.want() > 0 && pool.retry_at <= self.turn.now && self.room(pool).left > 0
             });
-            let Some(id) = able.copied().min_by_key(|&id| self.seniority(&self.pools[id])) else { break };
+            let Some(id) = able.copied().min_by_key(|&id| self.claim(&self.pools[id])) else { break };
             self.open(id);
         }
         self.evict();
         before != (self.turn.actions.len(), self.evicted)
+    }
+
+    /// Which pool a connect is begun for first: where admission acts, the one that has the least for what its classes weigh.
+    fn claim(&self, pool: &Pool) -> (u64, (Time, u64, PoolId)) {
+        /// So that small weights do not make all claims equal.
+        const FINE: u64 = 1 << 16;
+        let has = if self.guards() { (u64::from(pool.living()) + 1) * FINE / pool.weight() } else { 0 };
+        (has, self.seniority(pool))
     }
 
     /// Who comes first: the pool whose first waiter without a coming connection waited longest; then those that only
