@@ -74,6 +74,7 @@ pub(crate) fn build<'a>(walked: Walked, end: usize, resolve: &'a mut Resolve<'a>
         limits: b.limits(),
         peers: b.peers(),
         pgbouncer: None,
+        kept: Vec::new(),
         shown: Vec::new(),
     };
     // Remarks about a file that is refused would only hide why.

@@ -33,6 +33,7 @@ pub use model::{
     ListenTls, Log, LogFormat, LogLevel, Patience, Peer, Pool, Process, Route, Server, ServerTls, TlsIdentity, TlsMode,
     TlsVersion, User, WatchLogin,
 };
+pub use nearest::nearest;
 pub use parse::MAX_FINDINGS;
 pub use secret::{Secret, SecretRef};
 pub use show::Shown;

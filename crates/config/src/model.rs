@@ -47,6 +47,8 @@ pub struct Config {
     pub peers: BTreeMap<u8, Peer>,
     /// What a `pgbouncer.ini` says about the process; `None`: the configuration is not PgBouncer's.
     pub pgbouncer: Option<Box<pgbouncer::Process>>,
+    /// Classes of an earlier configuration by their ids, each with what it is where it is no more.
+    pub(crate) kept: Vec<(String, Class)>,
     pub(crate) shown: Vec<Shown>,
 }
 

@@ -1,7 +1,8 @@
 //! The nearest known word: optimal string alignment, so that a swapped pair of letters is one slip.
 
 /// The candidate with the fewest slips from `word`, if it is near enough to be what was meant.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Longer words than any key are not slips, and distance is quadratic.
     if word.len() > 64 {
         return None;

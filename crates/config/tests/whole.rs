@@ -76,6 +76,29 @@ fn the_core_is_told_of_classes_by_id_and_of_those_that_a_rule_assigns() {
 }
 
 #[test]
+fn a_class_keeps_its_id_over_reloads_whatever_comes_and_goes() {
+    let classes = |names: &str| {
+        let tables: String = names.split(' ').map(|name| format!("[classes.{name}]\nweight = 7\n")).collect();
+        parse(&format!("[servers.main]\nhost = \"db\"\n{tables}"))
+    };
+    let names =
+        |config: &Config| config.classes_by_id().map(|(_, name, _)| name.to_owned()).collect::<Vec<_>>().join(" ");
+    let first = classes("gold lan");
+    assert_eq!(names(&first), "default batch critical gold lan");
+    let mut second = classes("a lan");
+    second.keep_class_ids(&first);
+    assert_eq!(names(&second), "default batch critical gold lan a");
+    let weights: Vec<_> = second.host_settings(0).classes.iter().map(|class| class.weight).collect();
+    assert_eq!(weights, [4, 1, 8, 4, 7, 7], "gold is no more");
+    let mut third = classes("gold");
+    third.keep_class_ids(&second);
+    assert_eq!((third.class_ids()["gold"].0, third.class_ids()["a"].0), (3, 5));
+    let mut many = classes(&(0..190).map(|n| format!("x{n}")).collect::<Vec<_>>().join(" "));
+    many.keep_class_ids(&classes(&(0..190).map(|n| format!("y{n}")).collect::<Vec<_>>().join(" ")));
+    assert_eq!(many.classes_by_id().count(), 193, "there is no room for both: they are numbered anew");
+}
+
+#[test]
 fn a_route_resolves_names_star_forced_users_and_the_console() {
     let config = parse(
         "[servers.a]\nhost = \"a\"\n[servers.b]\nhost = \"b\"\n[users.joe]\npassword_env = \"JOE\"\n\

@@ -1,20 +1,25 @@
 //! HTTP: metrics and health, on their own connections, whatever the pools are doing.
 //!
 //! It knows the picture only through [`Source`]. Bounds: [`MAX_CONNECTIONS`] at once, a time limit
-//! on every header, picture and connection; nothing but GET and HEAD is taken, no body is read.
+//! on every header, picture and connection; nothing but GET and HEAD is taken, no body is read,
+//! but for what an operator may do with the token (`operate`).
+
+mod operate;
+
+pub use operate::{Operate, Shed, ShedOrder};
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -41,6 +46,21 @@ const GOODBYE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const EXISTS: &str = "/metrics, /healthz, /readyz";
+/// What an operator may do besides.
+const OPERATED: &str = "; with POST and the operate token: /api/v1/shed";
+
+/// Who sent the request.
+#[derive(Clone, Copy, Debug)]
+struct Asker(SocketAddr);
+
+/// Whom a listener lets in.
+#[derive(Clone, Debug)]
+struct Gate {
+    /// Names it answers for besides localhost; `None`: for any, for it is not on loopback.
+    names: Option<Arc<[String]>>,
+    /// It also takes what an operator may do.
+    operated: bool,
+}
 
 /// A picture, soon.
 pub type Viewing = Pin<Box<dyn Future<Output = View> + Send>>;
@@ -63,6 +83,8 @@ pub trait Source: Send + Sync + 'static {
 
 /// Serves until `shutdown` ends, then lets what is under way finish for a few seconds.
 ///
+/// With an `operator` it also takes what needs the operate token; where metrics are served to others, there is none.
+///
 /// On a loopback address only requests for localhost, a loopback address or one of `names` are
 /// answered: a page of some other site, whose name was pointed here, must not read what is local.
 ///
@@ -71,11 +93,15 @@ pub trait Source: Send + Sync + 'static {
 pub async fn serve(
     listener: TcpListener,
     source: Arc<dyn Source>,
+    operator: Option<Arc<dyn Operate>>,
     names: Vec<String>,
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
-    let names = listener.local_addr()?.ip().is_loopback().then(|| Arc::from(names));
-    let router = router(source, names);
+    let gate = Gate {
+        names: listener.local_addr()?.ip().is_loopback().then(|| Arc::from(names)),
+        operated: operator.is_some(),
+    };
+    let router = router(source, operator, gate);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (stop, stopping) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -86,8 +112,8 @@ pub async fn serve(
             accepted = accept(&listener, &places) => accepted,
             Some(_ended) = connections.join_next() => continue, // a connection's own failure concerns nobody else
         };
-        let Some((stream, place)) = accepted else { break };
-        let (router, stopping) = (router.clone(), stopping.clone());
+        let Some((stream, peer, place)) = accepted else { break };
+        let (router, stopping) = (router.clone().layer(Extension(Asker(peer))), stopping.clone());
         connections.spawn(async move {
             connection(stream, router, stopping).await;
             drop(place);
@@ -104,11 +130,11 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Some((stream, place)),
+            Ok((stream, peer)) => return Some((stream, peer, place)),
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await, // the peer is gone, or descriptors are short: go on
         }
     }
@@ -128,14 +154,19 @@ async fn connection(stream: TcpStream, router: Router, mut stopping: watch::Rece
     let _late = timeout(GOODBYE, serving).await;
 }
 
-fn router(source: Arc<dyn Source>, names: Option<Arc<[String]>>) -> Router {
-    Router::new()
+fn router(source: Arc<dyn Source>, operator: Option<Arc<dyn Operate>>, gate: Gate) -> Router {
+    let looked_at = Router::new()
         .route("/metrics", get(show_metrics))
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))
-        .fallback(absent)
-        .layer(middleware::from_fn_with_state(names, admit))
-        .with_state(source)
+        .with_state(source);
+    let operated = operator.map_or_else(Router::new, |operator| operate::router(operator, gate.clone()));
+    let there = if gate.operated { format!("{EXISTS}{OPERATED}") } else { EXISTS.to_owned() };
+    let absent = move || {
+        let text = format!("not here; what there is: {there}\n");
+        async move { (StatusCode::NOT_FOUND, text) }
+    };
+    looked_at.merge(operated).fallback(absent).layer(middleware::from_fn_with_state(gate, admit))
 }
 
 async fn show_metrics(State(source): State<Arc<dyn Source>>) -> Response {
@@ -163,18 +194,15 @@ fn verdict(answer: Result<(), String>) -> Response {
     }
 }
 
-async fn absent() -> Response {
-    (StatusCode::NOT_FOUND, format!("not here; what there is: {EXISTS}\n")).into_response()
-}
-
 /// What is refused before any route: other methods, and on loopback other hosts.
-async fn admit(State(names): State<Option<Arc<[String]>>>, request: Request, next: Next) -> Response {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
+async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let operated = gate.operated && request.method() == Method::POST && request.uri().path() == operate::SHED;
+    if request.method() != Method::GET && request.method() != Method::HEAD && !operated {
         let allow = [(header::ALLOW, "GET, HEAD")];
         return (StatusCode::METHOD_NOT_ALLOWED, allow, "only GET and HEAD are answered here\n").into_response();
     }
-    if let Some(names) = names
-        && !host_is_ours(request.headers(), &names)
+    if let Some(names) = &gate.names
+        && !host_is_ours(request.headers(), names)
     {
         let text = "this address answers for localhost and the configured names only; see the Host header\n";
         return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
@@ -186,6 +214,11 @@ fn host_is_ours(headers: &HeaderMap, names: &[String]) -> bool {
     let Some(Ok(host)) = headers.get(header::HOST).map(|host| host.to_str()) else {
         return false;
     };
+    is_ours(host, names)
+}
+
+/// Whether `host`, with or without a port, is localhost, a loopback address or one of our names.
+fn is_ours(host: &str, names: &[String]) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         Some(_) | None => host,

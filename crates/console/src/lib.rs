@@ -5,9 +5,12 @@
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))] // a test may end where its premise fails
 
+mod calendar;
 pub mod http;
 pub mod metrics;
 pub mod sql;
+
+pub use calendar::rfc3339;
 
 #[cfg(test)]
 mod made_up;

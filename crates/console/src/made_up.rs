@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use poolwarden_watch::pool::{HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts, Slots};
+use poolwarden_watch::pool::{
+    ClassId, ClassSnapshot, HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts, Slots,
+};
 use poolwarden_watch::{
-    Cancels, CertificateView, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView, PeerView, PinView,
-    PoolTraffic, ProcessState, ProcessView, ServerState, ServerView, SessionStateView, SessionView, Traffic, UserView,
-    Uses, View,
+    Cancels, CertificateView, ClassView, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView,
+    PeerView, PinView, PoolTraffic, ProcessState, ProcessView, ServerState, ServerView, SessionStateView, SessionView,
+    Traffic, UserView, Uses, View,
 };
 
 /// 2024-08-15 08:00:00 UTC.
@@ -56,6 +58,7 @@ pub(crate) fn view() -> View {
             ..DatabaseView::default()
         }],
         users: vec![UserView { name: "web".into(), max_connections: Some(3), ..UserView::default() }],
+        classes: classes(),
         config: vec![ConfigView {
             key: "pools.app.size".into(),
             value: "20".into(),
@@ -68,6 +71,15 @@ pub(crate) fn view() -> View {
     }
 }
 
+/// Ids are places; batch is shed for two minutes more.
+fn classes() -> Vec<ClassView> {
+    let class =
+        |(name, weight, reserve): (&str, _, _)| ClassView { name: name.into(), weight, reserve, shed_until_ms: None };
+    let mut classes: Vec<_> = [("default", 4, 0), ("batch", 1, 0), ("critical", 8, 1)].map(class).into();
+    classes[1].shed_until_ms = Some(NOW_MS + 120_000);
+    classes
+}
+
 fn host() -> HostView {
     let snapshot = HostSnapshot {
         pools: vec![starved(), pool(1, "batch")],
@@ -78,6 +90,7 @@ fn host() -> HostView {
         moved: 2,
         evicted: 1,
         retired: (0, 0, 0),
+        shed: vec![(ClassId(1), Duration::from_secs(120))],
     };
     let facts = ServerFacts {
         start_time: 1,
@@ -114,6 +127,17 @@ fn starved() -> PoolSnapshot {
     pool.wait_failed[12] = 4;
     pool.hold[3] = 997;
     pool.leases = 997;
+    pool.classes = vec![ClassSnapshot {
+        class: ClassId(1),
+        lent: 3,
+        waiting: 17,
+        granted: 1_000,
+        refused: [4, 30, 0, 200, 5, 0],
+        would_refuse: [0, 1, 0, 2, 0, 0],
+        reattempts: 60,
+        server_nanos: 12_500_000_000,
+        overloaded: true,
+    }];
     pool
 }
 
@@ -151,6 +175,7 @@ fn pool(id: u32, user: &str) -> PoolSnapshot {
         closed: [0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
         high_water: (3, 17),
         failure: None,
+        classes: Vec::new(),
     }
 }
 

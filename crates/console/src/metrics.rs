@@ -5,6 +5,7 @@
 //! address, a pid or SQL; at most [`MAX_POOLS`] pools have series of their own.
 
 mod catalogue;
+mod class;
 mod host;
 mod pool;
 mod process;
@@ -13,7 +14,9 @@ mod text;
 pub use catalogue::{CATALOGUE, Kind, Metric};
 pub use text::Samples;
 
-use poolwarden_watch::pool::PoolSnapshot;
+use std::borrow::Cow;
+
+use poolwarden_watch::pool::{ClassId, PoolSnapshot};
 use poolwarden_watch::{HostView, View};
 
 /// The content type of the text.
@@ -37,6 +40,12 @@ pub fn encode(view: &View) -> String {
 /// The pools that have series, each with its host.
 fn listed(view: &View) -> impl Iterator<Item = (&HostView, &PoolSnapshot)> {
     view.pools().take(MAX_POOLS)
+}
+
+/// A class's name; a class that the picture does not name has its number.
+fn class_name(view: &View, class: ClassId) -> Cow<'_, str> {
+    let named = view.classes.get(usize::from(class.0));
+    named.map_or_else(|| format!("#{}", class.0).into(), |class| Cow::Borrowed(class.name.as_str()))
 }
 
 #[cfg(test)]

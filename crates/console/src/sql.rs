@@ -138,6 +138,13 @@ pub enum Command {
         /// It was written in quotes: a text, whatever it looks like.
         quoted: bool,
     },
+    /// Refuse the requests of a class at once, for a while.
+    Shed {
+        /// Its name; there is one.
+        class: String,
+        /// For how long, as it was written: `10m`.
+        length: String,
+    },
     /// Stop the process.
     Shutdown(Shutdown),
 }
@@ -169,6 +176,7 @@ impl Command {
             Self::Suspend => "SUSPEND",
             Self::WaitClose(_) => "WAIT_CLOSE",
             Self::Set { .. } => "SET",
+            Self::Shed { .. } => "SHED",
             Self::Shutdown(_) => "SHUTDOWN",
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use poolwarden_console::http::{MAX_CONNECTIONS, Source, Viewing, serve};
+use poolwarden_console::http::{MAX_CONNECTIONS, Operate, Shed, ShedOrder, Source, Viewing, serve};
 use poolwarden_console::metrics::CONTENT_TYPE;
 use poolwarden_watch::View;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,6 +35,23 @@ impl Source for MadeUp {
     }
 }
 
+impl Operate for MadeUp {
+    fn token(&self) -> &'static str {
+        TOKEN
+    }
+
+    fn shed(&self, order: ShedOrder) -> Result<Shed, (String, String)> {
+        assert!(order.by.starts_with("http from 127.0.0.1:"), "{order:?}");
+        match (order.class.as_str(), order.length.as_str()) {
+            ("batch", "10m") => Ok(Shed { class: order.class, until_ms: Some(1_723_708_800_000) }),
+            ("batch", "0s") => Ok(Shed { class: order.class, until_ms: None }),
+            _ => Err(("no such class: bacth".to_owned(), "did you mean batch?".to_owned())),
+        }
+    }
+}
+
+const TOKEN: &str = "0123456789abcdef";
+
 struct Running {
     at: SocketAddr,
     source: Arc<MadeUp>,
@@ -43,12 +60,17 @@ struct Running {
 }
 
 async fn running() -> Running {
+    started(true).await
+}
+
+async fn started(operated: bool) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let source = Arc::new(MadeUp::default());
     let (stop, stopped) = oneshot::channel::<()>();
     let (told, names) = (Arc::clone(&source), vec!["pool.internal".to_owned()]);
-    let task = tokio::spawn(serve(listener, told, names, async {
+    let operator = operated.then(|| Arc::clone(&source) as Arc<dyn Operate>);
+    let task = tokio::spawn(serve(listener, told, operator, names, async {
         stopped.await.unwrap();
     }));
     Running { at, source, stop, task }
@@ -149,4 +171,73 @@ async fn a_shutdown_closes_idle_connections_and_ends() {
     stream.read_to_end(&mut rest).await.unwrap();
     task.await.unwrap().unwrap();
     assert!(TcpStream::connect(at).await.is_err());
+}
+
+/// A request to shed, with `headers` besides Host.
+async fn post(at: SocketAddr, headers: &str, body: &str) -> String {
+    let request = format!(
+        "POST /api/v1/shed HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    );
+    ask(at, &request).await
+}
+
+const JSON: &str = "Content-Type: application/json\r\nAuthorization: Bearer 0123456789abcdef\r\n";
+const BATCH: &str = "{\"class\": \"batch\", \"for\": \"10m\"}";
+
+#[tokio::test]
+async fn an_operator_with_the_token_sheds_a_class_and_ends_it() {
+    let running = running().await;
+    let done = post(running.at, JSON, BATCH).await;
+    assert!(done.starts_with("HTTP/1.1 200 "), "{done}");
+    for part in ["\"schema\":1", "\"class\":\"batch\"", "\"until\":\"2024-08-15T08:00:00Z\""] {
+        assert!(done.contains(part), "{done}");
+    }
+    let own = format!("{JSON}Origin: http://localhost:9432\r\n");
+    let ended = post(running.at, &own, "{\"class\": \"batch\", \"for\": \"0s\"}").await;
+    assert!(ended.contains("\"until\":null"), "{ended}");
+}
+
+#[tokio::test]
+async fn what_an_operator_may_do_is_refused_to_everybody_else_and_says_why() {
+    let running = running().await;
+    let at = running.at;
+    let json = "Content-Type: application/json\r\n";
+    let wrong = |token: &str| format!("{json}Authorization: Bearer {token}\r\n");
+    let long = format!("{{\"class\": \"{}\"}}", "x".repeat(5_000));
+    let cases = [
+        (json.to_owned(), BATCH, "401", "not the operate token"),
+        (wrong("0123456789abcdeF"), BATCH, "401", "not the operate token"),
+        (wrong("0123456789abcde"), BATCH, "401", "not the operate token"),
+        (wrong(""), BATCH, "401", "not the operate token"),
+        (format!("{JSON}Origin: http://evil.example\r\n"), BATCH, "403", "another site"),
+        (format!("{JSON}Origin: null\r\n"), BATCH, "403", "another site"),
+        (JSON.replace("application/json", "text/plain"), BATCH, "415", "not JSON"),
+        (JSON.to_owned(), "{\"class\": ", "400", "not JSON"),
+        (JSON.to_owned(), "{\"class\": \"batch\", \"for\": 10}", "400", "its time is missing"),
+        (JSON.to_owned(), &long, "413", "too long"),
+        (JSON.to_owned(), "{\"class\": \"bacth\", \"for\": \"10m\"}", "422", "did you mean batch?"),
+    ];
+    for (headers, body, status, said) in cases {
+        let answer = post(at, &headers, body).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(said),
+            "{headers}{body}\n{answer}"
+        );
+        assert!(answer.contains("\"fix\":\"") && !answer.contains(TOKEN), "{answer}");
+    }
+    let elsewhere = format!(
+        "POST /api/v1/shed HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n{JSON}Content-Length: 0\r\n\r\n"
+    );
+    assert!(ask(at, &elsewhere).await.starts_with("HTTP/1.1 421 "));
+    assert!(get(at, "/api/v1/shed").await.starts_with("HTTP/1.1 405 "));
+}
+
+#[tokio::test]
+async fn where_only_metrics_are_served_nobody_operates() {
+    let running = started(false).await;
+    let refused = post(running.at, JSON, BATCH).await;
+    assert!(refused.starts_with("HTTP/1.1 405 ") && refused.contains("GET, HEAD"), "{refused}");
+    let absent = get(running.at, "/nothing").await;
+    assert!(absent.starts_with("HTTP/1.1 404 ") && !absent.contains("shed"), "{absent}");
 }

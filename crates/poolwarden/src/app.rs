@@ -17,6 +17,7 @@ mod reload;
 mod run_as;
 mod running;
 mod said;
+mod shed;
 mod stats;
 mod stop;
 mod syslog;
@@ -91,7 +92,7 @@ fn serve(config: Config, origin: Origin, banner: Option<String>) -> anyhow::Resu
     let dir = place::directory(&config)?;
     let place = Place::open(&dir)?;
     let seed = place.seed()?;
-    place.token()?;
+    let token = place.token()?;
     let log = Log::start(&config)?;
     let pidfile = config.pgbouncer.as_ref().and_then(|process| process.pidfile.as_ref());
     let pidfile = pidfile.map(|path| Pidfile::take(Path::new(path))).transpose()?;
@@ -99,7 +100,7 @@ fn serve(config: Config, origin: Origin, banner: Option<String>) -> anyhow::Resu
     let (running, stops) = Running::new(config, origin, seed, log.clone());
     let served = runtime.block_on(async {
         let mut asked = Asked::listen(&running.config(), stops)?;
-        let served = Served::start(&running, &place, runtime.handle())?;
+        let served = Served::start(&running, &place, token, runtime.handle())?;
         welcome(&log, banner.as_deref(), &served.addresses, &dir)?;
         tell(&log, "READY=1");
         let (how, by) = asked.stop(&running).await;
@@ -133,7 +134,7 @@ struct Served {
 }
 
 impl Served {
-    fn start(running: &Arc<Running>, place: &Place, runtime: &Handle) -> anyhow::Result<Self> {
+    fn start(running: &Arc<Running>, place: &Place, token: String, runtime: &Handle) -> anyhow::Result<Self> {
         let config = running.config();
         let doors = Doors::open(&config)?;
         let (http, metrics) = [&doors.http, &doors.metrics].map(|door| door.as_ref().map(|door| door.address)).into();
@@ -150,7 +151,7 @@ impl Served {
         let addresses = Addresses { postgres: listening.postgres, unix: listening.unix, http, metrics };
         running.serve(&proxy);
         let (stopping, stopped) = watch::channel(false);
-        let mut tasks = doors.serve(running, &stopped)?;
+        let mut tasks = doors.serve(running, token, &stopped)?;
         tasks.push(tokio::spawn(journal::keep(Arc::clone(running), proxy.clone(), stopped)));
         place.announce(&addresses)?;
         Ok(Self { proxy, addresses, stopping, tasks })

@@ -21,6 +21,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArgs),
+    Shed(ShedArgs),
     Import(ImportArgs),
 }
 
@@ -72,6 +73,50 @@ pub(crate) struct RunArgs {
     pub(crate) pgbouncer: Option<PathBuf>,
 }
 
+/// Refuse the requests of a class at once, for a while.
+///
+/// For a spike that the classes' weights do not contain: whoever is of this class is told at once to come again later, and
+/// its connections stay. It ends by itself; --for 0s ends it now.
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Examples:\n  poolwarden shed --class batch --for 10m\n  poolwarden shed --class batch --for 0s\n  \
+                        poolwarden shed --class batch --for 1h --at http://10.0.0.2:9432 --at http://10.0.0.3:9432 --token-file token\n\n\
+                        Exit codes: 0 done, 1 refused for now, 2 wrong usage (no such class, not the token) or nothing to speak to"
+)]
+pub(crate) struct ShedArgs {
+    /// Which class
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) class: String,
+
+    /// For how long, 24h at most; 0s ends it
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) length: String,
+
+    #[command(flatten)]
+    pub(crate) to: ToArgs,
+
+    /// How to print what was done
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Which running poolwarden a verb speaks to.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ToArgs {
+    /// Where it listens for HTTP; several instances are told one after another. Else the address in the file of -c, else
+    /// <http://127.0.0.1:9432>
+    #[arg(long, value_name = "URL")]
+    pub(crate) at: Vec<String>,
+
+    /// The configuration file it runs with
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// File with the operate token; else the variable POOLWARDEN_TOKEN, else the file `token` in the data directory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
 impl Cli {
     /// What was asked for; else the process ends here: with the help, or with what is wrong and what there is.
     pub(crate) fn read() -> Self {
@@ -105,7 +150,7 @@ mod tests {
     #[test]
     fn a_misspelt_verb_is_answered_with_the_verbs() {
         let error = with_verbs(Cli::try_parse_from(["poolwarden", "rnu"]).expect_err("no such verb"));
-        assert!(error.to_string().contains("the verbs are: run, import"), "{error}");
+        assert!(error.to_string().contains("the verbs are: run, shed, import"), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
 

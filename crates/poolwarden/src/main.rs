@@ -6,6 +6,7 @@ mod cmd;
 mod discover;
 mod embedded;
 mod pgbouncer;
+mod remote;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ const UNUSABLE: u8 = 2;
 fn main() -> ExitCode {
     let done = match cli::Cli::read().command {
         cli::Command::Run(args) => cmd::run::run(&args),
+        cli::Command::Shed(args) => cmd::shed::shed(&args),
         cli::Command::Import(args) => cmd::import::import(&args),
     };
     done.unwrap_or_else(|error| {

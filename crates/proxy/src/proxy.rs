@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use poolwarden_switch::pool::{Event, HostId, HostSnapshot, Input, ServerFacts, Time, Verb};
+use poolwarden_switch::pool::{ClassId, Event, HostId, HostSnapshot, Input, ServerFacts, Time, Verb};
 use poolwarden_switch::{LoopReport, Mail, Passage, Target};
 
 use crate::accept::{self, Listeners};
@@ -100,6 +100,11 @@ impl Proxy {
     /// An operator's word to a host's pools, or to those of one database.
     pub fn admin(&self, host: HostId, verb: Verb, database: Option<String>) {
         self.0.drive(host, Input::Admin(verb, database));
+    }
+
+    /// An operator sheds a class on a host until then; a time that has passed ends it.
+    pub fn shed(&self, host: HostId, class: ClassId, until: Time) {
+        self.0.drive(host, Input::Shed(class, until));
     }
 
     /// Puts new settings in force.

@@ -39,11 +39,28 @@ impl Config {
     /// Most classes a file may have: an id has eight bits, and classes that nobody can tell apart share nothing fairly.
     pub const MAX_CLASSES: usize = 200;
 
-    /// Every class in the order of the ids: `default` is 0, the others follow by name.
+    /// Every class in the order of the ids: `default` is 0, the others follow by name; behind a reload, those that were there
+    /// before keep their ids ([`Config::keep_class_ids`]).
     pub fn classes_by_id(&self) -> impl Iterator<Item = (ClassId, &str, &Class)> {
-        let (first, others): (Vec<_>, Vec<_>) = self.classes.iter().partition(|(name, _)| *name == Self::DEFAULT_CLASS);
-        let ordered = first.into_iter().chain(others);
+        let kept = self.kept.iter().map(|(name, gone)| (name, self.classes.get(name).unwrap_or(gone)));
+        let (first, others): (Vec<_>, Vec<_>) = self
+            .classes
+            .iter()
+            .filter(|(name, _)| self.kept.iter().all(|(kept, _)| kept != *name))
+            .partition(|(name, _)| *name == Self::DEFAULT_CLASS);
+        let ordered = kept.chain(first).chain(others);
         (0..=u8::MAX).map(ClassId).zip(ordered).map(|(id, (name, class))| (id, name.as_str(), class))
+    }
+
+    /// Takes over the ids of the configuration that was in force, so that what is counted and shed under an id stays with its class.
+    /// A class that is no more keeps its id too, with nothing of its own, while there is room.
+    pub fn keep_class_ids(&mut self, before: &Self) {
+        let known: Vec<(String, Class)> =
+            before.classes_by_id().map(|(_, name, _)| (name.to_owned(), Class::new(4, None))).collect();
+        let new = self.classes.keys().filter(|name| known.iter().all(|(known, _)| known != *name)).count();
+        if known.len() + new <= usize::from(u8::MAX) {
+            self.kept = known;
+        }
     }
 
     /// The id of every class by its name.

@@ -3,7 +3,7 @@
 use poolwarden_watch::View;
 
 use super::text::Samples;
-use super::{host, pool, process};
+use super::{class, host, pool, process};
 
 /// A metric's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ use Kind::{Counter, Gauge, Histogram, Info};
 
 /// The metrics, in the order they are written.
 #[rustfmt::skip] // one line per metric is the table one reads
-pub static CATALOGUE: [Metric; 61] = [
+pub static CATALOGUE: [Metric; 67] = [
     metric(("poolwarden_build_info", ""), Info, &["version"], process::build, "version of the running binary"),
     metric(("poolwarden_config_info", ""), Info, &["hash"], process::config, "hash of the configuration in force"),
     metric(("poolwarden_start_time_seconds", "seconds"), Gauge, NONE, process::start_time, "when the process started, since 1970 UTC"),
@@ -96,11 +96,18 @@ pub static CATALOGUE: [Metric; 61] = [
     metric(("poolwarden_checkouts_refused_total", ""), Counter, of_pool!("reason"), pool::refused, "requests refused, by the limit that refused"),
     metric(("poolwarden_queue_seconds_total", "seconds"), Counter, of_pool!("reason"), pool::waited, "time requests waited, by the limit that bound at the time; failed waits included, growing while they last"),
     metric(("poolwarden_checkout_wait_seconds", "seconds"), Histogram, of_pool!("outcome"), pool::wait, "waits of requests that ended: granted (zero waits included) or failed"),
-    metric(("poolwarden_queue_length", ""), Gauge, POOL, pool::queue_length, "requests waiting now"),
+    metric(("poolwarden_queue_length", ""), Gauge, of_pool!("class"), class::queue_length, "requests waiting now, of each class that has been there"),
     metric(("poolwarden_queue_oldest_seconds", "seconds"), Gauge, POOL, pool::queue_oldest, "how long the oldest of them has waited"),
     metric(("poolwarden_queue_high_water", ""), Gauge, POOL, pool::queue_high_water, "most requests waiting at once since the start"),
     metric(("poolwarden_client_abandoned_total", ""), Counter, of_pool!("stage"), pool::abandoned, "requests given up by their client"),
     metric(("poolwarden_clients", ""), Gauge, of_pool!("state"), pool::clients, "clients of the pool: active, idle or waiting"),
+    // classes
+    metric(("poolwarden_sheds_total", ""), Counter, &["database", "user", "host", "pool_mode", "class", "reason"], class::sheds, "requests refused, by class and what moved admission to refuse; the limit behind it: poolwarden_checkouts_refused_total"),
+    metric(("poolwarden_would_shed_total", ""), Counter, &["database", "user", "host", "pool_mode", "class", "reason"], class::would_shed, "with guard = \"observe\": requests that would have been refused"),
+    metric(("poolwarden_retries_total", ""), Counter, of_pool!("class"), class::retries, "requests of clients that were refused and came again within 2 s"),
+    metric(("poolwarden_overloaded", ""), Gauge, of_pool!("class"), class::overloaded, "1 while the class is overloaded: its newest requests are served first, its oldest refused"),
+    metric(("poolwarden_class_server_seconds_total", "seconds"), Counter, of_pool!("class"), class::server_seconds, "time server connections were lent to the class, ended leases only; what weights divide"),
+    metric(("poolwarden_class_shed", ""), Gauge, &["class"], class::shed, "1 while an operator sheds the class"),
     // what server connections do
     metric(("poolwarden_servers", ""), Gauge, of_pool!("state"), pool::servers, "server connections by state; all of them count against the limits"),
     metric(("poolwarden_server_hold_seconds", "seconds"), Histogram, POOL, pool::hold, "hold times of ended leases"),

@@ -6,14 +6,14 @@ use poolwarden_watch::{HostView, SessionStateView, Traffic, View};
 use super::listed;
 use super::text::{Samples, seconds};
 
-type Labels<'a> = [(&'static str, &'a str); 4];
+pub(super) type Labels<'a> = [(&'static str, &'a str); 4];
 
-fn labels<'a>(host: &'a HostView, pool: &'a PoolSnapshot) -> Labels<'a> {
+pub(super) fn labels<'a>(host: &'a HostView, pool: &'a PoolSnapshot) -> Labels<'a> {
     let PoolSnapshot { key, mode, .. } = pool;
     [("database", &key.database), ("user", &key.user), ("host", &host.name), ("pool_mode", mode.name())]
 }
 
-fn with<'a>(base: Labels<'a>, name: &'static str, value: &'a str) -> [(&'static str, &'a str); 5] {
+pub(super) fn with<'a>(base: Labels<'a>, name: &'static str, value: &'a str) -> [(&'static str, &'a str); 5] {
     let [a, b, c, d] = base;
     [a, b, c, d, (name, value)]
 }
@@ -86,10 +86,6 @@ pub(super) fn wait(view: &View, out: &mut Samples) {
             out.histogram(&with(labels(host, pool), "outcome", outcome), &WAIT_BUCKETS, counts);
         }
     }
-}
-
-pub(super) fn queue_length(view: &View, out: &mut Samples) {
-    each(view, out, |pool| pool.waiting);
 }
 
 pub(super) fn queue_oldest(view: &View, out: &mut Samples) {

@@ -122,7 +122,14 @@ fn the_starved_pool_names_its_limit() {
         format!("poolwarden_checkouts_total{{{pool},outcome=\"granted\"}} 1000"),
         format!("poolwarden_checkouts_refused_total{{{pool},reason=\"wait_time\"}} 4"),
         format!("poolwarden_queue_seconds_total{{{pool},reason=\"user\"}} 12.345678900"),
-        format!("poolwarden_queue_length{{{pool}}} 17"),
+        format!("poolwarden_queue_length{{{pool},class=\"batch\"}} 17"),
+        format!("poolwarden_sheds_total{{{pool},class=\"batch\",reason=\"overload\"}} 200"),
+        format!("poolwarden_would_shed_total{{{pool},class=\"batch\",reason=\"hopeless\"}} 1"),
+        format!("poolwarden_retries_total{{{pool},class=\"batch\"}} 60"),
+        format!("poolwarden_overloaded{{{pool},class=\"batch\"}} 1"),
+        format!("poolwarden_class_server_seconds_total{{{pool},class=\"batch\"}} 12.500000000"),
+        "poolwarden_class_shed{class=\"batch\"} 1".to_owned(),
+        "poolwarden_class_shed{class=\"critical\"} 0".to_owned(),
         format!("poolwarden_queue_oldest_seconds{{{pool}}} 1.250007000"),
         format!("poolwarden_clients{{{pool},state=\"idle\"}} 20"),
         format!("poolwarden_servers{{{pool},state=\"ending\"}} 1"),
@@ -150,7 +157,7 @@ fn hostile_names_stay_inside_their_quotes() {
     let name = "a\"} 1\n# EOF\n\\é";
     view.hosts[0].snapshot.pools[0].key.database = name.into();
     let families = read(&encode(&view));
-    let (_, samples) = &families["poolwarden_queue_length"];
+    let (_, samples) = &families["poolwarden_queue_oldest_seconds"];
     assert_eq!(samples[0].1[0].1, name);
 }
 
@@ -167,7 +174,7 @@ fn series_are_bounded_and_what_is_left_out_is_counted() {
         })
         .collect();
     let families = read(&encode(&view));
-    assert_eq!(families["poolwarden_queue_length"].1.len(), MAX_POOLS);
+    assert_eq!(families["poolwarden_queue_oldest_seconds"].1.len(), MAX_POOLS);
     assert_eq!(families["poolwarden_pools_unlisted"].1[0].2, 700.0);
 }
 

@@ -33,6 +33,8 @@ pub enum Does {
     Client,
     /// Is sent up; `key = value` must follow.
     Set,
+    /// Is sent up; a class and `FOR` how long must follow.
+    Shed,
     /// Stops the process; how may follow.
     Shutdown,
 }
@@ -55,6 +57,7 @@ impl Entry {
             Does::Database(_) => " database",
             Does::Client => " id",
             Does::Set => " key = value",
+            Does::Shed => " class FOR '10m'",
             Does::Shutdown => " [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]",
         };
         format!("{}{tail}", self.name)
@@ -62,7 +65,7 @@ impl Entry {
 }
 
 /// The commands, in the order SHOW HELP prints them.
-pub static CATALOGUE: [Entry; 37] = [
+pub static CATALOGUE: [Entry; 39] = [
     Entry::show("SHOW HELP", show::help::rows, "this list"),
     Entry::show("SHOW POOLS", show::pools::rows, "clients and server connections by state, per pool"),
     Entry::show(
@@ -71,6 +74,11 @@ pub static CATALOGUE: [Entry; 37] = [
         "each limit, how much of it is used, which one binds and what to raise",
     ),
     Entry::show("SHOW WAITS", show::waits::rows, "seconds waited, waiting now and refused, by the limit that bound"),
+    Entry::show(
+        "SHOW CLASSES",
+        show::classes::rows,
+        "each class per pool: what it has, what it was refused and why, whether it is overloaded or shed",
+    ),
     Entry::admin(
         "SHOW PINS",
         Does::Show(show::pins::rows),
@@ -142,6 +150,11 @@ pub static CATALOGUE: [Entry; 37] = [
         "SET",
         Does::Set,
         "change a live setting of the running process until the next RELOAD or restart; the file stays as it is",
+    ),
+    Entry::admin(
+        "SHED",
+        Does::Shed,
+        "refuse the requests of a class at once for a while, 24 h at most; '0s' ends it. SHOW CLASSES says what is shed",
     ),
     Entry::admin("SHUTDOWN", Does::Shutdown, "stop the process"),
 ];

@@ -18,6 +18,13 @@ pub(super) fn entry(statement: &[Token]) -> Option<&'static Entry> {
         .map(|(_, entry)| entry)
 }
 
+/// The name nearest to `said`, if it is near: at most a third of its letters differ and one more.
+pub(super) fn word<'a>(said: &str, names: &[&'a str]) -> Option<&'a str> {
+    let said: String = said.chars().take(64).collect::<String>().to_lowercase();
+    let near = names.iter().map(|name| (distance(&said, &name.to_lowercase()), *name));
+    near.filter(|(distance, name)| *distance <= (name.len() / 3).max(1) + 1).min().map(|(_, name)| name)
+}
+
 /// Letters to insert, drop or change (Levenshtein).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();

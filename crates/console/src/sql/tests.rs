@@ -299,7 +299,7 @@ fn readers_see_aggregates_and_command_nothing() {
     let view = made_up::view();
     for entry in &CATALOGUE {
         let sql = entry.usage().replace("[database]", "").replace("database", "app");
-        let sql = sql.replace(" id", " 17");
+        let sql = sql.replace(" id", " 17").replace(" class ", " batch ");
         let sql = sql.replace(" [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]", "");
         let open = matches!(answer(&sql, &view, READER), Answer::Rows { .. });
         assert_eq!(open, entry.needs == Rights::Reader, "{sql}");
@@ -312,7 +312,7 @@ fn readers_see_aggregates_and_command_nothing() {
     assert_eq!(
         closed.join(", "),
         "SHOW PINS, SHOW CLIENTS, SHOW SERVERS, SHOW SOCKETS, SHOW ACTIVE_SOCKETS, SHOW FDS, SHOW CONFIG, RELOAD, \
-         PAUSE, RESUME, RECONNECT, KILL, DISABLE, ENABLE, KILL_CLIENT, SUSPEND, WAIT_CLOSE, SET, SHUTDOWN"
+         PAUSE, RESUME, RECONNECT, KILL, DISABLE, ENABLE, KILL_CLIENT, SUSPEND, WAIT_CLOSE, SET, SHED, SHUTDOWN"
     );
 }
 
@@ -326,6 +326,36 @@ fn pins_name_who_why_and_since_when() {
         row.join(" "),
         "app web main c17 10.0.0.7 40017 worker 4711 advisory_lock,listen 2024-08-15 07:59:30 UTC 30.500000"
     );
+}
+
+#[test]
+fn classes_are_shown_per_pool_with_reasons_in_their_order_and_those_never_seen_without_one() {
+    let shown = rows("show classes");
+    let refused = shown.columns.iter().filter_map(|(name, _)| name.strip_prefix("refused_"));
+    assert_eq!(refused.collect::<Vec<_>>(), poolwarden_watch::pool::Reason::ALL.map(|reason| reason.name()));
+    let rows: Vec<_> = shown.rows.iter().map(said).collect();
+    assert_eq!(
+        rows,
+        [
+            "- - - default 4 0 0 0 0 0 0 0 0 0 0 0 0 f 0.000000 -",
+            "app web main batch 1 0 3 17 1000 4 30 0 200 5 0 3 60 t 12.500000 2024-08-15 08:02:00 UTC",
+            "- - - critical 8 1 0 0 0 0 0 0 0 0 0 0 0 f 0.000000 -",
+        ]
+    );
+}
+
+#[test]
+fn shedding_is_sent_up_with_its_length_and_a_misspelt_class_is_answered_with_the_nearest() {
+    let shed = |class: &str, length: &str| Answer::Do(Command::Shed { class: class.into(), length: length.into() });
+    assert_eq!(ask("SHED batch FOR '10m';"), shed("batch", "10m"));
+    assert_eq!(ask("shed \"batch\" for '0s'"), shed("batch", "0s"));
+    let (sqlstate, message, hint) = refused(ask("shed bacth for '10m'"));
+    assert_eq!((sqlstate, message.as_str()), ("42704", "no such class: bacth"));
+    assert!(hint.starts_with("did you mean batch?"), "{hint}");
+    assert_eq!(refused(ask("shed reporting for '10m'")).2, "the classes are: default, batch, critical");
+    for sql in ["shed", "shed batch", "shed batch for 10m", "shed batch until '10m'"] {
+        assert_eq!(refused(ask(sql)).1, "SHED is written SHED class FOR '10m'", "{sql}");
+    }
 }
 
 #[test]

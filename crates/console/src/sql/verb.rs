@@ -4,6 +4,7 @@ use poolwarden_watch::{ProcessState, View};
 
 use super::catalogue::{Does, Entry};
 use super::lex::Token;
+use super::nearest;
 use super::{Answer, Asker, Command, Shutdown, Voice, error, said};
 
 pub(super) fn perform(entry: &'static Entry, rest: &[Token], view: &View, asker: Asker) -> Answer {
@@ -24,10 +25,18 @@ pub(super) fn perform(entry: &'static Entry, rest: &[Token], view: &View, asker:
         (Does::Database(command), [name]) => order.with_database(name, command),
         (Does::Client, [id]) => order.kill(id),
         (Does::Set, [key, sign, value]) if sign.is("=") || sign.is("to") => order.set(key, value),
+        (Does::Shed, [class, word, length]) if word.is("for") => order.shed(class, length),
         (Does::Shutdown, mode) => order.shutdown(mode),
-        (Does::Show(_) | Does::Plain(_) | Does::MaybeDatabase(_) | Does::Database(_) | Does::Client | Does::Set, _) => {
-            order.usage(rest)
-        }
+        (
+            Does::Show(_)
+            | Does::Plain(_)
+            | Does::MaybeDatabase(_)
+            | Does::Database(_)
+            | Does::Client
+            | Does::Set
+            | Does::Shed,
+            _,
+        ) => order.usage(rest),
     }
 }
 
@@ -68,6 +77,7 @@ impl Order<'_> {
                 | Command::KillClient(_)
                 | Command::WaitClose(_)
                 | Command::Set { .. }
+                | Command::Shed { .. }
                 | Command::Shutdown(_),
                 Voice::PgBouncer,
             ) => None,
@@ -128,6 +138,19 @@ impl Order<'_> {
             Token::Sign(_) => return self.usage(&[]),
         };
         self.send(Command::Set { key, value, quoted })
+    }
+
+    fn shed(&self, class: &Token, length: &Token) -> Answer {
+        let (Some(class), Token::Text(length)) = (class.name(), length) else { return self.usage(&[]) };
+        if !self.view.classes.iter().any(|of| of.name == class) {
+            let names: Vec<&str> = self.view.classes.iter().map(|of| of.name.as_str()).collect();
+            let hint = match nearest::word(&class, &names) {
+                Some(near) => format!("did you mean {near}? SHOW CLASSES lists every class"),
+                None => format!("the classes are: {}", names.join(", ")),
+            };
+            return error("42704", format!("no such class: {class}"), Some(hint));
+        }
+        self.send(Command::Shed { class, length: length.clone() })
     }
 
     fn shutdown(&self, mode: &[Token]) -> Answer {

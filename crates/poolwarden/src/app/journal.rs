@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use poolwarden_config::Config;
 use poolwarden_config::pgbouncer::Process;
 use poolwarden_pool::Time;
 use poolwarden_proxy::{Note, Proxy};
@@ -34,6 +35,8 @@ const AVERAGES_EVERY: u32 = 25; // looks: every 5 s
 /// What has been seen, and not said yet.
 struct Journal {
     hosts: Vec<StateLog>,
+    /// The configuration that the classes' names are of.
+    named: Option<Arc<Config>>,
     remarks: Remarks,
     /// Why each server's watch connection is not there, as last said.
     blind: Vec<Option<String>>,
@@ -119,7 +122,8 @@ impl Journal {
         let config = running.config();
         let hosts = config.servers.iter().map(|server| StateLog::new(&server.name)).collect();
         let blind = config.servers.iter().map(|_| None).collect();
-        Self { hosts, remarks: Remarks::default(), blind, stuck: None, gaps_ms: 0, reminder: Reminder::default() }
+        let (remarks, reminder) = (Remarks::default(), Reminder::default());
+        Self { hosts, named: None, remarks, blind, stuck: None, gaps_ms: 0, reminder }
     }
 
     /// Without its watch connection a server's own limits are not seen: said when it changes.
@@ -135,7 +139,12 @@ impl Journal {
     }
 
     fn states(&mut self, running: &Running, proxy: &Proxy) {
-        let now = proxy.now();
+        let (now, config) = (proxy.now(), running.config());
+        if !self.named.as_ref().is_some_and(|named| Arc::ptr_eq(named, &config)) {
+            let names: Vec<String> = config.classes_by_id().map(|(_, name, _)| name.to_owned()).collect();
+            self.hosts.iter_mut().for_each(|states| states.name_classes(names.clone()));
+            self.named = Some(config);
+        }
         for (index, states) in self.hosts.iter_mut().enumerate() {
             let (events, dropped) = proxy.events(plan::host_id(index));
             let lines = events.iter().filter_map(|event| states.note(now, event)).collect::<Vec<_>>();

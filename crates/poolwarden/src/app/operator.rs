@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use poolwarden_config::Config;
+use poolwarden_console::http::ShedOrder;
 use poolwarden_console::sql::{self, Answer, Asker, Command, Kind, Rights, Shutdown, Voice};
 use poolwarden_pool::{HostId, Slots, Time, Verb};
 use poolwarden_proxy::{Operator, Proxy, Reply, Who};
@@ -17,6 +18,7 @@ use super::edit::Edit;
 use super::plan;
 use super::reload::{self, Refused};
 use super::running::{Running, Stop, held};
+use super::shed;
 
 /// PAUSE answers when nothing is lent any more. After this, clients that wait are refused anyway (`pause_wait`).
 const PAUSE_PATIENCE: Duration = Duration::from_secs(60);
@@ -83,17 +85,10 @@ async fn perform(running: &Arc<Running>, command: Command, who: &Who) -> Reply {
         return Reply::Error { sqlstate: "57P03".to_owned(), message: "poolwarden is starting".to_owned(), hint: None };
     };
     let tag = command.tag().to_owned();
-    running.log.say(
-        Level::Info,
-        "operator",
-        format!(
-            "console: {} by {}{}",
-            spoken(&command),
-            who.user,
-            who.remote.map_or_else(|| " over the unix socket".to_owned(), |remote| format!(" from {remote}"))
-        ),
-    );
-    match obey(running, proxy, command).await {
+    let from = who.remote.map_or_else(|| " over the unix socket".to_owned(), |remote| format!(" from {remote}"));
+    let by = format!("{}{from}", who.user);
+    running.log.say(Level::Info, "operator", format!("console: {} by {by}", spoken(&command)));
+    match obey(running, proxy, command, by).await {
         Ok(notices) => Reply::Done { tag, notices },
         Err(refused) => {
             let (message, hint) = refused.told();
@@ -103,7 +98,7 @@ async fn perform(running: &Arc<Running>, command: Command, who: &Who) -> Reply {
 }
 
 /// Does it; returns what there is to say besides.
-async fn obey(running: &Arc<Running>, proxy: &Proxy, command: Command) -> Result<Vec<String>, Refused> {
+async fn obey(running: &Arc<Running>, proxy: &Proxy, command: Command, by: String) -> Result<Vec<String>, Refused> {
     Ok(match command {
         Command::Reload => reload::reload(running, "RELOAD").await?,
         Command::Pause(name) => pause(running, proxy, name.as_deref()).await,
@@ -133,6 +128,11 @@ async fn obey(running: &Arc<Running>, proxy: &Proxy, command: Command) -> Result
             order(running, proxy, Verb::Enable, Some(&name))
         }
         Command::Set { key, value, quoted } => reload::set(running, Edit { key, value, quoted }).await?,
+        Command::Shed { class, length } => {
+            let order = ShedOrder { class, length, by: format!("console, {by}") };
+            shed::shed(running, order).map_err(Refused::with_fix)?;
+            Vec::new()
+        }
         Command::Shutdown(how) => shutdown(running, how),
     })
 }
@@ -148,6 +148,7 @@ fn spoken(command: &Command) -> String {
         Command::Disable(name) | Command::Enable(name) => named(name),
         Command::KillClient(id) => format!("{} {id}", command.tag()),
         Command::Set { key, value, .. } => format!("SET {key} = {value}"),
+        Command::Shed { class, length } => format!("SHED {class} FOR '{length}'"),
         Command::Reload | Command::Suspend | Command::Shutdown(_) => command.tag().to_owned(),
     }
 }

@@ -108,9 +108,10 @@ impl Place {
     }
 
     /// Writes a new operate token: who can read it may operate this process.
-    pub(super) fn token(&self) -> anyhow::Result<()> {
+    pub(super) fn token(&self) -> anyhow::Result<String> {
         let digits: String = random()?.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.put("token", format!("{digits}\n").as_bytes())
+        self.put("token", format!("{digits}\n").as_bytes())?;
+        Ok(digits)
     }
 
     /// Says where this process listens; called when it does.
@@ -177,9 +178,9 @@ mod tests {
         let dir = parent.path().join("new");
         let place = Place::open(&dir).unwrap();
         let seed = place.seed().unwrap();
-        place.token().unwrap();
+        let given = place.token().unwrap();
         let token = fs::read_to_string(dir.join("token")).unwrap();
-        assert_eq!(token.trim().len(), 64);
+        assert_eq!((token.trim().len(), token.trim()), (64, given.as_str()));
         assert_eq!([dir.clone(), dir.join("seed"), dir.join("token")].map(|path| mode(&path)), [0o700, 0o600, 0o600]);
         drop(place);
         let again = Place::open(&dir).unwrap();

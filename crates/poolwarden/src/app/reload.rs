@@ -26,6 +26,11 @@ pub(super) struct Refused {
 }
 
 impl Refused {
+    /// What is wrong, and what to do instead.
+    pub(super) fn with_fix((fault, fix): (String, String)) -> Self {
+        Self { faults: vec![fault, fix] }
+    }
+
     fn one(fault: impl Into<String>) -> Self {
         Self { faults: vec![fault.into()] }
     }
@@ -78,8 +83,8 @@ async fn attempt(running: &Arc<Running>, by: &str, edits: Vec<Edit>) -> Result<V
     let file = file(&running.origin, &configs.now)?;
     let start = Arc::clone(&configs.start);
     // Reading files and salting passwords takes a while and belongs on no worker of the runtime.
-    let set = edits.clone();
-    let read = tokio::task::spawn_blocking(move || read(&file, &set, &start, &seed)).await;
+    let (set, now) = (edits.clone(), Arc::clone(&configs.now));
+    let read = tokio::task::spawn_blocking(move || read(&file, &set, (&start, &now), &seed)).await;
     let read = read.map_err(|_| Refused::one("reading the configuration ended early"))?;
     let (config, reload, remarks) = read?;
     let changes = diff(&configs.now, &config);
@@ -130,12 +135,13 @@ fn load(file: &Written, edits: &[Edit]) -> anyhow::Result<discover::Loaded> {
 
 type Read = (Arc<Config>, Reload, Vec<String>);
 
-fn read(file: &Written, edits: &[Edit], start: &Config, seed: &plan::Seed) -> Result<Read, Refused> {
-    let loaded = load(file, edits).map_err(|error| match error.downcast_ref::<discover::Faults>() {
+fn read(file: &Written, edits: &[Edit], (start, now): (&Config, &Config), seed: &plan::Seed) -> Result<Read, Refused> {
+    let mut loaded = load(file, edits).map_err(|error| match error.downcast_ref::<discover::Faults>() {
         Some(faults) => Refused { faults: faults.lines.clone() },
         None => Refused::one(format!("{error:#}")),
     })?;
     same_servers(start, &loaded.config)?;
+    loaded.config.keep_class_ids(now);
     let directory = match file {
         Written::Toml(path) => path.parent().unwrap_or(Path::new(".")),
         Written::Ini(_) => Path::new("."), // PgBouncer's paths start where the process does

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poolwarden_config::Config;
-use poolwarden_pool::{HostSnapshot, Limit, PoolSnapshot, ServerFacts, Time};
+use poolwarden_config::{Class, Config};
+use poolwarden_pool::{ClassId, HostSnapshot, Limit, PoolSnapshot, ServerFacts, Time};
 use poolwarden_proxy::{Address, LoopFigures, PeerFigures, ProcessFigures};
 use poolwarden_switch::LoopReport;
 use poolwarden_watch::{
-    Cancels, CertificateView, ConfigView, HostView, LoopView, PeerView, ProcessState, ProcessView, Uses, View,
+    Cancels, CertificateView, ClassView, ConfigView, HostView, LoopView, PeerView, ProcessState, ProcessView, Uses, View,
 };
 
 use super::plan;
@@ -74,11 +74,27 @@ pub(super) fn view(configs: &Configs, seen: &Seen) -> View {
         session_state: rows::session_state(&seen.reports),
         databases: named::databases(config, seen),
         users: named::users(config, seen),
+        classes: classes(config, seen),
         config: settings,
         loops: seen.loops.iter().map(event_loop).collect(),
         peers: seen.peers.iter().map(peer).collect(),
         process,
     }
+}
+
+/// By id. A class is shed on all servers alike; where they differ by a moment, until the last of them.
+fn classes(config: &Config, seen: &Seen) -> Vec<ClassView> {
+    let shed = |id| {
+        let left = seen.hosts.iter().flat_map(|(snapshot, ..)| &snapshot.shed).filter(|(class, _)| *class == id);
+        left.map(|(_, left)| seen.now_ms + millis(*left)).max()
+    };
+    let class = |(id, name, of): (ClassId, &str, &Class)| ClassView {
+        name: name.to_owned(),
+        weight: of.weight,
+        reserve: of.reserve,
+        shed_until_ms: shed(id),
+    };
+    config.classes_by_id().map(class).collect()
 }
 
 fn state(seen: &Seen) -> ProcessState {

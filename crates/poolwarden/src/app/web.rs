@@ -1,15 +1,16 @@
-//! Metrics and health over HTTP, from the same picture as the SQL console.
+//! Metrics and health over HTTP, from the same picture as the SQL console; on `listen.http` also what an operator may do.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use poolwarden_console::http::{self, Source, Viewing};
+use poolwarden_console::http::{self, Operate, Shed, ShedOrder, Source, Viewing};
 use poolwarden_watch::Level;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::running::{Phase, Running};
+use super::shed;
 
 /// The HTTP listeners: bound before anything is started, so that a used port keeps the process from starting.
 pub(super) struct Doors {
@@ -42,15 +43,23 @@ impl Doors {
     pub(super) fn serve(
         self,
         running: &Arc<Running>,
+        token: String,
         stopping: &watch::Receiver<bool>,
     ) -> anyhow::Result<Vec<JoinHandle<()>>> {
-        let doors = [self.http, self.metrics].into_iter().flatten();
-        doors.map(|door| door.serve(running, stopping.clone())).collect()
+        let operator: Arc<dyn Operate> = Arc::new(Operator { running: Arc::clone(running), token });
+        let doors = [(self.http, Some(operator)), (self.metrics, None)];
+        let doors = doors.into_iter().filter_map(|(door, operator)| Some((door?, operator)));
+        doors.map(|(door, operator)| door.serve(running, operator, stopping.clone())).collect()
     }
 }
 
 impl Door {
-    fn serve(self, running: &Arc<Running>, mut stopping: watch::Receiver<bool>) -> anyhow::Result<JoinHandle<()>> {
+    fn serve(
+        self,
+        running: &Arc<Running>,
+        operator: Option<Arc<dyn Operate>>,
+        mut stopping: watch::Receiver<bool>,
+    ) -> anyhow::Result<JoinHandle<()>> {
         let address = self.address;
         let listener = tokio::net::TcpListener::from_std(self.listener);
         let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
@@ -61,7 +70,7 @@ impl Door {
                 // Whether it was said or its speaker is gone: either way it is over.
                 let _said = stopping.wait_for(|stop| *stop).await;
             };
-            if let Err(error) = http::serve(listener, source, Vec::new(), stop).await {
+            if let Err(error) = http::serve(listener, source, operator, Vec::new(), stop).await {
                 running.log.say(Level::Error, "http", format!("http on {address} ended: {error}"));
             }
         }))
@@ -76,6 +85,22 @@ fn bind(address: SocketAddr, key: &str) -> anyhow::Result<Door> {
     listener.set_nonblocking(true).with_context(refused)?;
     let address = listener.local_addr().with_context(refused)?;
     Ok(Door { listener, address })
+}
+
+/// Does what is asked for with the token.
+struct Operator {
+    running: Arc<Running>,
+    token: String,
+}
+
+impl Operate for Operator {
+    fn token(&self) -> &str {
+        &self.token
+    }
+
+    fn shed(&self, order: ShedOrder) -> Result<Shed, (String, String)> {
+        shed::shed(&self.running, order)
+    }
 }
 
 struct Picture(Arc<Running>);

@@ -95,6 +95,7 @@ fn the_terms_book_holds_each_pools_terms_and_each_users_mode() {
         session_state: SessionState::Refuse,
         startup: vec![("statement_timeout".into(), "30s".into())],
         patience: Patience { query: Some(Duration::from_secs(3)), ..Patience::default() },
+        class: None,
     };
     assert_eq!(book.databases["x"], expected);
     assert_eq!((book.any.keep, book.any.reset_query.as_str()), (Keep::Session, "DISCARD ALL"));
@@ -103,10 +104,24 @@ fn the_terms_book_holds_each_pools_terms_and_each_users_mode() {
 }
 
 #[test]
-fn the_default_class_is_what_a_client_without_one_gets() {
-    let text = format!("{SERVERS}[users.a]\n[users.b]\nclass = \"critical\"\n[pools.x]\nclass = \"batch\"\n");
-    let directory = settings(&config(&text), SEED).directory;
-    assert_eq!(directory.users["a"].class, ClassId::default());
-    let others = [directory.users["b"].class, directory.routes["x"].class.unwrap()];
-    assert!(others[0] != others[1] && !others.contains(&ClassId::default()));
+fn what_the_switch_is_told_of_classes_stands_under_the_cores_ids() {
+    let text = format!(
+        "{SERVERS}[users.a]\n[users.b]\nclass = \"critical\"\ntrust_labels = true\n[pools.x]\nclass = \"nightly\"\n\
+         [classes.nightly]\nweight = 2\nreserve = 1\napplications = [\"etl*\"]\nnetworks = [\"10.1.0.0/16\"]\n\
+         transaction_timeout = \"5m\"\n[poolwarden]\nguard = \"observe\"\n"
+    );
+    let plan = settings(&config(&text), SEED);
+    let (book, core) = (&plan.terms, &plan.hosts[0].core);
+    let told: Vec<_> = book.classes.classes.iter().map(|of| (of.name.as_str(), of.weight, of.reserve)).collect();
+    let obeyed: Vec<_> = core.classes.iter().map(|of| (of.name.as_str(), of.weight, of.reserve)).collect();
+    assert_eq!(told, obeyed);
+    assert_eq!(told, [("default", 4, 0), ("batch", 1, 0), ("critical", 8, 0), ("nightly", 2, 1)]);
+    let nightly = &book.classes.classes[3];
+    assert_eq!(nightly.applications, [Pattern::new("etl*")]);
+    assert_eq!(nightly.networks, [("10.1.0.0".parse().unwrap(), 16)]);
+    assert_eq!(nightly.patience.transaction, Some(Duration::from_secs(300)));
+    assert_eq!((book.databases["x"].class, book.any.class), (Some(ClassId(3)), None));
+    assert!(!book.users.contains_key("a"), "nothing of its own");
+    assert_eq!((book.users["b"].class, book.users["b"].trust_labels), (Some(ClassId(2)), true));
+    assert_eq!((book.guard, core.guard), (CoreGuard::Observe, CoreGuard::Observe));
 }

@@ -1,0 +1,191 @@
+//! How a verb speaks to a running poolwarden: where it is, the operate token, one request and its answer.
+//!
+//! Of a configuration file only the two settings that say so are read: who operates need not be able to read its secrets.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Request, header};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+use crate::cli::ToArgs;
+use crate::discover;
+
+const DEFAULT: &str = "127.0.0.1:9432";
+/// It answers in milliseconds or something is wrong.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Far above any answer, so that a wrong address ends soon.
+const MAX_ANSWER: usize = 16 << 20;
+/// A token has 64 characters.
+const MAX_TOKEN: u64 = 4 << 10;
+
+/// Running poolwardens, and the right to operate them.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    /// `host:port` of each.
+    places: Vec<String>,
+    token: String,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) status: u16,
+    /// `null` where it is no JSON.
+    pub(crate) body: Value,
+}
+
+/// What of a configuration file says how to reach who runs with it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    http: Option<String>,
+    data_dir: Option<PathBuf>,
+}
+
+impl Remote {
+    pub(crate) fn find(to: &ToArgs) -> anyhow::Result<Self> {
+        let told = to.config.as_deref().map(told).transpose()?.unwrap_or_default();
+        let named: Result<Vec<_>, _> = to.at.iter().map(|url| place(url)).collect();
+        let mut places = named?;
+        if places.is_empty() {
+            places.push(told.http.clone().unwrap_or_else(|| DEFAULT.to_owned()));
+        }
+        Ok(Self { places, token: token(to, &told)? })
+    }
+
+    /// `host:port` of each.
+    pub(crate) fn places(&self) -> &[String] {
+        &self.places
+    }
+
+    /// Sends one request and reads its answer.
+    pub(crate) fn post(&self, at: &str, path: &str, body: &Value) -> anyhow::Result<Said> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let late = || anyhow!("{at}: no answer within {}s", PATIENCE.as_secs());
+        runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, self.ask(at, path, body)).await.unwrap_or_else(|_| Err(late()))
+        })
+    }
+
+    async fn ask(&self, at: &str, path: &str, body: &Value) -> anyhow::Result<Said> {
+        let stream = tokio::net::TcpStream::connect(at).await.map_err(|why| {
+            anyhow!(
+                "nothing listens at {at} ({why}): start poolwarden, or name its HTTP address with --at URL or -c FILE"
+            )
+        })?;
+        let broken = || format!("{at} does not answer as poolwarden does");
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(broken)?;
+        // What ends the connection early ends the request too, with the same fault.
+        tokio::spawn(async move { connection.await.is_ok() });
+        let request = Request::post(path)
+            .header(header::HOST, at)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .body(Full::new(Bytes::from(body.to_string())))
+            .context("the token is no token")?;
+        let answer = sender.send_request(request).await.with_context(broken)?;
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+        let body = body.map_err(|why| anyhow!("{at}: the answer broke off: {why}"))?.to_bytes();
+        Ok(Said { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+    }
+}
+
+/// `host:port` of a URL. Without a scheme the port may be left out.
+fn place(url: &str) -> anyhow::Result<String> {
+    if url.starts_with("https://") {
+        bail!("--at {url}: TLS is not spoken here: bring its HTTP port to this host (ssh -L) and name that");
+    }
+    let (rest, port) = url.strip_prefix("http://").map_or((url, "9432"), |rest| (rest, "80"));
+    let host = rest.strip_suffix('/').unwrap_or(rest);
+    if host.is_empty() || host.contains(['/', '@', ' ', '?']) {
+        bail!("--at {url}: write it as http://127.0.0.1:9432");
+    }
+    let has_port =
+        host.rsplit_once(':').is_some_and(|(name, port)| port.parse::<u16>().is_ok() && !name.ends_with(':'));
+    Ok(if has_port { host.to_owned() } else { format!("{host}:{port}") })
+}
+
+fn told(file: &Path) -> anyhow::Result<Told> {
+    let name = file.display();
+    let bytes =
+        discover::read_bounded(file, discover::MAX_FILE_BYTES).with_context(|| format!("cannot read {name}"))?;
+    let text = String::from_utf8(bytes).map_err(|_| anyhow!("{name} is not UTF-8 text"))?;
+    let told = read(&text).map_err(|why| anyhow!("{name}: {why}"))?;
+    if told.http.as_deref() == Some("off") {
+        bail!("{name}: listen.http is off: nothing listens for verbs");
+    }
+    Ok(told)
+}
+
+fn read(text: &str) -> Result<Told, toml::de::Error> {
+    let file: toml::Table = toml::from_str(text)?;
+    let value = |section: &str, key: &str| file.get(section)?.get(key)?.as_str().map(str::to_owned);
+    Ok(Told { http: value("listen", "http"), data_dir: value("poolwarden", "data_dir").map(PathBuf::from) })
+}
+
+/// The token of the file that is named, else of the variable, else of the data directory.
+fn token(to: &ToArgs, told: &Told) -> anyhow::Result<String> {
+    let path = match (&to.token_file, std::env::var("POOLWARDEN_TOKEN"), &told.data_dir) {
+        (Some(path), ..) => path.clone(),
+        (None, Ok(token), _) => return usable(&token).context("POOLWARDEN_TOKEN"),
+        (None, Err(_), Some(dir)) => dir.join("token"),
+        (None, Err(_), None) => discover::default_data_dir()?.join("token"),
+    };
+    let bytes = discover::read_bounded(&path, MAX_TOKEN).with_context(|| {
+        let next = "run this as the user poolwarden runs as, or use -c FILE, --token-file or POOLWARDEN_TOKEN";
+        format!("no operate token in {}; {next}", path.display())
+    })?;
+    usable(&String::from_utf8_lossy(&bytes)).with_context(|| path.display().to_string())
+}
+
+fn usable(token: &str) -> anyhow::Result<String> {
+    let token = token.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        bail!("this is no operate token: it is one word of letters and digits");
+    }
+    Ok(token.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_url_or_a_host_with_or_without_a_port() {
+        let table = [
+            ("http://127.0.0.1:9432", "127.0.0.1:9432"),
+            ("http://db.internal:1234/", "db.internal:1234"),
+            ("http://proxy.internal", "proxy.internal:80"),
+            ("10.0.0.2", "10.0.0.2:9432"),
+            ("10.0.0.2:7000", "10.0.0.2:7000"),
+            ("http://[::1]:9432", "[::1]:9432"),
+            ("[::1]", "[::1]:9432"),
+        ];
+        for (url, at) in table {
+            assert_eq!(place(url).unwrap(), at, "{url}");
+        }
+        for url in ["https://a:9432", "", "http://", "http://a/b", "http://user@a:1"] {
+            assert!(place(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn of_a_file_only_what_is_needed_is_read_and_no_secret() {
+        let text = "[listen]\nhttp = \"127.0.0.1:7\"\n[poolwarden]\ndata_dir = \"/d\"\n[users.a]\npassword_env = \"NOT_SET\"\n";
+        let told = Told { http: Some("127.0.0.1:7".into()), data_dir: Some("/d".into()) };
+        assert_eq!(read(text), Ok(told));
+        assert_eq!(read(""), Ok(Told::default()));
+    }
+
+    #[test]
+    fn a_token_is_one_word() {
+        assert_eq!(usable(" abc123\n").unwrap(), "abc123");
+        assert!(usable("").is_err() && usable("a b").is_err() && usable("a\r\nHost: b").is_err());
+    }
+}
