@@ -4,7 +4,7 @@
 //! usually take, and what it took more or less at its end. When nobody waits any more all is forgotten.
 //! It must not know: slots, tickets' tables beyond their links, limits, time but as an argument.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::gate::{Gate, Smooth, Tempo, nanos};
@@ -97,6 +97,32 @@ pub(crate) struct Books {
     pub(crate) server_nanos: u64,
 }
 
+/// Tenants in the order in which they are served, the first one last: a list, because there are few, and it keeps its memory.
+#[derive(Debug, Default)]
+struct Turns(Vec<(u64, u32)>);
+
+impl Turns {
+    fn insert(&mut self, key: (u64, u32)) {
+        let place = self.0.partition_point(|other| *other > key);
+        self.0.insert(place, key);
+    }
+
+    fn remove(&mut self, key: (u64, u32)) {
+        let place = self.0.partition_point(|other| *other > key);
+        if self.0.get(place) == Some(&key) {
+            self.0.remove(place);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &(u64, u32)> {
+        self.0.iter().rev()
+    }
+}
+
 /// One class in a pool.
 #[derive(Debug)]
 pub(crate) struct Kind {
@@ -111,7 +137,7 @@ pub(crate) struct Kind {
     /// All that wait, the oldest first.
     pub(crate) all: List,
     /// Tenants with waiting tickets by turn: virtual time and seat.
-    turns: [BTreeSet<(u64, u32)>; TURNS],
+    turns: [Turns; TURNS],
     /// The virtual time of the tenant served last.
     clock: u64,
     /// The class's own virtual time.
@@ -309,7 +335,7 @@ impl Fair {
         let own = &self.seats[seat as usize];
         self.active -= u32::from(own.idle());
         if own.queues[turn].len == 0 {
-            self.kinds[own.kind].turns[turn].remove(&(own.start, seat));
+            self.kinds[own.kind].turns[turn].remove((own.start, seat));
         }
         if waiting == 0 {
             self.spell += 1;
@@ -366,10 +392,15 @@ impl Fair {
         own.spell = self.spell;
         for (turn, waiting) in own.queues.iter().enumerate() {
             if waiting.len > 0 {
-                kind.turns[turn].remove(&(before, seat));
+                kind.turns[turn].remove((before, seat));
                 kind.turns[turn].insert((own.start, seat));
             }
         }
+    }
+
+    /// Whether there is anybody to share with.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.places.len() > 1
     }
 
     /// Spells of waiting so far: a charge of an earlier one is forgotten.

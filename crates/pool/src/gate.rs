@@ -16,8 +16,8 @@ const LEAST_TARGET: u64 = 10_000_000;
 const PATIENCE_SHARE: u32 = 10;
 /// Grants before the tempo is believed.
 const WARM: u64 = 16;
-/// How many grants or holds a smoothed value remembers.
-const MEMORY: u64 = 32;
+/// How many grants or holds a smoothed value remembers: 2^5.
+const MEMORY: u32 = 5;
 /// A pause between grants counts as at most so many usual ones: a stall is no tempo.
 const PAUSE: u64 = 8;
 
@@ -31,11 +31,16 @@ pub(crate) struct Smooth {
 
 impl Smooth {
     pub(crate) fn note(&mut self, value: u64) {
-        self.count += 1;
-        let part = self.count.min(MEMORY);
         let off = value.abs_diff(self.mean);
-        self.mean = nearer(self.mean, value, part);
-        self.spread = if self.count == 1 { 0 } else { nearer(self.spread, off, part) };
+        if self.count >= 1 << MEMORY {
+            // Most of the time, and without a division.
+            self.mean = if value >= self.mean { self.mean + (off >> MEMORY) } else { self.mean - (off >> MEMORY) };
+            self.spread = self.spread - (self.spread >> MEMORY) + (off >> MEMORY);
+            return;
+        }
+        self.count += 1;
+        self.mean = nearer(self.mean, value, self.count);
+        self.spread = if self.count == 1 { 0 } else { nearer(self.spread, off, self.count) };
     }
 
     /// About the 95th percentile: for exponential times the mean deviation is 0.74 of the mean and this is 3.2 means (exactly 3.0),

@@ -16,9 +16,9 @@ impl Host {
         if let Some(waited) = waited {
             self.note_grant(self.slots.table[index as usize].pool, seat, waited);
         }
-        let contended = self.guards();
+        let guards = self.guards();
         let pool = &mut self.pools[self.slots.table[index as usize].pool];
-        let charged = pool.fair.granted(seat, contended && pool.queue.len() > 0, now);
+        let charged = pool.fair.granted(seat, guards && pool.queue.len() > 0 && pool.fair.is_shared(), now);
         let entry = &mut self.tickets.table[ticket as usize];
         (entry.charged, entry.spell) = (charged, pool.fair.spell());
         let slot = &mut self.slots.table[index as usize];
@@ -54,7 +54,7 @@ impl Host {
         let seat = std::mem::replace(&mut entry.seat, NONE);
         if seat != NONE {
             let charged = if entry.spell == pool.fair.spell() { entry.charged } else { 0 };
-            let charged = (guards && pool.queue.len() > 0).then_some(charged);
+            let charged = (guards && pool.queue.len() > 0 && pool.fair.is_shared()).then_some(charged);
             pool.fair.ended(seat, slot.since, charged, self.turn.now);
         }
     }
