@@ -100,11 +100,11 @@ impl Host {
         } else {
             let pool = &self.pools[id];
             let lends = pool.lends() && !pool.chore;
-            self.end_lease(index);
             if lends && self.yields(id) {
                 self.evicted += 1;
                 return self.close(index, CloseReason::Evicted);
             }
+            self.end_lease(index);
             match if lends { self.next(id, home) } else { None } {
                 Some(ticket) => {
                     let waited = self.unqueue(ticket);
