@@ -117,10 +117,18 @@ fn told(file: &Path) -> anyhow::Result<Told> {
         discover::read_bounded(file, discover::MAX_FILE_BYTES).with_context(|| format!("cannot read {name}"))?;
     let text = String::from_utf8(bytes).map_err(|_| anyhow!("{name} is not UTF-8 text"))?;
     let told = read(&text).map_err(|why| anyhow!("{name}: {why}"))?;
-    if told.http.as_deref() == Some("off") {
-        bail!("{name}: listen.http is off: nothing listens for verbs");
+    match (told.http.as_deref(), &told.data_dir) {
+        (Some("off"), _) => bail!("{name}: listen.http is off: nothing listens for verbs"),
+        // The system chose the port: who runs with the file has said which.
+        (Some(http), Some(dir)) if http.ends_with(":0") => {
+            let path = dir.join("listening.json");
+            let bytes = discover::read_bounded(&path, discover::MAX_FILE_BYTES);
+            let bytes = bytes.with_context(|| format!("nothing runs with {name}: cannot read {}", path.display()))?;
+            let said: Value = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
+            Ok(Told { http: said["http"].as_str().map(str::to_owned), ..told })
+        }
+        (Some(_) | None, _) => Ok(told),
     }
-    Ok(told)
 }
 
 fn read(text: &str) -> Result<Told, toml::de::Error> {

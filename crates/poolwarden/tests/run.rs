@@ -199,3 +199,69 @@ fn a_second_process_with_the_same_data_is_refused() {
     assert!(said.contains("another poolwarden"), "{said}");
     assert!(running.dir.path().join("data/listening.json").exists(), "the first one's announcement stays");
 }
+
+/// A verb, with the running process's token and address unless `args` say others.
+fn verb(running: &Running, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_poolwarden"));
+    command.args(args).current_dir(running.dir.path()).env_remove("POOLWARDEN_TOKEN").stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn is_shed(running: &Running, class: &str) -> bool {
+    running.get("/metrics").1.contains(&format!("poolwarden_class_shed{{class=\"{class}\"}} 1"))
+}
+
+#[test]
+fn a_class_is_shed_by_the_verb_stays_so_over_a_reload_and_is_given_back() {
+    let running = Running::start("[classes.late]\nweight = 2");
+    let (url, token) = (format!("http://{}", running.http), "data/token");
+    let at = ["--at", url.as_str(), "--token-file", token];
+    let shed = |class: &str, length: &str, to: &[&str]| {
+        verb(&running, &[&["shed", "--class", class, "--for", length][..], to].concat())
+    };
+    let (code, said, wrong) = shed("late", "10m", &at);
+    assert_eq!(code, Some(0), "{wrong}");
+    assert!(
+        said.starts_with(&format!("{}: class late is shed until 20", running.http)) && said.ends_with("Z\n"),
+        "{said}"
+    );
+    let logged = running.logged("class late is shed until");
+    assert!(logged.contains("by http from 127.0.0.1:") && logged.contains("event=shed"), "{logged}");
+    assert!(is_shed(&running, "late") && !is_shed(&running, "batch"));
+
+    file(running.dir.path(), "[classes.late]\nweight = 2\n[classes.early]\nweight = 2");
+    running.signal(Signal::HUP);
+    running.logged("configuration reloaded");
+    assert!(is_shed(&running, "late") && !is_shed(&running, "early"), "a new class takes nobody's place");
+
+    let (code, said, wrong) = shed("late", "0s", &["-c", "poolwarden.toml", "--format", "json"]);
+    assert_eq!(code, Some(0), "{wrong}");
+    assert!(said.contains("\"schema\":1") && said.contains("\"until\":null"), "{said}");
+    assert!(!is_shed(&running, "late"));
+    running.logged("class late is shed no longer, by http from");
+}
+
+#[test]
+fn a_verb_that_cannot_do_it_says_why_and_changes_nothing() {
+    let running = Running::start("");
+    fs::write(running.dir.path().join("other"), "0123456789abcdef\n").unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string(); // free again
+    let here = running.http.to_string();
+    let table: [(&str, &str, &str, &str, &str); 6] = [
+        ("bacth", "10m", &here, "data/token", "did you mean batch?"),
+        ("batch", "25h", &here, "data/token", "write 1d or less"),
+        ("batch", "10", &here, "data/token", "10m"),
+        ("batch", "10m", &here, "other", "this is not the operate token"),
+        ("batch", "10m", &here, "missing", "no operate token in missing"),
+        ("batch", "10m", &nobody, "data/token", "nothing listens at"),
+    ];
+    for (class, length, at, token, expected) in table {
+        let (code, said, wrong) =
+            verb(&running, &["shed", "--class", class, "--for", length, "--at", at, "--token-file", token]);
+        assert!(wrong.contains(expected) && said.is_empty(), "{class} {length} {token}: {said}{wrong}");
+        assert_eq!(code, Some(2), "{wrong}");
+    }
+    assert!(!is_shed(&running, "batch"));
+}
