@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     Shed(ShedArgs),
     Import(ImportArgs),
+    Simulate(SimulateArgs),
+    Drill(DrillArgs),
 }
 
 /// How a result is printed.
@@ -45,6 +47,61 @@ pub(crate) struct ImportArgs {
     /// PgBouncer's configuration file
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// A scenario in virtual time, decided by the same pool code that runs.
+///
+/// It says what admission would do and how long requests would wait; it knows nothing of socket costs and scheduler delays.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  poolwarden simulate examples/scenarios/spike.toml\n  \
+                        poolwarden simulate spike.toml --set pools.app.size=40 --format json\n\n\
+                        Exit codes: 0 every bound held, 1 one did not, 2 the file cannot be used")]
+pub(crate) struct SimulateArgs {
+    /// Scenario file
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: PathBuf,
+
+    /// A setting of the pooler, in place of the scenario's own; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Scenarios with real clients, against anything that speaks PostgreSQL's protocol.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Example:\n  poolwarden drill run spike.toml --database postgres://app:secret@127.0.0.1:6432/app")]
+pub(crate) struct DrillArgs {
+    #[command(subcommand)]
+    pub(crate) verb: DrillVerb,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum DrillVerb {
+    Run(DrillRunArgs),
+}
+
+/// Runs scenarios, one after another, and judges them by their bounds.
+///
+/// Requests come when the scenario says, however long answers take, and latency counts from there.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Example:\n  poolwarden drill run spike.toml --database postgres://app:secret@127.0.0.1:6432/app\n\n\
+                        Exit codes: 0 every bound held, 1 one did not, 2 a file or the database cannot be used, \
+                        3 void: the generator itself was too late")]
+pub(crate) struct DrillRunArgs {
+    /// Scenario files
+    #[arg(value_name = "DRILL", required = true)]
+    pub(crate) drills: Vec<PathBuf>,
+
+    /// What the clients connect to: a pooler, or PostgreSQL itself
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: String,
 
     /// How to print it
     #[arg(long, value_enum, default_value_t)]

@@ -5,6 +5,7 @@ mod cli;
 mod cmd;
 mod discover;
 mod embedded;
+mod load;
 mod pgbouncer;
 mod remote;
 
@@ -18,6 +19,8 @@ fn main() -> ExitCode {
         cli::Command::Run(args) => cmd::run::run(&args),
         cli::Command::Shed(args) => cmd::shed::shed(&args),
         cli::Command::Import(args) => cmd::import::import(&args),
+        cli::Command::Simulate(args) => cmd::simulate::simulate(&args),
+        cli::Command::Drill(args) => cmd::drill::drill(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("poolwarden: {error:#}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::summary::{Cell, Summary};
-use crate::scenario::{Scenario, Slo};
+use crate::scenario::{Protocol, Scenario, Slo};
 
 /// A generator that was later than this at its 99th percentile did not make the load it reports.
 pub const MOST_LAG: Duration = Duration::from_millis(5);
@@ -47,7 +47,15 @@ impl Verdict {
 /// Holds the numbers against every bound.
 #[must_use]
 pub fn judge(scenario: &Scenario, summary: &Summary) -> (Verdict, Vec<Assertion>) {
-    let assertions: Vec<Assertion> = scenario.slos.iter().flat_map(|slo| assert(scenario, summary, slo)).collect();
+    let mut assertions: Vec<Assertion> = scenario.slos.iter().flat_map(|slo| assert(scenario, summary, slo)).collect();
+    if scenario.groups.iter().any(|group| group.protocol == Protocol::Pipelined) {
+        assertions.push(Assertion {
+            name: "rows left behind by refused requests".to_owned(),
+            expected: "none".to_owned(),
+            measured: summary.left_behind.to_string(),
+            passed: summary.left_behind == 0,
+        });
+    }
     let verdict = if summary.lag.p99 > MOST_LAG {
         Verdict::Void
     } else if assertions.iter().all(|assertion| assertion.passed) {

@@ -80,6 +80,10 @@ pub struct Summary {
     pub recovery: Vec<Option<u32>>,
     /// How late the generator was.
     pub lag: Quantiles,
+    /// Rows that refused requests have left behind.
+    pub left_behind: u64,
+    /// Sessions that ended.
+    pub lost: u64,
 }
 
 /// Durations of some requests, before they are numbers.
@@ -124,6 +128,7 @@ impl Summary {
             .collect();
         summary.recovery = (0..scenario.phases.len()).map(|phase| recovery(scenario, &record.samples, phase)).collect();
         summary.lag = quantiles(record.lags.clone());
+        (summary.left_behind, summary.lost) = (record.left_behind, record.lost.values().sum());
         summary
     }
 }

@@ -18,7 +18,7 @@ use super::arrival::{Arrival, Arrivals};
 use super::client::Insistence;
 use super::record::{End, Record, Sample};
 use crate::agenda::Agenda;
-use crate::scenario::Scenario;
+use crate::scenario::{HoldKind, Scenario};
 
 /// What a run does with a client connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum Step {
         group: usize,
         /// How long the request holds its server connection.
         hold: Duration,
+        /// And by what.
+        kind: HoldKind,
         /// When its client goes away.
         gives_up: Option<Time>,
         /// Requests are numbered in the order of their arrival; one that comes again keeps its number.
@@ -202,9 +204,10 @@ impl<'a> Traffic<'a> {
     fn send(&mut self, client: u32, mut request: Request) {
         request.insistence.came();
         let gives_up = self.gives_up(&request);
-        let Arrival { group, hold, .. } = request.arrival;
+        let Arrival { group, phase, hold, .. } = request.arrival;
+        let kind = self.scenario.groups[group].parts[phase].hold.kind;
         self.clients[client as usize].state = State::Busy(request);
-        self.steps.push_back(Step::Send { client, group, hold, gives_up, number: request.number });
+        self.steps.push_back(Step::Send { client, group, hold, kind, gives_up, number: request.number });
     }
 
     fn reconnect(&mut self, now: Time, client: u32, request: Request) {

@@ -14,7 +14,7 @@ use super::backend::{Backends, Connect};
 use crate::agenda::Agenda;
 use crate::load::{Outcome, Step, Traffic};
 use crate::random::Random;
-use crate::scenario::{FaultKind, Group, Scenario};
+use crate::scenario::{FaultKind, Group, HoldKind, Scenario};
 
 /// The database every scenario's clients ask for.
 const DATABASE: &str = "app";
@@ -48,7 +48,7 @@ struct Client {
     refused: Option<Time>,
     /// Refusals in a row, each within [`AGAIN`] of the one before.
     in_a_row: u8,
-    hold: Duration,
+    hold: (HoldKind, Duration),
 }
 
 #[derive(Debug)]
@@ -85,7 +85,14 @@ impl<'a> Run<'a> {
                     ));
                 };
                 let tenant = hash(&group.application);
-                clients.push(Client { pool, class, tenant, refused: None, in_a_row: 0, hold: Duration::ZERO });
+                clients.push(Client {
+                    pool,
+                    class,
+                    tenant,
+                    refused: None,
+                    in_a_row: 0,
+                    hold: (HoldKind::Sleep, Duration::ZERO),
+                });
             }
         }
         let mut agenda = Agenda::default();
@@ -168,14 +175,14 @@ impl<'a> Run<'a> {
     fn steps(&mut self) -> Result<(), String> {
         while let Some(step) = self.traffic.poll() {
             match step {
-                Step::Send { client, hold, gives_up, .. } => self.ask(client, hold, gives_up),
+                Step::Send { client, hold, kind, gives_up, .. } => self.ask(client, (kind, hold), gives_up),
                 Step::Reconnect { client } => self.reconnect(client)?,
             }
         }
         Ok(())
     }
 
-    fn ask(&mut self, client: u32, hold: Duration, gives_up: Option<Time>) {
+    fn ask(&mut self, client: u32, hold: (HoldKind, Duration), gives_up: Option<Time>) {
         let group = &self.scenario.groups[self.traffic.group(client)];
         let deadline = gives_up.filter(|_| group.tells_deadline).unwrap_or(Time::NEVER);
         let now = self.now;
@@ -201,7 +208,12 @@ impl<'a> Run<'a> {
         let of = &mut self.clients[client as usize];
         of.refused = Some(self.now);
         of.in_a_row = of.in_a_row.saturating_add(1);
-        self.traffic.ended(self.now, client, Outcome::Refused(refusal.limit.name().to_owned()), true);
+        self.traffic.ended(
+            self.now,
+            client,
+            Outcome::Refused(format!("{}/{}", refusal.reason.name(), refusal.limit.name())),
+            true,
+        );
     }
 
     /// A client vanishes, with whatever it waits for or holds, and is there again at once: logins are not modelled.
@@ -252,16 +264,11 @@ impl<'a> Run<'a> {
 
     fn lend(&mut self, conn: ConnId, client: u32) {
         self.leases.insert(conn, client);
-        let group = self.traffic.group(client);
-        let kind = self.scenario.groups[group].parts[self.phase()].hold.kind;
-        let hold = self.clients[client as usize].hold + self.scenario.postgres.overhead;
+        let of = &mut self.clients[client as usize];
+        (of.refused, of.in_a_row) = (None, 0);
+        let (kind, hold) = of.hold;
+        let hold = hold + self.scenario.postgres.overhead;
         self.backends.begin(self.now, conn, kind, hold);
-    }
-
-    /// The phase it is now; behind the last one, the last.
-    fn phase(&self) -> usize {
-        let begun = |phase: &&crate::scenario::Phase| Time::ZERO + phase.begins <= self.now;
-        self.scenario.phases.iter().take_while(begun).count().saturating_sub(1)
     }
 
     fn check_in(&mut self, conn: ConnId, fitness: Fitness) {
@@ -273,7 +280,6 @@ impl<'a> Run<'a> {
         self.backends.end(self.now, conn);
         self.check_in(conn, Fitness::Clean);
         if let Some(client) = self.leases.remove(&conn) {
-            self.clients[client as usize].in_a_row = 0;
             self.traffic.ended(self.now, client, Outcome::Served, true);
         }
     }
