@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
+use poolwarden_switch::{Idler, IdlerEnd};
+
 /// A remark about a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// What kind: `login`, `tls`, `accept`, `protocol`, `console`.
+    /// What kind: `login`, `tls`, `accept`, `protocol`, `console`, `idle in transaction`.
     pub kind: &'static str,
     /// What happened.
     pub text: String,
@@ -15,6 +17,26 @@ pub struct Note {
     pub from: Option<SocketAddr>,
     /// How often the same was said since the last look.
     pub times: u64,
+}
+
+impl Note {
+    /// A transaction in which nothing happens.
+    pub(crate) fn of_idler(idler: &Idler) -> Self {
+        let pid = idler.pid.map_or(String::new(), |pid| format!(", pid {pid}"));
+        let end = match idler.end {
+            IdlerEnd::Warned => "",
+            IdlerEnd::Ended => "; ended, because others wait (60s rule)",
+            IdlerEnd::Spared => "; would have been ended, because others wait (60s rule; guard = \"observe\")",
+        };
+        let text = format!(
+            "pool \"{}\", user \"{}\": idle in transaction for {}s (application \"{}\"{pid}){end}",
+            idler.key.database,
+            idler.key.user,
+            idler.idle.as_secs(),
+            idler.application,
+        );
+        Self { kind: "idle in transaction", text, from: idler.remote, times: 1 }
+    }
 }
 
 /// Different notes kept until somebody looks; more are counted as one of kind `dropped`.

@@ -161,7 +161,8 @@ impl Proxy {
     /// The remarks since the last look.
     #[must_use]
     pub fn notes(&self) -> Vec<Note> {
-        self.0.notes.take()
+        let idlers = self.0.shared.idlers();
+        idlers.iter().map(Note::of_idler).chain(self.0.notes.take()).collect()
     }
 
     /// Whether somebody listens to who comes, goes and is refused.

@@ -55,9 +55,11 @@ impl Client {
     #[must_use]
     pub fn torn(&self, input: &[u8]) -> Torn {
         let verb = match frame::header(input) {
-            Ok(Some(header)) => self.text(header, input).map_or(Verb::Other, |text| {
-                first_verb(text.strip_suffix(&[0]).unwrap_or(text), header.total() <= input.len())
-            }),
+            // one that has not come whole is taken as it is: a BEGIN that is refused in pieces is said again
+            Ok(Some(header)) => {
+                let text = self.text(header, input).map(|text| text.strip_suffix(&[0]).unwrap_or(text));
+                text.map_or(Verb::Other, |text| first_verb(text, true))
+            }
             Ok(None) | Err(_) => Verb::Other,
         };
         match verb {

@@ -11,8 +11,8 @@ use poolwarden_relay::{Label, Torn, span};
 use crate::client::ClientSlot;
 use crate::io::Io;
 use crate::refusal;
-use crate::shared::TermsBook;
 use crate::switch::Switch;
+use crate::terms::TermsBook;
 
 /// Who comes again within this time of a refusal was not sent by somebody who waited: it is the same request once more.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -20,8 +20,10 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// What a client asks with.
 #[derive(Debug, Default)]
 pub(crate) struct Claim {
-    /// For which rules and settings the next five were found; rules are numbered from 1.
+    /// For which rules and settings the next were found; rules are numbered from 1.
     found_for: (u32, u64),
+    /// Its statements are followed, so that some need no server connection.
+    pub(crate) follows: bool,
     /// Its class by the rules.
     pub(crate) base: ClassId,
     /// Its class for what it calls itself.
@@ -59,22 +61,24 @@ impl Claim {
         self.attempt = 0;
         self.refused_at = 0;
     }
-
-    /// Whether its labels may raise its class.
-    pub(crate) fn trusted(&self) -> bool {
-        self.trusted
-    }
 }
 
 impl<L> Switch<L> {
-    /// Finds what the request at the front of `input` is asked with. False: it is refused at once, with the transaction it belongs to.
+    /// Finds what all requests of a client have in common, where that may be another than it was.
     #[inline]
-    pub(crate) fn weigh(&mut self, now: Time, key: u32, input: &[u8]) -> bool {
+    pub(crate) fn know(&mut self, key: u32) {
         let rules = self.shared.rules_number();
-        let Some(client) = self.clients.at_mut(key) else { return true };
+        let Some(client) = self.clients.at_mut(key) else { return };
         if client.claim.found_for != (rules, client.relay.settings.flavor()) {
             find(client, &self.shared.book(), rules);
         }
+    }
+
+    /// Finds what the request at the front of `input` is asked with. False: it is refused at once, with the transaction it belongs to.
+    /// Comes behind `know`.
+    #[inline]
+    pub(crate) fn weigh(&mut self, now: Time, key: u32, input: &[u8]) -> bool {
+        let Some(client) = self.clients.at_mut(key) else { return true };
         let claim = &mut client.claim;
         claim.class = claim.own;
         claim.deadline = if claim.patience == 0 { Time::NEVER } else { now + Duration::from_nanos(claim.patience) };
@@ -106,6 +110,7 @@ fn find(client: &mut ClientSlot, book: &TermsBook, rules: u32) {
     let patience = limit.into_iter().chain(client.claim.asked).min();
     client.claim = Claim {
         found_for: (rules, settings.flavor()),
+        follows: client.pool.terms().lease().follows(),
         base,
         own: book.classes.labelled(base, application, trusted),
         trusted,

@@ -9,7 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use poolwarden_pool::{ClassId, PoolKey};
 
 use crate::patience::Patience;
-use crate::shared::TermsBook;
+use crate::terms::TermsBook;
 
 /// Every class by its id, as the core has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ fn width((network, prefix): (IpAddr, u8), address: IpAddr) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::{PoolTerms, UserTerms};
+    use crate::terms::{PoolTerms, UserTerms};
 
     const DEFAULT: ClassId = ClassId(0);
     const BATCH: ClassId = ClassId(1);

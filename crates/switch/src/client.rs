@@ -129,13 +129,14 @@ impl<L> Switch<L> {
     /// Works off what an idle client's input asks for without a server connection: bytes taken, and whether it wants one now.
     /// `None`: the client is gone.
     fn idle_input<I: Io<Link = L>>(&mut self, now: Time, key: u32, input: &[u8], io: &mut I) -> Option<(usize, bool)> {
+        self.know(key);
         let client = self.clients.at_mut(key)?;
         client.idle_since = now.as_nanos();
         let mut reply = Vec::new();
         let mut at = 0;
         let outcome = loop {
             match client.relay.idle_input(&input[at..], &mut reply) {
-                Ok((taken, Idle::Wants)) if client.pool.terms().lease().follows() => {
+                Ok((taken, Idle::Wants)) if client.claim.follows => {
                     at += taken;
                     match client.relay.answer_alone(&mut self.texts, &input[at..], &mut reply) {
                         Ok(0) => break Ok(Idle::Wants),

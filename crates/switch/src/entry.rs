@@ -65,6 +65,7 @@ impl<L> Switch<L> {
         if let Some((defaults, settings)) = self.known(key) {
             return self.welcome_unlent(key, &defaults, settings, io);
         }
+        self.know(key);
         self.weigh(now, key, &[]);
         match self.checkout(now, key, io) {
             Asked::Granted => self.begin(now, key, io),

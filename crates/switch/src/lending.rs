@@ -137,7 +137,8 @@ impl<L> Switch<L> {
                 client.relay.settings = slot.relay.defaults().differences(&client.asked);
             }
             if !known {
-                slot.relay.lend(now.as_nanos(), slot.pool.terms().lease(), &mut client.relay, &mut out);
+                let terms = slot.rules(self.shared.rules_number()).lease;
+                slot.relay.lend(now.as_nanos(), terms, &mut client.relay, &mut out);
             }
             let pool = client.pool.clone();
             let totals = self.count(&pool);
@@ -173,12 +174,11 @@ impl<L> Switch<L> {
     pub(crate) fn release<I: Io<Link = L>>(&mut self, now: Time, server: u32, io: &mut I) {
         let Some(slot) = self.servers.at_mut(server) else { return };
         let client = if let Standing::Leased { client } = slot.standing { Some(client) } else { None };
-        let used = slot.pool.terms();
-        let resets = used.keep != Keep::Session || !used.reset_query.is_empty(); // who shares next may have other terms than who left
+        let rules = slot.rules(self.shared.rules_number());
         let fitness = match (slot.doomed, slot.relay.keep()) {
             (true, _) => Fitness::Broken,
-            (false, Keep::Session) if resets => Fitness::NeedsReset,
-            (false, _) if used.reset_always => Fitness::NeedsReset,
+            (false, Keep::Session) if rules.resets => Fitness::NeedsReset,
+            (false, _) if rules.resets_always => Fitness::NeedsReset,
             (false, _) => Fitness::Clean,
         };
         if let Some(client) = client {

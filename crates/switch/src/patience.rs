@@ -1,12 +1,12 @@
 //! Time limits of what clients do: for one request, one transaction, and silence inside and outside of one.
 //!
-//! Nobody arms a timer per client. While any pool or user has a limit, each loop goes round its clients several times within
+//! Nobody arms a timer per client. While any pool, class or user has a limit, each loop goes round its clients several times within
 //! the shortest of them; so an end comes late by an eighth of that limit at most, and what has no limit costs nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use poolwarden_pool::Time;
+use poolwarden_pool::{ClassId, Time};
 use poolwarden_relay::{Doing, Keep};
 
 use crate::client::{ClientSlot, Stage};
@@ -14,7 +14,7 @@ use crate::io::Io;
 use crate::refusal;
 use crate::switch::Switch;
 
-/// Longest a client may take for what it does; `None`: no limit (in a user's own: the pool's).
+/// Longest a client may take for what it does. `None`: the next one's in the order user, class, pool; zero: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Patience {
     /// For one request.
@@ -36,6 +36,40 @@ pub(crate) enum Outlasted {
     ClientIdle,
 }
 
+impl Outlasted {
+    /// The name of its setting.
+    pub(crate) const fn setting(self) -> &'static str {
+        match self {
+            Self::Query => "query_timeout",
+            Self::Transaction => "transaction_timeout",
+            Self::IdleInTransaction => "idle_in_transaction_timeout",
+            Self::ClientIdle => "client_idle_timeout",
+        }
+    }
+}
+
+/// Whose limit it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    User,
+    Class(ClassId),
+    Pool,
+}
+
+/// A limit, and whose it is.
+pub(crate) type Limit = (Duration, Whose);
+
+/// What one client is held to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    query: Option<Limit>,
+    transaction: Option<Limit>,
+    idle_in_transaction: Option<Limit>,
+    client_idle: Option<Limit>,
+    /// Somebody wrote down how long a transaction may be idle, or that it may for ever.
+    idle_is_written: bool,
+}
+
 /// Rounds per shortest limit.
 const ROUNDS: u32 = 8;
 /// Rounds are never closer than this, whatever limit somebody writes.
@@ -44,26 +78,52 @@ const CLOSEST: Duration = Duration::from_millis(10);
 const FURTHEST: Duration = Duration::from_secs(1);
 
 impl Patience {
-    /// These limits, and where there is none (zero is none by its own word) those of `pool`.
-    pub(crate) fn or(self, pool: Self) -> Self {
-        let over = |own: Option<Duration>, pool: Option<Duration>| own.or(pool).filter(|limit| !limit.is_zero());
-        Self {
-            query: over(self.query, pool.query),
-            transaction: over(self.transaction, pool.transaction),
-            idle_in_transaction: over(self.idle_in_transaction, pool.idle_in_transaction),
-            client_idle: over(self.client_idle, pool.client_idle),
-        }
-    }
-
     pub(crate) fn shortest(self) -> Option<Duration> {
         let limits = [self.query, self.transaction, self.idle_in_transaction, self.client_idle];
         limits.into_iter().flatten().filter(|limit| !limit.is_zero()).min()
     }
+}
 
-    /// The first limit that `doing` has outlasted at `now`, and how long it is.
-    fn outlasted(self, now: u64, doing: Doing) -> Option<(Outlasted, Duration)> {
-        let over = |limit: Option<Duration>, since: u64, which: Outlasted| {
-            limit.filter(|limit| Duration::from_nanos(now.saturating_sub(since)) >= *limit).map(|limit| (which, limit))
+impl Limits {
+    /// Of each limit the first that somebody wrote; zero is none by its own word.
+    pub(crate) fn new(written: [(Patience, Whose); 3]) -> Self {
+        let first = |of: fn(&Patience) -> Option<Duration>| {
+            written.iter().find_map(|(patience, whose)| of(patience).map(|limit| (limit, *whose)))
+        };
+        let idle = first(|patience| patience.idle_in_transaction);
+        let is_one = |limit: &Limit| !limit.0.is_zero();
+        Self {
+            query: first(|patience| patience.query).filter(is_one),
+            transaction: first(|patience| patience.transaction).filter(is_one),
+            idle_in_transaction: idle.filter(is_one),
+            client_idle: first(|patience| patience.client_idle).filter(is_one),
+            idle_is_written: idle.is_some(),
+        }
+    }
+
+    /// Of each limit the shorter; what either leaves to the rule, the rule holds.
+    pub(crate) fn shorter(self, other: Self) -> Self {
+        let least = |one: Option<Limit>, two: Option<Limit>| one.into_iter().chain(two).min_by_key(|limit| limit.0);
+        Self {
+            query: least(self.query, other.query),
+            transaction: least(self.transaction, other.transaction),
+            idle_in_transaction: least(self.idle_in_transaction, other.idle_in_transaction),
+            client_idle: least(self.client_idle, other.client_idle),
+            idle_is_written: self.idle_is_written && other.idle_is_written,
+        }
+    }
+
+    /// Whether the rule of [`crate::idle`] holds for its transactions.
+    pub(crate) fn leaves_idling_to_the_rule(&self) -> bool {
+        !self.idle_is_written
+    }
+
+    /// The first limit that `doing` has outlasted at `now`.
+    fn outlasted(&self, now: u64, doing: Doing) -> Option<(Outlasted, Limit)> {
+        let over = |limit: Option<Limit>, since: u64, which: Outlasted| {
+            limit
+                .filter(|(span, _)| Duration::from_nanos(now.saturating_sub(since)) >= *span)
+                .map(|limit| (which, limit))
         };
         match doing {
             Doing::Nothing { since } => over(self.client_idle, since, Outlasted::ClientIdle),
@@ -89,18 +149,25 @@ impl<L> Switch<L> {
         (!every.is_zero()).then(|| self.round_at + every)
     }
 
-    /// Ends every client that has outlasted a limit of its pool.
+    /// Ends every client that has outlasted a limit.
     pub(crate) fn go_round<I: Io<Link = L>>(&mut self, now: Time, io: &mut I) {
         self.round_at = now;
-        let mut limits: BTreeMap<usize, Patience> = BTreeMap::new();
+        let book = self.shared.book();
+        let mut limits: BTreeMap<(usize, ClassId, ClassId), Limits> = BTreeMap::new();
         let mut ended = Vec::new();
         for (key, client) in self.clients.iter().filter(|(_, client)| client.greeted) {
-            let limit = limits.entry(client.pool.number).or_insert_with(|| client.pool.terms().patience);
-            let outlasted = self.doing(client).and_then(|doing| limit.outlasted(now.as_nanos(), doing));
-            ended.extend(outlasted.map(|outlasted| (key, outlasted)));
+            let classes = (client.claim.base, client.claim.class);
+            let held_to = limits
+                .entry((client.pool.number, classes.0, classes.1))
+                .or_insert_with(|| book.limits(&client.pool.key, classes));
+            let outlasted = self.doing(client).and_then(|doing| held_to.outlasted(now.as_nanos(), doing));
+            ended.extend(outlasted.map(|(which, (limit, whose))| {
+                let setting = book.setting(&client.pool.key, whose, which.setting());
+                (key, refusal::outlasted(which, limit, &setting))
+            }));
         }
-        for (key, (which, limit)) in ended {
-            self.dismiss(now, key, &refusal::outlasted(which, limit), io);
+        for (key, told) in ended {
+            self.dismiss(now, key, &told, io);
         }
     }
 
@@ -123,7 +190,9 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn limits() -> Patience {
+    const NONE: Patience = Patience { query: None, transaction: None, idle_in_transaction: None, client_idle: None };
+
+    fn pools() -> Patience {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         Patience {
             query: seconds(3),
@@ -131,6 +200,10 @@ mod tests {
             idle_in_transaction: seconds(5),
             client_idle: seconds(60),
         }
+    }
+
+    fn limits_of(user: Patience, class: Patience, pool: Patience) -> Limits {
+        Limits::new([(user, Whose::User), (class, Whose::Class(ClassId(1))), (pool, Whose::Pool)])
     }
 
     #[test]
@@ -143,22 +216,36 @@ mod tests {
             (Doing::IdleInTransaction { since: 9 * SECOND, transaction: 0 }, 10, Outlasted::Transaction),
         ];
         for (doing, seconds, expected) in cases {
-            assert_eq!(limits().outlasted(seconds * SECOND - 1, doing), None, "{doing:?}");
-            let outlasted = limits().outlasted(seconds * SECOND, doing);
+            assert_eq!(limits_of(NONE, NONE, pools()).outlasted(seconds * SECOND - 1, doing), None, "{doing:?}");
+            let outlasted = limits_of(NONE, NONE, pools()).outlasted(seconds * SECOND, doing);
             assert_eq!(outlasted.map(|(which, _)| which), Some(expected), "{doing:?}");
         }
-        assert_eq!(Patience::default().outlasted(u64::MAX, Doing::Nothing { since: 0 }), None);
+        assert_eq!(Limits::default().outlasted(u64::MAX, Doing::Nothing { since: 0 }), None);
     }
 
     #[test]
-    fn a_users_limit_goes_before_the_pools_and_its_zero_is_none() {
-        let own =
-            Patience { query: Some(Duration::ZERO), client_idle: Some(Duration::from_secs(1)), ..Patience::default() };
-        let both = own.or(limits());
-        assert_eq!(both.query, None);
-        assert_eq!(both.client_idle, Some(Duration::from_secs(1)));
-        assert_eq!(both.transaction, limits().transaction);
-        assert_eq!(both.shortest(), Some(Duration::from_secs(1)));
+    fn a_users_limit_goes_before_the_classs_and_that_before_the_pools_and_zero_is_none() {
+        let (zero, one, two) = (Some(Duration::ZERO), Some(Duration::from_secs(1)), Some(Duration::from_secs(2)));
+        let user = Patience { query: zero, client_idle: one, ..NONE };
+        let class = Patience { query: two, client_idle: two, transaction: two, ..NONE };
+        let limits = limits_of(user, class, pools());
+        assert_eq!(limits.query, None);
+        assert_eq!(limits.client_idle, Some((Duration::from_secs(1), Whose::User)));
+        assert_eq!(limits.transaction, Some((Duration::from_secs(2), Whose::Class(ClassId(1)))));
+        assert_eq!(limits.idle_in_transaction, Some((Duration::from_secs(5), Whose::Pool)));
+        assert_eq!(user.shortest(), one);
+    }
+
+    #[test]
+    fn a_class_that_a_client_chose_makes_no_limit_longer() {
+        let long =
+            Patience { query: Some(Duration::from_secs(600)), idle_in_transaction: Some(Duration::ZERO), ..NONE };
+        let (chosen, own) = (limits_of(NONE, long, NONE), limits_of(NONE, NONE, pools()));
+        let both = chosen.shorter(own);
+        assert_eq!(both.query, Some((Duration::from_secs(3), Whose::Pool)));
+        assert_eq!(both.idle_in_transaction, own.idle_in_transaction, "a zero is not shorter");
+        let ruled = chosen.shorter(limits_of(NONE, NONE, NONE));
+        assert!(ruled.leaves_idling_to_the_rule() && !chosen.leaves_idling_to_the_rule());
     }
 
     #[test]

@@ -76,31 +76,33 @@ pub(crate) const SERVER_GONE: Told<'static> = fixed(
     Some("connect again and repeat the transaction; the server's log says why it ended"),
     Some(voice::CRASHED),
 );
-/// A client has outlasted a time limit.
-pub(crate) fn outlasted(which: Outlasted, limit: Duration) -> Told<'static> {
-    let limit = words::spoken(limit);
-    let theirs = match which {
-        Outlasted::Query => voice::QUERY,
-        Outlasted::Transaction => voice::TRANSACTION,
-        Outlasted::IdleInTransaction => voice::IDLE_TRANSACTION,
-        Outlasted::ClientIdle => voice::CLIENT_IDLE,
-    };
-    let (sqlstate, setting, what) = match which {
-        Outlasted::Query => ("57014", "query_timeout", format!("a request ran longer than {limit}")),
-        Outlasted::Transaction => ("25P04", "transaction_timeout", format!("a transaction took longer than {limit}")),
-        Outlasted::IdleInTransaction => {
-            ("25P03", "idle_in_transaction_timeout", format!("a transaction was idle for longer than {limit}"))
-        }
-        Outlasted::ClientIdle => {
-            ("57P05", "client_idle_timeout", format!("the session was idle for longer than {limit}"))
-        }
+/// A client has outlasted a time limit, which stands in the file as `setting`.
+pub(crate) fn outlasted(which: Outlasted, limit: Duration, setting: &str) -> Told<'static> {
+    let limit = words::written(limit);
+    let (sqlstate, what, theirs) = match which {
+        Outlasted::Query => ("57014", "a request ran", voice::QUERY),
+        Outlasted::Transaction => ("25P04", "a transaction took", voice::TRANSACTION),
+        Outlasted::IdleInTransaction => ("25P03", "a transaction was idle for", voice::IDLE_TRANSACTION),
+        Outlasted::ClientIdle => ("57P05", "the session was idle for", voice::CLIENT_IDLE),
     };
     Told {
         sqlstate: sqlstate.into(),
-        message: format!("terminating connection: {what} ({setting})").into(),
+        message: format!("terminating connection: {what} longer than {limit} ({setting} = {limit})").into(),
         detail: None,
-        hint: Some(format!("{setting} of the pool or of the user sets this limit").into()),
+        hint: Some(format!("{setting} sets this limit; 0s is none").into()),
         theirs: Some(theirs.text.into()),
+    }
+}
+
+/// A transaction was idle while others waited, and nobody wrote down for how long it may.
+pub(crate) fn idled(idle: Duration) -> Told<'static> {
+    let idle = idle.as_secs();
+    Told {
+        sqlstate: "25P03".into(),
+        message: format!("terminating connection: idle in transaction for {idle}s while others wait (60s rule)").into(),
+        detail: None,
+        hint: Some("end transactions before waiting for anything else; idle_in_transaction_timeout of the user, class or pool sets another limit".into()),
+        theirs: Some(voice::IDLE_TRANSACTION.text.into()),
     }
 }
 
@@ -298,10 +300,10 @@ mod tests {
                 "58000",
                 "server login has been failing, cached error: no connection to the server (server_login_retry)",
             ),
-            (outlasted(Outlasted::Query, limit), "57014", "query timeout"),
-            (outlasted(Outlasted::Transaction, limit), "25P04", "transaction timeout"),
-            (outlasted(Outlasted::IdleInTransaction, limit), "25P03", "idle transaction timeout"),
-            (outlasted(Outlasted::ClientIdle, limit), "57P05", "client_idle_timeout"),
+            (outlasted(Outlasted::Query, limit, "pools.shop.x"), "57014", "query timeout"),
+            (outlasted(Outlasted::Transaction, limit, "pools.shop.x"), "25P04", "transaction timeout"),
+            (outlasted(Outlasted::IdleInTransaction, limit, "pools.shop.x"), "25P03", "idle transaction timeout"),
+            (outlasted(Outlasted::ClientIdle, limit, "pools.shop.x"), "57P05", "client_idle_timeout"),
             (STOPPING, "57P01", "pooler is shutting down"),
             (KILLED, "57P01", "admin forced disconnect"),
             (SERVER_GONE, "08006", "server conn crashed?"),

@@ -43,6 +43,12 @@ pub struct Totals {
     pub binds: u64,
     /// Connections that began to stay with their client, and requests refused, for want of session state.
     pub state: Tally,
+    /// Transactions that were idle for 5 s, counted once each.
+    pub idle_warned: u64,
+    /// Of those, ended because others waited and 60 s were over.
+    pub idle_ended: u64,
+    /// Of those, that would have been ended, but for `guard = "observe"`.
+    pub idle_spared: u64,
 }
 
 impl Totals {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use poolwarden_pool::{CloseReason, ConnId, EndCause, Handled, HostId, Input, Opened, Ticket, Time};
 use poolwarden_relay::pgwire::make;
-use poolwarden_relay::{Fault, Server, Turn};
+use poolwarden_relay::{Fault, Keep, Server, Terms, Turn};
 
 use crate::client::Stage;
+use crate::idle::Marks;
 use crate::io::{Io, Peer};
 use crate::mail::{Errand, Newcomer};
 use crate::refusal;
@@ -39,12 +40,44 @@ pub(crate) struct ServerSlot {
     pub(crate) amid: bool,
     /// When its farewell or reset must be done.
     pub(crate) clean_by: Time,
+    /// What was done about its idle transactions.
+    pub(crate) marks: Marks,
+    /// Its pool's rules, as last looked at.
+    pub(crate) rules: Rules,
     pub(crate) opened_at: u64,
     pub(crate) used_at: u64,
     pub(crate) serial: u64,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
     pub(crate) tls: Option<Arc<str>>,
+}
+
+/// What every lease needs of the pool's rules, kept with the number of the rules it was read from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rules {
+    number: u32,
+    pub(crate) lease: Terms,
+    /// It is reset after each session, or after each lease.
+    pub(crate) resets: bool,
+    pub(crate) resets_always: bool,
+}
+
+impl ServerSlot {
+    /// The pool's rules of this number.
+    #[inline]
+    pub(crate) fn rules(&mut self, number: u32) -> Rules {
+        if self.rules.number != number {
+            let terms = self.pool.terms();
+            self.rules = Rules {
+                number,
+                lease: terms.lease(),
+                // who shares next may have other terms than who left
+                resets: terms.keep != Keep::Session || !terms.reset_query.is_empty(),
+                resets_always: terms.reset_always,
+            };
+        }
+        self.rules
+    }
 }
 
 /// Where a server connection stands.
@@ -105,6 +138,8 @@ impl<L> Switch<L> {
             runs: false,
             amid: false,
             clean_by: Time::NEVER,
+            marks: Marks::default(),
+            rules: Rules::default(),
             opened_at: newcomer.opened_at,
             used_at: newcomer.opened_at,
             serial: newcomer.serial,

@@ -8,118 +8,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use poolwarden_pool::{
-    Action, ClassId, Event, Guard, Handled, Host, HostId, HostSettings, HostSnapshot, Input, LoopId, PoolId, PoolKey,
-    Ticket, Time, Verb,
+    Action, Event, Handled, Host, HostId, HostSettings, HostSnapshot, Input, LoopId, PoolId, PoolKey, Ticket, Time,
+    Verb,
 };
-use poolwarden_relay::{Defaults, Keep, SessionState, Settings, Terms};
+use poolwarden_relay::{Defaults, Keep, Settings};
 
-use crate::classes::ClassRules;
+use crate::idle::{Idler, Idlers};
 use crate::io::Target;
 use crate::keys::Keys;
 use crate::mail::{Asker, Errand, Mail};
 use crate::passage::{Passage, Passages};
-use crate::patience::{Patience, rounds};
+use crate::patience::rounds;
 use crate::proof::Proofs;
 use crate::secret::Secret;
+use crate::terms::{PoolTerms, TermsBook};
 
 /// Events kept until somebody takes them; older ones are dropped and counted (10,000 changes of state take a minute of trouble).
 const MAX_EVENTS: usize = 10_000;
-
-/// The rules of a pool that the core does not need.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PoolTerms {
-    /// How long a client keeps a connection.
-    pub keep: Keep,
-    /// Most statements prepared on one server connection; 0: they are not followed.
-    pub statements: usize,
-    /// Reported parameters followed beside the usual ones, lower case.
-    pub track: Arc<[String]>,
-    /// Run in session mode before another client gets the connection; empty: none.
-    pub reset_query: String,
-    /// The connection is reset after every lease, whatever the mode.
-    pub reset_always: bool,
-    /// What becomes of session state that no other connection can be given.
-    pub session_state: SessionState,
-    /// Settings every connection starts with, beside what clients ask for.
-    pub startup: Vec<(String, String)>,
-    /// How long its clients may take for what they do.
-    pub patience: Patience,
-    /// The class of its clients, but for users with one of their own.
-    pub class: Option<ClassId>,
-}
-
-impl Default for PoolTerms {
-    fn default() -> Self {
-        Self {
-            keep: Keep::Transaction,
-            statements: 200,
-            track: Arc::default(),
-            reset_query: "DISCARD ALL".into(),
-            reset_always: false,
-            session_state: SessionState::Pin,
-            startup: Vec::new(),
-            patience: Patience::default(),
-            class: None,
-        }
-    }
-}
-
-impl PoolTerms {
-    pub(crate) fn lease(&self) -> Terms {
-        Terms { keep: self.keep, statements: self.statements, state: self.session_state, ..Terms::default() }
-    }
-
-    /// What is run to reset a connection.
-    pub(crate) fn reset_sql(&self) -> &str {
-        if self.reset_query.is_empty() { "DISCARD ALL" } else { &self.reset_query }
-    }
-}
-
-/// The terms of every pool, by the name of the database clients ask for, and then by user where a user has its own mode.
-#[derive(Clone, Debug, Default)]
-pub struct TermsBook {
-    /// By database.
-    pub databases: BTreeMap<String, PoolTerms>,
-    /// Of any other database.
-    pub any: PoolTerms,
-    /// Users with terms of their own.
-    pub users: BTreeMap<String, UserTerms>,
-    /// Every class.
-    pub classes: ClassRules,
-    /// Whether clients are ended by rules that nobody wrote down.
-    pub guard: Guard,
-}
-
-/// What one user has of its own in every pool.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UserTerms {
-    /// How long it keeps a connection.
-    pub keep: Option<Keep>,
-    /// Its time limits.
-    pub patience: Patience,
-    /// Its class.
-    pub class: Option<ClassId>,
-    /// What its clients say of themselves may raise their class.
-    pub trust_labels: bool,
-}
-
-impl TermsBook {
-    fn terms(&self, key: &PoolKey) -> PoolTerms {
-        let mut terms = self.databases.get(&key.database).unwrap_or(&self.any).clone();
-        if let Some(own) = self.users.get(&key.user) {
-            terms.keep = own.keep.unwrap_or(terms.keep);
-            terms.patience = own.patience.or(terms.patience);
-        }
-        terms
-    }
-
-    /// The shortest time limit of any pool or user; `None`: there is none.
-    fn shortest(&self) -> Option<Duration> {
-        let pools = self.databases.values().chain([&self.any]).map(|terms| terms.patience);
-        let users = self.users.values().map(|own| own.patience);
-        pools.chain(users).filter_map(Patience::shortest).min()
-    }
-}
 
 /// What all loops know of one pool.
 #[derive(Debug)]
@@ -238,6 +143,7 @@ pub struct Shared<L> {
     serials: AtomicU64,
     keys: Mutex<Keys>,
     pub(crate) passages: Passages,
+    pub(crate) idlers: Idlers,
 }
 
 /// What one caller carries from input to input: actions for itself, and whom it has to wake.
@@ -286,6 +192,7 @@ impl<L> Shared<L> {
             numbers: AtomicU32::new(0),
             serials: AtomicU64::new(1),
             passages: Passages::default(),
+            idlers: Idlers::default(),
             keys: Mutex::default(),
         }
     }
@@ -298,6 +205,11 @@ impl<L> Shared<L> {
     /// Who came, went and was refused since the last look, oldest first, and how many more.
     pub fn passages(&self) -> (VecDeque<Passage>, u64) {
         self.passages.take()
+    }
+
+    /// Whose transactions were found idle since the last look, oldest first.
+    pub fn idlers(&self) -> Vec<Idler> {
+        self.idlers.take()
     }
 
     /// How many loops there are.
@@ -494,12 +406,12 @@ impl<L> Shared<L> {
         self.rounds.store(nanos(rounds(book.shortest())), Ordering::Relaxed);
         let book = Arc::new(book);
         *held(&self.book) = book.clone();
-        self.book_number.fetch_add(1, Ordering::Release);
         for cell in &self.hosts {
             for pool in held(cell).pools.values() {
                 pool.retune(book.terms(&pool.key));
             }
         }
+        self.book_number.fetch_add(1, Ordering::Release); // who sees it finds the rest done
     }
 
     /// Time between two rounds that hold clients to their limits; zero while there are none.

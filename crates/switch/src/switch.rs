@@ -87,6 +87,8 @@ pub struct Switch<L> {
     pub(crate) stalled: u64,
     /// When clients were last held to their time limits.
     pub(crate) round_at: Time,
+    /// When it was last looked for idle transactions.
+    pub(crate) looked_at: Time,
     /// Why the client that is about to go goes, where that is not its own will.
     pub(crate) ending: Option<String>,
     /// The time of the last call.
@@ -122,6 +124,7 @@ impl<L> Switch<L> {
             stalls: VecDeque::new(),
             stalled: 0,
             round_at: Time::ZERO,
+            looked_at: Time::ZERO,
             ending: None,
             last: Time::ZERO,
             totals: Vec::new(),
@@ -269,7 +272,7 @@ impl<L> Switch<L> {
         let farewell = self.farewells.front().map(|look| look.at);
         let recall = self.recalls.front().map(|recall| recall.at);
         let stall = self.stalls.front().map(|(at, ..)| *at);
-        farewell.into_iter().chain(recall).chain(stall).chain(self.next_round()).min()
+        farewell.into_iter().chain(recall).chain(stall).chain(self.next_round()).chain([self.next_look()]).min()
     }
 
     /// The moment of `poll_timeout` has come.
@@ -288,6 +291,9 @@ impl<L> Switch<L> {
         }
         if self.next_round().is_some_and(|at| at <= now) {
             self.go_round(now, io);
+        }
+        if self.next_look() <= now {
+            self.look_for_idlers(now, io);
         }
         self.settle(now, io);
     }

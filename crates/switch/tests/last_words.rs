@@ -7,7 +7,7 @@ mod scene;
 use poolwarden_switch::pool::Mode;
 use poolwarden_switch::relay::Keep;
 use poolwarden_switch::relay::pgwire::{frame, make, read};
-use poolwarden_switch::{PoolTerms, TermsBook};
+use poolwarden_switch::{PoolTerms, Rules, TermsBook};
 use scene::{FIRST, SECOND, SERVER, Scene, query};
 
 /// The first client asks, does not read its reply, which is `reply`, and the second waits, until the first one's time is up.
@@ -16,8 +16,11 @@ fn stall(scene: &mut Scene, reply: &[u8]) {
     scene.world.deaf.insert(FIRST);
     scene.receive(SERVER, reply);
     scene.receive(SECOND, &query("select 2"));
-    scene.now = scene.switch.poll_timeout().unwrap();
-    scene.switch.timeout(scene.now, &mut scene.world);
+    let until = scene.now + Rules::default().stall;
+    while scene.now < until {
+        scene.now = scene.switch.poll_timeout().unwrap();
+        scene.switch.timeout(scene.now, &mut scene.world);
+    }
     assert!(scene.world.closed.contains(&FIRST), "it still holds what the second waits for");
 }
 

@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_about_a_user_that_is_listed_without_a_password_nor_for_the_console() {
-        let route = Route { host: HostId(0), database: None, user: None, password: None, startup: vec![], class: None };
+        let route = Route { host: HostId(0), database: None, user: None, password: None, startup: vec![] };
         let mut directory = Directory { any: Some(route), ..Directory::default() };
         directory.auth.query = Some(Arc::new(Query::default()));
         let barred = UserEntry { barred: true, ..UserEntry::default() };

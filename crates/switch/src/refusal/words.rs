@@ -218,3 +218,13 @@ pub(super) fn spoken(span: Duration) -> String {
         _ => format!("{}m", millis / 60_000),
     }
 }
+
+/// A limit as it is written down.
+pub(super) fn written(span: Duration) -> String {
+    let millis = span.as_millis();
+    match millis {
+        1.. if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
+        1.. if millis.is_multiple_of(1000) => format!("{}s", millis / 1000),
+        _ => format!("{millis}ms"),
+    }
+}

@@ -62,9 +62,13 @@ pub struct Scene {
 
 impl Scene {
     pub fn new(keep: Keep, mode: Mode) -> Self {
-        let any = Some(DatabaseSettings { size: 1, mode, max_wait: Duration::from_secs(600), ..Default::default() });
-        let settings = HostSettings { any, max_connections: Some(10), ..HostSettings::default() };
-        let book = TermsBook { any: PoolTerms { keep, ..PoolTerms::default() }, ..TermsBook::default() };
+        let any = DatabaseSettings { size: 1, mode, max_wait: Duration::from_secs(600), ..Default::default() };
+        Self::under(any, TermsBook { any: PoolTerms { keep, ..PoolTerms::default() }, ..TermsBook::default() })
+    }
+
+    pub fn under(any: DatabaseSettings, book: TermsBook) -> Self {
+        let settings =
+            HostSettings { any: Some(any), max_connections: Some(10), guard: book.guard, ..HostSettings::default() };
         let shared = Arc::new(Shared::new(vec![settings], 1, 1, book));
         let switch = Switch::new(LoopId(0), shared.clone(), Rules::default());
         let mut scene = Self { shared, switch, world: World::default(), now: Time::ZERO };
@@ -86,10 +90,14 @@ impl Scene {
     }
 
     pub fn join(&mut self, serial: u64) {
+        self.join_with(serial, None);
+    }
+
+    pub fn join_with(&mut self, serial: u64, deadline: Option<Duration>) {
         let joining = Joining {
             host: HostId(0),
             key: PoolKey { database: "app".into(), user: "app".into() },
-            deadline: None,
+            deadline,
             settings: Vec::new(),
             leftover: Vec::new(),
             alone: None,
