@@ -138,7 +138,9 @@ fn terms(config: &Config) -> TermsBook {
         databases: databases.map(|(name, pool)| (name.clone(), terms(pool))).collect(),
         any: config.pools.get("*").map(terms).unwrap_or_default(),
         users: config.users.iter().filter_map(own).collect(),
-        classes: ClassRules { classes: config.classes_by_id().map(|(_, name, class)| class_rule(name, class)).collect() },
+        classes: ClassRules {
+            classes: config.classes_by_id().map(|(_, name, class)| class_rule(name, class)).collect(),
+        },
         guard: match config.poolwarden.guard {
             Guard::Enforce => CoreGuard::Enforce,
             Guard::Observe => CoreGuard::Observe,

@@ -9,7 +9,8 @@ use poolwarden_pool::{ClassId, HostSnapshot, Limit, PoolSnapshot, ServerFacts, T
 use poolwarden_proxy::{Address, LoopFigures, PeerFigures, ProcessFigures};
 use poolwarden_switch::LoopReport;
 use poolwarden_watch::{
-    Cancels, CertificateView, ClassView, ConfigView, HostView, LoopView, PeerView, ProcessState, ProcessView, Uses, View,
+    Cancels, CertificateView, ClassView, ConfigView, HostView, LoopView, PeerView, ProcessState, ProcessView, Uses,
+    View,
 };
 
 use super::plan;
