@@ -84,6 +84,8 @@ pub struct Group {
     pub retry: Retry,
     /// After this they have gone away: who was not sent by then is given up, who is answered later is late.
     pub deadline: Option<Duration>,
+    /// Longest a request waits for one of the group's connections, as the pools of applications have it; then it is given up.
+    pub acquire: Option<Duration>,
     /// Whether the pooler is told of the deadline (the start-up option `poolwarden.deadline_ms`).
     pub tells_deadline: bool,
     /// Its load in each phase.

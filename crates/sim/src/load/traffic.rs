@@ -225,6 +225,12 @@ impl<'a> Traffic<'a> {
         Some(request.arrival.at + deadline)
     }
 
+    /// When a request that still waits for a connection is given up.
+    fn is_unsent_at(&self, request: &Request) -> Option<Time> {
+        let acquire = self.scenario.groups[request.arrival.group].acquire.map(|acquire| request.arrival.at + acquire);
+        acquire.into_iter().chain(self.gives_up(request)).min()
+    }
+
     /// What came of the request that was sent on `client`, and whether its session lives on. If it does not, the caller sees
     /// to a new one and says [`Traffic::back`].
     pub fn ended(&mut self, now: Time, client: u32, outcome: Outcome, alive: bool) {
@@ -275,7 +281,7 @@ impl<'a> Traffic<'a> {
         let group = self.clients[client as usize].group;
         self.clients[client as usize].state = State::Idle;
         while let Some(request) = self.crews[group].waiting.pop_front() {
-            match self.gives_up(&request).filter(|end| *end <= now) {
+            match self.is_unsent_at(&request).filter(|end| *end <= now) {
                 Some(end) => self.end(end, &request, End::Unsent),
                 None => return self.send(client, request),
             }
@@ -310,7 +316,7 @@ impl<'a> Traffic<'a> {
     pub fn finish(mut self, now: Time) -> Record {
         for group in 0..self.crews.len() {
             while let Some(request) = self.crews[group].waiting.pop_front() {
-                let end = self.gives_up(&request).unwrap_or(now).min(now);
+                let end = self.is_unsent_at(&request).unwrap_or(now).min(now);
                 self.end(end, &request, End::Unsent);
             }
         }

@@ -15,8 +15,8 @@ pub(super) struct Known<'a> {
 
 /// Keys that a phase may say differently.
 const OF_PHASE: [&str; 4] = ["rate", "x", "shape", "hold"];
-const OF_GROUP: [&str; 9] =
-    ["name", "class", "application", "user", "protocol", "clients", "retry", "deadline", "tells_deadline"];
+const OF_GROUP: [&str; 10] =
+    ["name", "class", "application", "user", "protocol", "clients", "retry", "deadline", "acquire", "tells_deadline"];
 /// Fastest a generator of arrivals is asked to be, in requests per second.
 const FASTEST: f64 = 1e6;
 /// Larger factors are slips of the keyboard.
@@ -56,13 +56,14 @@ fn group(faults: &mut Faults<'_>, section: &Section<'_>, known: Known<'_>) -> Op
     let clients = faults.count(section, "clients", 1, MOST).unwrap_or(100);
     let retry = retry(faults, section);
     let deadline = faults.span(section, "deadline");
+    let acquire = faults.span(section, "acquire");
     let tells_deadline = faults.truth(section, "tells_deadline").unwrap_or(false);
     if tells_deadline && deadline.is_none() {
         let message = format!("load \"{name}\" tells a deadline and has none");
         faults.add("contradiction", section.place("tells_deadline"), message, "write deadline = \"1s\"");
     }
     let parts = parts(faults, section, known)?;
-    Some(Group { name, class, application, user, protocol, clients, retry, deadline, tells_deadline, parts })
+    Some(Group { name, class, application, user, protocol, clients, retry, deadline, acquire, tells_deadline, parts })
 }
 
 fn retry(faults: &mut Faults<'_>, section: &Section<'_>) -> Retry {
