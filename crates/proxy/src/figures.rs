@@ -76,6 +76,8 @@ pub struct ProcessFigures {
 pub(crate) struct Counters {
     pub(crate) clients: Arc<AtomicU32>,
     pub(crate) logins: Arc<AtomicU32>,
+    /// Those who came in by the door aside.
+    pub(crate) aside: Arc<AtomicU32>,
     /// Sessions on the SQL console.
     pub(crate) consoles: Arc<AtomicU32>,
     pub(crate) memory: AtomicU64,

@@ -56,14 +56,13 @@ impl Ends {
 /// Takes in an accepted connection.
 pub(crate) fn welcome(inner: &Arc<Inner>, arrival: Socket, remote: Option<SocketAddr>, local: Option<SocketAddr>) {
     let limits = held(&inner.state).limits;
-    let free = Place::take(&inner.counters.logins, limits.max_logins);
-    let Some(place) = free.or_else(|| inner.visitors.make_room()) else {
-        bump(&inner.counters.refused_clients);
+    let counters = &inner.counters;
+    let Some(visitor) = inner.visitors.let_in(&counters.logins, limits.max_logins, &counters.aside) else {
+        bump(&counters.refused_clients);
         inner.notes.add("login", "too many are logging in (limits.max_logins); closed one more at once", remote);
         return;
     };
     let inner = inner.clone();
-    let visitor = inner.visitors.enter(place);
     tokio::spawn(async move {
         let peer_uid = peer_uid(&arrival);
         let own_user = peer_uid.is_some_and(|uid| uid == rustix::process::geteuid().as_raw());
@@ -121,8 +120,7 @@ async fn receive(inner: &Arc<Inner>, mut stream: Stream, mut ends: Ends, visitor
     stream.readable_now().await.ok()?;
     let listen = secure::offered(inner, &stream);
     let mut greeting = Greeting::new(secure::rules(inner, listen.as_ref()), random::bytes());
-    let mut buffer = vec![0; 2048];
-    let mut asked = None;
+    let (mut buffer, mut asked) = (vec![0; 2048], None);
     loop {
         while let Some(step) = greeting.poll() {
             match step {
@@ -132,6 +130,9 @@ async fn receive(inner: &Arc<Inner>, mut stream: Stream, mut ends: Ends, visitor
                     let began = (&received[..], direct);
                     ends.identity = secure::shake_hands(inner, &mut stream, listen, began, ends.remote).await?;
                     greeting.secured(listen.end_point.clone());
+                }
+                Step::Lookup(who) if visitor.aside && !is_console(&who.database) => {
+                    return send_off(inner, &mut stream, ends.remote).await;
                 }
                 Step::Lookup(who) => {
                     let looked = match secure::refused(listen.as_deref(), &who, ends.remote) {
@@ -173,6 +174,16 @@ async fn receive(inner: &Arc<Inner>, mut stream: Stream, mut ends: Ends, visitor
             return Some(Box::pin(tell_later(greeting, stream, delay, place)));
         }
     }
+}
+
+/// Sends somebody away who came in by the door aside and does not want to go to the console.
+async fn send_off(inner: &Inner, stream: &mut Stream, remote: Option<SocketAddr>) -> Option<After> {
+    bump(&inner.counters.refused_clients);
+    inner.notes.add("login", "too many are logging in (limits.max_logins): sent one more away", remote);
+    let hint = Some("try again in a moment; limits.max_logins binds");
+    let told = Told { sqlstate: "53300", message: "too many clients are logging in", hint, theirs: None };
+    turn_away(stream, told).await;
+    None
 }
 
 /// Hands on what the client said. A failure is counted and remembered; where it is to be told late, how long that is.
