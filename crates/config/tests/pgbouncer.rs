@@ -175,6 +175,8 @@ fn what_is_printed_gives_the_same_configuration() {
     });
     let again = again.unwrap_or_else(|| panic!("{}", poolwarden_config::render("toml", &reading.toml, &findings)));
     assert_eq!(parts(config), parts(&again));
+    let guards = [config, &again].map(|config| config.host_settings(0).guard);
+    assert_eq!(guards, [poolwarden_pool::Guard::Observe; 2], "PgBouncer sheds nothing");
     assert!(!reading.toml.contains("geheim"), "a password in the TOML: {}", reading.toml);
     insta::assert_snapshot!(reading.toml);
 }

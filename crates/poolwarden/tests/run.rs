@@ -236,6 +236,16 @@ fn a_class_is_shed_by_the_verb_stays_so_over_a_reload_and_is_given_back() {
     running.logged("configuration reloaded");
     assert!(is_shed(&running, "late") && !is_shed(&running, "early"), "a new class takes nobody's place");
 
+    let given = fs::read_to_string(running.dir.path().join(token)).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_poolwarden"))
+        .args(["shed", "--class", "late", "--for", "20m", "--at", &url])
+        .current_dir(elsewhere.path())
+        .env("POOLWARDEN_TOKEN", given)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+
     let (code, said, wrong) = shed("late", "0s", &["-c", "poolwarden.toml", "--format", "json"]);
     assert_eq!(code, Some(0), "{wrong}");
     assert!(said.contains("\"schema\":1") && said.contains("\"until\":null"), "{said}");

@@ -1,8 +1,12 @@
 //! A class shed by hand: its requests are refused at once on living connections, the others' are served, and it is told.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use poolwarden_testbed::{Bed, Plan, Target, Wire, place, until};
+use poolwarden_testbed::{Bed, Plan, Target, Wire, bed, place, until};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Clients that call themselves so are of class batch.
 fn start() -> Bed {
@@ -44,7 +48,7 @@ fn a_shed_class_is_refused_on_living_connections_and_a_transaction_it_began_goes
     console.query("SHED batch FOR '0s'").expect("given back");
     assert_eq!(batch.query("select 4").expect("served again, on the same connection").value(), "4");
     assert_eq!(of_batch(&bed, "shed_until"), "");
-    let log = until("both lines in the log", Duration::from_secs(10), || {
+    let log = until("both lines in the log", PATIENCE, || {
         let log = bed.poolwarden().log();
         (log.contains("class batch is shed until") && log.contains("class batch is shed no longer")).then_some(log)
     });
@@ -67,4 +71,59 @@ fn a_class_that_is_not_there_and_a_time_that_is_none_are_refused_with_what_to_wr
         assert!(fault.contains(expected), "{sql}: {fault}");
     }
     assert_eq!(batch_client(&bed).query("select 1").expect("nothing was shed").value(), "1");
+}
+
+/// Ten times what one server connection can do, by clients that ask again at once whatever they are told.
+fn storm(address: &poolwarden_testbed::wire::Address, stop: &AtomicBool) {
+    thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| {
+                let mut wire = Wire::connect(address, &bed::login()).expect("connect");
+                wire.query("set application_name = 'nightly'").expect("set");
+                while !stop.load(Ordering::Acquire) {
+                    if let Err(fault) = wire.query("select pg_sleep(0.02)") {
+                        assert!(fault.to_string().contains("53300"), "{fault}");
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn an_overloaded_class_is_named_when_shedding_begins_and_ends_and_metrics_say_so_meanwhile() {
+    let _machine = place::machine(false);
+    let class = "[classes.batch]\nmax_wait = \"2s\"\napplications = [\"night*\"]\n\n[auth]\n";
+    let plan = Plan { size: 1, ..Plan::default() }.edit("[auth]\n", class);
+    let mut bed = Bed::start_as(Target::Poolwarden, plan);
+    let (address, stop) = (bed.address(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        struct Stop<'a>(&'a AtomicBool);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Release);
+            }
+        }
+        let ends = Stop(&stop);
+        scope.spawn(|| storm(&address, &stop));
+        until("shedding to begin", PATIENCE, || (of_batch(&bed, "overloaded") == "t").then_some(()));
+        let pooler = bed.poolwarden();
+        assert_eq!(pooler.metric("poolwarden_overloaded", "class=\"batch\""), 1.0);
+        until("somebody to be shed", PATIENCE, || {
+            let shed = pooler.metric("poolwarden_sheds_total", "class=\"batch\",reason=\"overload\"");
+            (shed > 0.0).then_some(())
+        });
+        until("the line in the log", PATIENCE, || {
+            pooler.log().contains("class batch is overloaded, shedding begins").then_some(())
+        });
+        drop(ends);
+    });
+    until("it to be over", PATIENCE, || (of_batch(&bed, "overloaded") == "f").then_some(()));
+    let line = until("the last line in the log", PATIENCE, || {
+        let log = bed.poolwarden().log();
+        log.lines().rfind(|line| line.contains("class batch is overloaded no more")).map(str::to_owned)
+    });
+    assert!(line.contains("event=shedding_ended") && line.contains("class=batch") && line.contains(" shed="), "{line}");
+    let retries = bed.poolwarden().metric("poolwarden_retries_total", "class=\"batch\"");
+    assert!(retries > 0.0, "who was refused came again at once");
 }

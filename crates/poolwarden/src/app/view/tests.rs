@@ -193,3 +193,19 @@ fn the_process_says_what_it_is_doing_and_what_it_refused() {
     draining.seen.said.pause(None, true);
     assert_eq!(draining.look(&configs).state, ProcessState::Draining);
 }
+
+#[test]
+fn classes_stand_under_their_ids_and_say_until_when_they_are_shed() {
+    let classes = "[classes.gold]\nweight = 9\nreserve = 2\n";
+    let configs = configs(FILE, &format!("{FILE}{classes}"));
+    let world = World::new(&configs);
+    let id = configs.now.class_ids()["gold"];
+    let until = world.seen.now + Duration::from_secs(600);
+    world.shared.drive(world.seen.now, HostId(0), Input::Shed(id, until), &mut Desk::new(None));
+    let view = world.look(&configs);
+    let names: Vec<_> = view.classes.iter().map(|class| class.name.as_str()).collect();
+    assert_eq!(names, ["default", "batch", "critical", "gold"]);
+    let gold = &view.classes[usize::from(id.0)];
+    assert_eq!((gold.weight, gold.reserve, gold.shed_until_ms), (9, 2, Some(NOW_MS + 600_000)));
+    assert!(view.classes[..3].iter().all(|class| class.shed_until_ms.is_none()));
+}
