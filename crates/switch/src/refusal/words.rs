@@ -152,16 +152,20 @@ fn detail(refusal: &Refusal, Hearer { database, user, class, .. }: Hearer<'_>) -
 }
 
 fn hint(refusal: &Refusal, hearer: Hearer<'_>) -> String {
-    let step = match refusal.reason {
-        Reason::Shed => "an operator said shed, and until when".to_owned(),
-        Reason::Time | Reason::Hopeless | Reason::Queue | Reason::Overload | Reason::Server => binding(refusal, hearer),
+    let (step, table) = match refusal.reason {
+        Reason::Shed => {
+            ("it ends by itself, or with SHED ... FOR '0s'".to_owned(), "SHOW CLASSES on the console says when")
+        }
+        Reason::Time | Reason::Hopeless | Reason::Queue | Reason::Overload | Reason::Server => {
+            (binding(refusal, hearer), "SHOW LIMITS on the console names every limit")
+        }
     };
     let again = if refusal.retry_after.is_zero() {
         String::new()
     } else {
         format!("; retry after {}", spoken(refusal.retry_after))
     };
-    format!("{step} (SHOW LIMITS on the console names every limit){again}")
+    format!("{step} ({table}){again}")
 }
 
 /// What the limit that binds asks for.
@@ -226,5 +230,27 @@ pub(super) fn written(span: Duration) -> String {
         1.. if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
         1.. if millis.is_multiple_of(1000) => format!("{}s", millis / 1000),
         _ => format!("{millis}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_shed_is_led_to_the_classes_and_who_is_not_to_the_limits() {
+        let hearer =
+            Hearer { database: "app", user: "web", class: "batch", patience: None, starting: false, draining: false };
+        let hint = |reason| {
+            let refusal = Refusal {
+                reason,
+                no_such_database: false,
+                retry_after: Duration::from_millis(450),
+                ..super::super::pool_is_gone()
+            };
+            told(&refusal, hearer).hint.unwrap().into_owned()
+        };
+        assert!(hint(Reason::Shed).ends_with("(SHOW CLASSES on the console says when); retry after 450ms"));
+        assert!(hint(Reason::Overload).ends_with("(SHOW LIMITS on the console names every limit); retry after 450ms"));
     }
 }
