@@ -58,10 +58,12 @@ prove: ## measure again what the documents claim, search for faults, and write b
 	cargo xtask instructions --json proof/instructions.json
 	cargo xtask prove soak $(STEPS) --json proof/soak.json
 	cargo xtask prove worlds $(WORLDS) --json proof/worlds.json
+	cargo xtask prove queue 1000000 --json proof/queue.json
 	@scripts/setup-postgres-versions.sh
 	cargo build --release --locked --package poolwarden
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove logins 2000 --json proof/logins.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove cancels 10000 --json proof/cancels.json
+	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove holds 5 --json proof/holds.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove leak 60 --json proof/leak.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove matrix --json proof/matrix.json
 	cargo xtask tidy --write

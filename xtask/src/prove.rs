@@ -21,8 +21,12 @@ const FIRST_WORLD: u64 = 1000;
 
 /// Live measurements: a name, the example of `testbed` that makes it, and what its number means. The example is given the
 /// number, and its last line is an object of JSON: what was found.
-const LIVE: [(&str, &str, &str); 3] =
-    [("leak", "leak", "SECONDS"), ("logins", "logins", "COUNT"), ("cancels", "cancels", "COUNT")];
+const LIVE: [(&str, &str, &str); 4] = [
+    ("leak", "leak", "SECONDS"),
+    ("logins", "logins", "COUNT"),
+    ("cancels", "cancels", "COUNT"),
+    ("holds", "holds", "PAIRS"),
+];
 
 /// One search: what is run, and what its last line says.
 struct Search {
@@ -41,7 +45,10 @@ pub(crate) fn run(arguments: &[String], root: &Path) -> Result<()> {
         [what, number, flag, file] if flag == "--json" => (named(what, number)?, file),
         _ => {
             let live: Vec<String> = LIVE.iter().map(|(name, _, number)| format!("|{name} {number}")).collect();
-            bail!("usage: cargo xtask prove soak STEPS|worlds COUNT|fuzz SECONDS [TARGET]{} --json FILE", live.concat())
+            bail!(
+                "usage: cargo xtask prove soak STEPS|worlds COUNT|queue ROUNDS|fuzz SECONDS [TARGET]{} --json FILE",
+                live.concat()
+            )
         }
     };
     let path = PathBuf::from(file);
@@ -69,6 +76,13 @@ fn named(what: &str, number: &str) -> Result<Search> {
             arguments: vec![FIRST_WORLD.to_string(), number.to_string()],
             read: played,
         }),
+        "queue" => Ok(Search {
+            package: "poolwarden-pool",
+            example: "hot",
+            profile: "release",
+            arguments: vec![number.to_string()],
+            read: object,
+        }),
         _ => match LIVE.iter().find(|(name, ..)| *name == what) {
             Some((_, example, _)) => Ok(Search {
                 package: "poolwarden-testbed",
@@ -79,7 +93,7 @@ fn named(what: &str, number: &str) -> Result<Search> {
             }),
             None => {
                 let live: Vec<&str> = LIVE.iter().map(|(name, ..)| *name).collect();
-                bail!("nothing proves \"{what}\": soak, worlds, {}", live.join(", "))
+                bail!("nothing proves \"{what}\": soak, worlds, queue, {}", live.join(", "))
             }
         },
     }
