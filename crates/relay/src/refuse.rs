@@ -139,7 +139,13 @@ impl Client {
 
     /// Notes what a refused message does to a transaction; true: it opens one.
     pub(crate) fn note(&mut self, header: Header, input: &[u8]) -> bool {
-        let verb = self.text(header, input).map_or(Verb::Other, |text| last_verb(text, header.total() <= input.len()));
+        let whole = header.total() <= input.len();
+        let verb = match self.text(header, input) {
+            Some(text) => last_verb(text, whole),
+            // its name has not come yet, and so not what it prepares or runs
+            None if !whole && matches!(header.tag, tag::PARSE | tag::BIND) => Verb::Opens,
+            None => Verb::Other,
+        };
         match verb {
             Verb::Opens => self.opened = true,
             Verb::Commits | Verb::RollsBack => self.opened = false,
@@ -383,6 +389,19 @@ mod tests {
         make::query(&mut later, "insert");
         let (at, idle) = client.idle_input(&later, &mut Vec::new()).unwrap();
         assert_eq!((idle, client.torn(&later[at..])), (Idle::Wants, Torn::Belongs));
+    }
+
+    #[test]
+    fn a_prepared_begin_may_come_in_pieces_too() {
+        let mut whole = Vec::new();
+        make::parse(&mut whole, "name", "begin", &[]);
+        for cut in 5..whole.len() {
+            let mut client = Client { pending: whole[..cut].to_vec(), ..Client::default() };
+            assert_eq!(refused(&mut client).0, Refused::Answered);
+            let mut insert = Vec::new();
+            make::query(&mut insert, "insert");
+            assert_eq!(client.torn(&insert), Torn::Belongs, "{cut}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Plays the world of one seed and tells what happens: `cargo run -p poolwarden-sim --example converse -- SEED`.
+//! Plays the world of one seed and tells what happens: `cargo run -p poolwarden-sim --example converse -- SEED [pipelines]`.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -10,10 +10,11 @@ fn main() -> ExitCode {
     let seed = std::env::args().nth(1).and_then(|seed| seed.parse().ok());
     let mut out = std::io::stdout().lock();
     let Some(seed) = seed else {
-        let _ = writeln!(out, "usage: converse SEED"); // nobody reads on: nothing to be done
+        let _ = writeln!(out, "usage: converse SEED [pipelines]"); // nobody reads on: nothing to be done
         return ExitCode::from(2);
     };
-    let mut world = World::new(seed);
+    let pipelines = std::env::args().nth(2).is_some_and(|word| word == "pipelines");
+    let mut world = if pipelines { World::of_pipelines(seed) } else { World::new(seed) };
     world.narrate();
     let mut told = writeln!(out, "{:#?}", world.plan());
     while told.is_ok() && world.step() {

@@ -275,6 +275,7 @@ impl Backend {
             return self.fail("25P02", "current transaction is aborted", command.token(), simple);
         }
         if self.status == b'I' {
+            self.complaints.extend(command.strays().map(|token| format!("{token} ran outside its transaction")));
             self.transaction += u32::from(!self.transacts);
             self.name_before = self.name.clone();
         }

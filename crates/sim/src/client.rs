@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use poolwarden_switch::pool::Time;
+use poolwarden_switch::pool::{Reason, Time};
 use poolwarden_switch::relay::Keep;
 use poolwarden_switch::relay::pgwire::{frame, read};
 
@@ -47,8 +47,10 @@ pub struct Tally {
     pub cancelled: u64,
     /// Sessions ended by the pooler.
     pub ended: u64,
-    /// Transactions sent at once whose first part alone was refused, so that the rest ran outside of any.
+    /// Transactions sent at once whose beginning was refused before the rest had come.
     pub torn: u64,
+    /// Refusals by what moved admission, in the order of `Reason::ALL`.
+    pub reasons: [u64; Reason::ALL.len()],
 }
 
 #[derive(Debug)]
@@ -59,6 +61,10 @@ pub(crate) struct Client {
     /// It has a server connection of its own, opened for it.
     pub(crate) alone: bool,
     pub(crate) random: Random,
+    /// Its chance for what it says of its statements.
+    pub(crate) labels: Random,
+    /// It says nothing but whole transactions at once.
+    pub(crate) pipelines: bool,
     pub(crate) phase: Phase,
     pub(crate) outbox: Vec<u8>,
     inbox: Vec<u8>,
@@ -102,6 +108,8 @@ impl Client {
             link,
             keep,
             alone: false,
+            labels: random.clone().fork(),
+            pipelines: false,
             random,
             phase: Phase::Joining,
             outbox: Vec::new(),
@@ -281,6 +289,7 @@ impl Client {
     fn error(&mut self, body: &[u8], excuses: Excuses) -> Result<(), String> {
         let fields = read::report(body);
         let (sqlstate, message) = (&*fields.sqlstate, &*fields.message);
+        self.tally.note(&fields.detail);
         if fields.severity == "FATAL" {
             return self.last_word(sqlstate, message, excuses);
         }
@@ -382,6 +391,15 @@ impl Client {
         } else {
             Err(format!("it was told {:?}, and wants {:?}", self.told, self.name))
         }
+    }
+}
+
+impl Tally {
+    /// What moved admission, where a DETAIL says so.
+    fn note(&mut self, detail: &str) {
+        let said = detail.split(' ').find_map(|word| word.strip_prefix("reason="));
+        let at = said.and_then(|said| Reason::ALL.iter().position(|reason| reason.name() == said));
+        self.reasons[at.unwrap_or_default()] += u64::from(at.is_some());
     }
 }
 

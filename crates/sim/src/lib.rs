@@ -6,6 +6,7 @@
 
 mod agenda;
 mod backend;
+mod classes;
 mod client;
 mod edge;
 mod lane;

@@ -37,6 +37,7 @@ impl World {
         client.alone = alone.is_some();
         client.left = u32::try_from(client.random.between(1, 25)).unwrap_or(1); // at most 25
         client.holds = self.plan.holds;
+        client.pipelines = self.plan.pipelines;
         client.thinks = [0, 1000, 100_000][client.random.place(3)];
         client.slow = client.random.once_in(6);
         client.since = self.now;
@@ -46,7 +47,7 @@ impl World {
         let joining = Joining {
             host: HOST,
             key,
-            deadline: None,
+            deadline: self.plan.deadline_of(id),
             settings,
             alone,
             leftover,
@@ -130,8 +131,13 @@ impl World {
 
     fn client_sends(&mut self, place: usize) {
         let client = &mut self.clients[place];
-        let sent = self.wires.outside_send(client.link, &client.outbox);
+        let all = client.outbox.len();
+        let some = if self.plan.pipelines { client.labels.place(all + 1) } else { all };
+        let sent = self.wires.outside_send(client.link, &client.outbox[..some]);
         client.outbox.drain(..sent);
+        if some < all {
+            self.wires.outside.push(client.link); // the rest goes out a little later
+        }
     }
 
     pub(crate) fn client_looks(&mut self, place: usize, link: LinkId) {

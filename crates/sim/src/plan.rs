@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use poolwarden_switch::pool::{DatabaseSettings, HostSettings, Mode, UserSettings};
+use poolwarden_switch::pool::{ClassId, DatabaseSettings, HostSettings, Mode, UserSettings};
 use poolwarden_switch::relay::Keep;
 use poolwarden_switch::{PoolTerms, Rules, TermsBook, Voice};
 
@@ -32,6 +32,8 @@ pub enum Trouble {
     Kill(Duration),
     /// The process drains, and stops after this long.
     Stop(Duration),
+    /// A class is shed for so long.
+    Shed(ClassId, Duration),
 }
 
 /// One database as clients and PostgreSQL see it.
@@ -82,6 +84,10 @@ pub struct Plan {
     pub troubles: Vec<(Duration, Trouble)>,
     /// When the last client has come.
     pub arrivals: Duration,
+    /// Clients say nothing but whole transactions at once, in pieces.
+    pub pipelines: bool,
+    /// What clients' own deadlines are drawn from; 0: they have none.
+    pub deadlines: u64,
 }
 
 /// Until everything planned has begun.
@@ -119,6 +125,8 @@ impl Plan {
             mischief: [0, 4, 10, 30][random.place(4)],
             troubles: troubles(random),
             arrivals: random.micros(EVENTFUL),
+            pipelines: false,
+            deadlines: 0,
         }
     }
 }

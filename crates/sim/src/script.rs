@@ -30,6 +30,7 @@ impl Client {
     pub(crate) fn exchange(&mut self) -> Exchange {
         let mut exchange = Exchange::default();
         match self.status {
+            b'I' if self.pipelines => self.pipelined_transaction(&mut exchange),
             b'E' => self.end(&mut exchange),
             b'T' if self.random.once_in(3) => self.end(&mut exchange),
             b'T' if self.random.once_in(8) => self.rename(&mut exchange),
@@ -93,7 +94,59 @@ impl Client {
         let (hold, (rows, size)) = (self.hold(), self.rows());
         let want = [Want::Is(b'T'), Want::Rows { token, left: rows }, Want::Complete(format!("SELECT {rows}"))];
         let round = self.one(token, want);
-        exchange.simple(&format!("select {token} {hold} {rows} {size}"), round);
+        let tag = self.tag();
+        exchange.simple(&format!("select {token} {hold} {rows} {size}{tag}"), round);
+    }
+
+    /// What it says of a statement in a comment.
+    fn tag(&mut self) -> String {
+        let class = ["batch", "critical", "nobody"][self.labels.place(3)];
+        let millis = self.labels.between(1, 500);
+        match self.labels.below(8) {
+            0 => format!(" /*poolwarden_class='{class}'*/"),
+            1 => format!(" /*poolwarden_class='{class}',poolwarden_deadline_ms='{millis}'*/"),
+            _ => String::new(),
+        }
+    }
+
+    /// All of a transaction at once, with statements that must not run outside of it: by simple queries, by a batch for each
+    /// statement, or by one batch for all.
+    fn pipelined_transaction(&mut self, exchange: &mut Exchange) {
+        let style = self.random.below(3);
+        let inserts = self.random.between(1, 3);
+        let first = self.number + 1;
+        let mut all = Vec::new();
+        for at in 0..=inserts + 1 {
+            let token = self.token();
+            let hold = self.hold();
+            let (sql, told) = match at {
+                0 => (format!("begin -- {token}{}", self.tag()), "BEGIN"),
+                at if at <= inserts => (format!("insert {token} {hold}"), "SELECT 0"),
+                _ => (format!("commit -- {token}"), "COMMIT"),
+            };
+            let is_row = told == "SELECT 0";
+            let told = Want::Complete(told.to_owned());
+            if style == 0 {
+                let want = is_row.then_some(Want::Is(b'T')).into_iter().chain([told]);
+                let round = self.one(token, want);
+                exchange.simple(&sql, round);
+                continue;
+            }
+            make::parse(&mut exchange.bytes, "", sql, &[]);
+            exchange.bytes.extend_from_slice(&[b'B', 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0]);
+            execute(&mut exchange.bytes, 0);
+            let want = [Want::Parsed(String::new()), Want::Is(b'2'), told];
+            if style == 1 {
+                make::sync(&mut exchange.bytes);
+                exchange.rounds.push(self.one(token, want));
+            } else {
+                all.extend(want);
+            }
+        }
+        if style == 2 {
+            make::sync(&mut exchange.bytes);
+            exchange.rounds.push(Round::new((first, self.number), all));
+        }
     }
 
     /// Behind everything else it asks for something that takes very long; to be used by those who will not wait for it.

@@ -34,6 +34,8 @@ pub(crate) enum Command {
         hold: Duration,
         rows: u32,
         size: usize,
+        /// It belongs in a transaction, and must not run outside of one.
+        inside: bool,
     },
     /// `DEALLOCATE ALL`.
     Forget(Token),
@@ -80,8 +82,10 @@ impl Command {
         let hold = |at: usize| Some(Duration::from_micros(u64::from(number(at)?)));
         match words[0] {
             "select" => {
-                Some(Self::Select { token: token(1)?, hold: hold(2)?, rows: number(3)?, size: number(4)? as usize })
+                let (token, hold, rows, size) = (token(1)?, hold(2)?, number(3)?, number(4)? as usize);
+                Some(Self::Select { token, hold, rows, size, inside: false })
             }
+            "insert" => Some(Self::Select { token: token(1)?, hold: hold(2)?, rows: 0, size: 0, inside: true }),
             "deallocate" => Some(Self::Forget(token(3)?)),
             "begin" => Some(Self::Begin(token(2)?)),
             "commit" => Some(Self::Commit(token(2)?)),
@@ -116,6 +120,11 @@ impl Command {
             Self::Rollback(token) => *token,
             Self::Restore(_) | Self::Probe { .. } | Self::Discard | Self::Provoke => None,
         }
+    }
+
+    /// Whose it is, where it must not run outside of a transaction.
+    pub(crate) fn strays(&self) -> Option<Token> {
+        self.token().filter(|_| matches!(self, Self::Select { inside: true, .. }))
     }
 
     /// How long it runs.

@@ -53,6 +53,10 @@ impl World {
                 let serial = self.random.between(1, 40);
                 self.every_loop(|| Mail::Kill(serial));
             }
+            Trouble::Shed(class, span) => {
+                let now = self.now;
+                self.shared.drive(now, HOST, Input::Shed(class, now + span), &mut self.desk);
+            }
             Trouble::Stop(after) => {
                 self.excuses.ended = true;
                 self.every_loop(|| Mail::Drain);

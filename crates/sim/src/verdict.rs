@@ -9,6 +9,8 @@ use poolwarden_switch::{ClientState, ServerState};
 use crate::client::Client;
 use crate::world::{HOST, Happening, World};
 
+/// How long a class lets its requests wait at most.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How long nothing may happen to somebody who waits.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How much later than its deadline a request may be refused.
@@ -54,7 +56,8 @@ impl World {
             }
             for pool in snapshot.pools {
                 let most = self.plan.settings.databases.get(&pool.key.database);
-                let most = most.map_or(PATIENCE, |most| most.max_wait + most.pause_wait + most.down_wait + LATE);
+                let most = most
+                    .map_or(PATIENCE, |most| most.max_wait.max(LONGEST_WAIT) + most.pause_wait + most.down_wait + LATE);
                 if pool.oldest_wait > most {
                     self.breaches.push(format!("{:?}: a request has waited {:?}", pool.key, pool.oldest_wait));
                 }

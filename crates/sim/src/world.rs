@@ -124,7 +124,19 @@ impl World {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let plan = Plan::new(&mut random);
+        let plan = Plan::new(&mut random).with_classes(seed);
+        Self::of_plan(seed, plan, random)
+    }
+
+    /// A world whose clients say nothing but whole transactions at once, in pieces, to a pool of one connection that refuses often.
+    #[must_use]
+    pub fn of_pipelines(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let plan = Plan::new(&mut random).with_classes(seed).with_pipelines(seed);
+        Self::of_plan(seed, plan, random)
+    }
+
+    fn of_plan(seed: u64, plan: Plan, random: Random) -> Self {
         let shared = Arc::new(Shared::new(vec![plan.settings.clone()], seed, plan.loops, plan.book.clone()));
         let loops = (0..plan.loops).map(|me| Loop {
             switch: Switch::new(LoopId(me), shared.clone(), plan.rules),
@@ -355,5 +367,6 @@ impl Tally {
         self.cancelled += other.cancelled;
         self.ended += other.ended;
         self.torn += other.torn;
+        self.reasons.iter_mut().zip(other.reasons).for_each(|(own, other)| *own += other);
     }
 }
