@@ -254,12 +254,29 @@ impl Host {
             let ours = scope.pools.contains(&id);
             let coming = scope.ending >= other.want();
             let less = mine * other.weight() > (u64::from(other.living()) + 1) * own_weight;
-            ours && !coming && less && self.pace.open(now, self.slots.evicting)
+            ours && !coming && less && self.starves(other) && self.pace.open(now, self.slots.evicting)
         })
     }
 }
 
+impl Host {
+    /// Whether a pool that waits under a shared limit cannot help itself soon: it has less than it needs, or its oldest request has
+    /// waited for longer than two usual holds.
+    fn starves(&self, pool: &Pool) -> bool {
+        let now = self.turn.now;
+        let Some(head) = self.tickets.uncovered(pool, 0) else { return false };
+        let kind = pool.fair.seats[head.seat as usize].kind;
+        let grace = Duration::from_nanos(pool.fair.kinds[kind].hold.mean.saturating_mul(2));
+        pool.living() < pool.need(now) || now.since(head.since) > grace.min(pool.max_wait(kind) / 4)
+    }
+}
+
 impl Pool {
+    /// Connections it has use for while others starve: its load, and one more.
+    pub(crate) fn need(&self, now: Time) -> u32 {
+        u32::try_from(self.fair.load(now)).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
     /// Longest wait of a class here.
     pub(crate) fn max_wait(&self, kind: usize) -> Duration {
         self.fair.kinds[kind].max_wait.unwrap_or(self.rules.max_wait)

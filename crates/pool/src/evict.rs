@@ -1,7 +1,7 @@
 //! Eviction between pools under a shared limit, and the shrinking of a shared limit that was made smaller.
 
 use crate::host::Host;
-use crate::limits::{EVICTION_AGE, Of};
+use crate::limits::{EVICTION_AGE, Of, SPARE_AGE};
 use crate::{CloseReason, Time};
 
 impl Host {
@@ -59,7 +59,8 @@ impl Host {
             let pool = &self.pools[id];
             let surplus = pool.living().saturating_sub(pool.rules.min_size);
             let Some(index) = self.slots.oldest_idle(pool).filter(|_| surplus > 0) else { continue };
-            let old_enough = self.slots.table[index as usize].since + EVICTION_AGE;
+            let spare = self.guards() && pool.living() > pool.need(now);
+            let old_enough = self.slots.table[index as usize].since + if spare { SPARE_AGE } else { EVICTION_AGE };
             if old_enough > now {
                 barren = barren.min(old_enough);
             } else if best.is_none_or(|(most, _)| surplus > most) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::door::Why;
 use crate::host::Host;
-use crate::limits::EVICTION_AGE;
+use crate::limits::{EVICTION_AGE, SPARE_AGE};
 use crate::queue::Stand;
 use crate::slot::State;
 use crate::{CloseReason, PoolId, Time, Wake};
@@ -39,7 +39,7 @@ impl Host {
             }
             State::Idle => {
                 let pool = &self.pools[slot.pool];
-                self.recount |= !self.needy.is_empty() && slot.since + EVICTION_AGE <= now;
+                self.recount |= !self.needy.is_empty() && slot.since + self.eviction_age() <= now;
                 if now >= self.lifetime_end(index) {
                     self.close(index, CloseReason::Lifetime);
                 } else if now >= slot.look {
@@ -75,7 +75,7 @@ impl Host {
             | State::Fenced { .. } => return,
             State::Opening { stuck: false } => (slot.opened + self.settings.connect_timeout / 2, Wake::Backoff),
             State::Idle => {
-                let old_enough = slot.since + EVICTION_AGE;
+                let old_enough = slot.since + self.eviction_age();
                 let soon = if self.needy.is_empty() || old_enough <= self.turn.now { Time::NEVER } else { old_enough };
                 (self.lifetime_end(index).min(slot.look).min(soon), Wake::Expiry)
             }
@@ -83,6 +83,11 @@ impl Host {
             State::Ghost { .. } => (slot.since + self.settings.ghost_timeout, Wake::Ending),
         };
         self.slot_alarms.advance(index, at, wake);
+    }
+
+    /// The least time after which an idle connection may be evicted.
+    fn eviction_age(&self) -> Duration {
+        if self.guards() { SPARE_AGE } else { EVICTION_AGE }
     }
 
     /// When a connection is old, by its own jitter.

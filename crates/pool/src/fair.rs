@@ -267,6 +267,15 @@ impl Fair {
         self.last = None;
     }
 
+    /// Connections that all requests together would keep busy if none of them waited.
+    pub(crate) fn load(&self, now: Time) -> u64 {
+        self.places
+            .values()
+            .map(|&place| self.seats[place as usize].load.connections(now))
+            .sum::<u64>()
+            .div_ceil(LOAD_UNIT)
+    }
+
     /// Whether so many of `capacity` places are lent that what is left is kept for other classes. They never keep the last one.
     pub(crate) fn kept_for_others(&self, kind: usize, capacity: u32) -> bool {
         let own = &self.kinds[kind];

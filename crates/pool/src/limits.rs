@@ -12,6 +12,9 @@ use crate::{Limit, PoolId, Time};
 /// An idle connection younger than this is not evicted: it would likely be wanted again at once.
 pub(crate) const EVICTION_AGE: Duration = Duration::from_secs(5);
 
+/// Beyond what its pool needs it is not evicted before this, while others wait.
+pub(crate) const SPARE_AGE: Duration = Duration::from_millis(50);
+
 /// PostgreSQL said that it has no room: one more try after each of these spans.
 pub(crate) const CAPACITY_RETRY: Duration = Duration::from_secs(10);
 
@@ -63,7 +66,7 @@ impl Scope {
             // A pool that grows has a larger surplus: some old idle connection may have become evictable.
             self.barren_until = Time::ZERO;
         } else if matches!(to, State::Idle) {
-            self.barren_until = self.barren_until.min(now + EVICTION_AGE);
+            self.barren_until = self.barren_until.min(now + SPARE_AGE);
         }
     }
 

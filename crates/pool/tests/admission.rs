@@ -226,9 +226,13 @@ fn pools_that_share_a_budget_get_it_by_what_their_classes_weigh() {
     let (etl, api) = (later(&play.outcomes[0]), later(&play.outcomes[2]));
     assert!(etl > 20.0 * 40.0 && api > 2.0 * etl, "nobody starves: {etl} {api}");
     // What one pool keeps idle for a moment another cannot use without a new connection.
-    assert!(etl + api + later(critical) > 20.0 * 650.0, "the budget is used: {}", etl + api + later(critical));
+    assert!(etl + api + later(critical) > 20.0 * 850.0, "the budget is used: {}", etl + api + later(critical));
     assert!(play.most_open <= 20, "{}", play.most_open);
-    assert!(play.host.snapshot(Time::from_nanos(play.now)).evicted < 200, "connections are not moved to and fro");
+    assert!(
+        play.host.snapshot(Time::from_nanos(play.now)).evicted < 500,
+        "connections are not moved to and fro: {}",
+        play.host.snapshot(Time::from_nanos(play.now)).evicted
+    );
 }
 
 #[test]

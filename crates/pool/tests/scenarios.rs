@@ -7,7 +7,7 @@ mod world;
 use std::time::Duration;
 
 use poolwarden_pool::{
-    EndCause, Failure, Fitness, Handled, HostSettings, Input, Limit, ServerFacts, Time, UserSettings, Verb,
+    EndCause, Failure, Fitness, Guard, Handled, HostSettings, Input, Limit, ServerFacts, Time, UserSettings, Verb,
 };
 use world::{Play, settings};
 
@@ -289,20 +289,35 @@ fn a_database_that_cannot_be_had_fails_its_waiters_at_once() {
     play.expect("database");
 }
 
-#[test]
-fn an_idle_connection_of_another_pool_is_evicted_under_a_shared_limit() {
-    let mut rules = settings("app", |db| {
+fn shares_three_places(guard: Guard) -> HostSettings {
+    let rules = settings("app", |db| {
         db.size = 3;
         db.max_wait = Duration::from_secs(10);
     });
-    rules.max_connections = Some(3);
-    let mut play = warm(rules, 3);
+    HostSettings { max_connections: Some(3), guard, ..rules }
+}
+
+#[test]
+fn an_idle_connection_of_another_pool_is_evicted_under_a_shared_limit() {
+    let mut play = warm(shares_three_places(Guard::Observe), 3);
     play.at(1000).enter("app", "bob");
     play.checkout("b1");
     play.checkout("b2");
     play.at(5500).closed(0, EndCause::Eof);
     play.opened(3);
     play.expect("evict");
+    assert_eq!(play.host.snapshot(play.now()).evicted, 2);
+}
+
+#[test]
+fn an_idle_connection_that_its_pool_does_not_need_is_evicted_for_one_that_waits_at_once() {
+    let mut play = warm(shares_three_places(Guard::Enforce), 3);
+    play.at(1000).enter("app", "bob");
+    play.checkout("b1");
+    play.checkout("b2");
+    play.at(1005).closed(0, EndCause::Eof);
+    play.at(1010).opened(3);
+    play.expect("spare");
     assert_eq!(play.host.snapshot(play.now()).evicted, 2);
 }
 
