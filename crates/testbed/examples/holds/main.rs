@@ -1,7 +1,7 @@
-//! How a pooler holds through spikes, live and simulated: `holds [PAIRS] [SECONDS]`.
+//! How a pooler holds through spikes, live and simulated: `holds [PAIRS] [SECONDS] [SCENARIO...]`.
 //!
 //! The scenarios of `examples/scenarios`, each with real clients before poolwarden and before PgBouncer, one after the other on a
-//! PostgreSQL of its own, and in virtual time. What is measured is what `drill run` and `simulate` print; what is demanded
+//! PostgreSQL of its own, and in virtual time. PgBouncer runs twice: with poolwarden's longest wait, and with its own default. What is measured is what `drill run` and `simulate` print; what is demanded
 //! stands here. It fails if poolwarden misses a bound, or if the machine was too busy to say. The last line is JSON.
 
 #![allow(clippy::print_stdout, reason = "the result goes to standard output")]
@@ -9,11 +9,10 @@
 mod machine;
 mod place;
 
-use poolwarden_testbed::Target;
 use serde_json::{Value, json};
 
 use machine::Spent;
-use place::{Front, Users};
+use place::{Front, Pooling, Users};
 
 /// Most that others may be slower while one application's queries are slow.
 const MOST_SLOWER: f64 = 1.5;
@@ -24,32 +23,36 @@ const MOST_BUSY: f64 = 0.70;
 
 /// One run of one scenario.
 struct Ran {
-    /// poolwarden, pgbouncer or simulated.
+    /// A name of [`Pooling`], or simulated.
     target: &'static str,
     /// What was printed.
     said: Value,
     spent: Option<Spent>,
 }
 
+/// Spikes that are run once, and who logs in.
+const SPIKES: [(&str, Users); 4] = [
+    ("spike", Users::ByClass),
+    ("spike-applications", Users::One),
+    ("retry-storm", Users::One),
+    ("pipelined", Users::One),
+];
+
 fn main() {
-    let arguments: Vec<u32> = std::env::args().skip(1).map(|text| text.parse().expect("a number")).collect();
-    let pairs = arguments.first().copied().unwrap_or(5);
-    let seconds = arguments.get(1).copied().unwrap_or(30);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |place: usize, usual: u32| arguments.get(place).map_or(usual, |text| text.parse().expect("a number"));
+    let (pairs, seconds) = (number(0, 5), number(1, 30));
+    let wanted = |name: &str| arguments.len() < 3 || arguments[2..].iter().any(|wanted| wanted == name);
     let mut missed = Vec::new();
     let mut spikes = Vec::new();
-    for (name, users) in [
-        ("spike", Users::ByClass),
-        ("spike-applications", Users::One),
-        ("retry-storm", Users::One),
-        ("pipelined", Users::One),
-    ] {
+    for (name, users) in SPIKES.into_iter().filter(|(name, _)| wanted(name)) {
         for ran in everywhere(name, users, (0, seconds)) {
             missed.extend(faults(name, &ran));
             spikes.push(shown(name, &ran));
         }
     }
-    let neighbours = neighbours(pairs, &mut missed);
-    let refusing = refusing(&mut missed);
+    let neighbours = wanted("noisy-tenant").then(|| neighbours(pairs, &mut missed));
+    let refusing = wanted("refusals").then(|| refusing(&mut missed));
     println!(
         "{}",
         json!({ "seconds": seconds, "pairs": pairs, "scenarios": spikes, "neighbours": neighbours, "refusals": refusing })
@@ -57,14 +60,14 @@ fn main() {
     assert!(missed.is_empty(), "missed: {missed:#?}");
 }
 
-/// Runs a scenario before both poolers and in virtual time.
+/// Runs a scenario before every pooler and in virtual time.
 fn everywhere(name: &str, users: Users, (seed, seconds): (u32, u32)) -> Vec<Ran> {
     let text = place::scenario(name, seed, seconds);
-    let live = [("poolwarden", Target::Poolwarden), ("pgbouncer", Target::PgBouncer)].map(|(target, front)| {
-        let front = Front::start(front, users, &text);
+    let live = Pooling::ALL.map(|pooling| {
+        let front = Front::start(pooling, users, &text);
         let before = Spent::now(front.pid());
         let said = front.drill(&text);
-        Ran { target, said, spent: Some(before.since()) }
+        Ran { target: pooling.name(), said, spent: Some(before.since()) }
     });
     let simulated = Ran { target: "simulated", said: place::simulate(&text), spent: None };
     live.into_iter().chain([simulated]).collect()
@@ -76,7 +79,7 @@ fn faults(name: &str, ran: &Ran) -> Vec<String> {
     if busy > MOST_BUSY {
         return vec![format!("{name} on {}: the machine was {:.0} % busy, measure again", ran.target, busy * 100.0)];
     }
-    if ran.target == "pgbouncer" {
+    if ran.target.starts_with("pgbouncer") {
         return Vec::new();
     }
     let assertions = ran.said["assertions"].as_array().into_iter().flatten();
@@ -92,9 +95,17 @@ fn faults(name: &str, ran: &Ran) -> Vec<String> {
 fn shown(name: &str, ran: &Ran) -> Value {
     let phases: Vec<Value> = ran.said["phases"].as_array().into_iter().flatten().map(phase).collect();
     for phase in &phases {
-        eprintln!("{name:<20} {:<11} {phase}", ran.target);
+        eprintln!("{name:<20} {:<17} {phase}", ran.target);
     }
     let said = &ran.said;
+    if let Some(spent) = &ran.spent {
+        eprintln!(
+            "{name:<20} {:<17} machine {:.0} % busy, generator lag {}",
+            ran.target,
+            spent.busy * 100.0,
+            said["lag_ms"]
+        );
+    }
     json!({
         "scenario": name, "target": ran.target, "phases": phases, "verdict": said["verdict"],
         "refused": said["all"]["refused_attempts"], "wrong_refusals": said["all"]["wrong_refusals"],
@@ -129,7 +140,7 @@ fn neighbours(pairs: u32, missed: &mut Vec<String>) -> Value {
     let runs: Vec<Vec<Ran>> = (0..pairs).map(|seed| everywhere("noisy-tenant", Users::One, (seed, 20))).collect();
     runs.iter().flatten().for_each(|ran| missed.extend(faults("noisy-tenant", ran)));
     let mut found = Vec::new();
-    for (place, target) in ["poolwarden", "pgbouncer", "simulated"].into_iter().enumerate() {
+    for (place, target) in runs[0].iter().map(|ran| ran.target).enumerate() {
         for load in ["web", "shop"] {
             let p99 = |ran: &Ran, phase: usize| {
                 let groups = ran.said["phases"][phase]["groups"].as_array().into_iter().flatten();
@@ -139,7 +150,7 @@ fn neighbours(pairs: u32, missed: &mut Vec<String>) -> Value {
             let both: Vec<(f64, f64)> = runs.iter().map(|run| (p99(&run[place], 0), p99(&run[place], 1))).collect();
             let slower = median(both.iter().map(|(quiet, storm)| storm / quiet).collect());
             eprintln!("noisy-tenant {target}: {load} {slower:.2} times slower in the storm: {both:?}");
-            if target != "pgbouncer" && slower.is_nan_or_above(MOST_SLOWER) {
+            if !target.starts_with("pgbouncer") && slower.exceeds(MOST_SLOWER) {
                 missed.push(format!(
                     "noisy-tenant on {target}: {load} is {slower:.2} times slower, at most {MOST_SLOWER}"
                 ));
@@ -157,7 +168,7 @@ fn neighbours(pairs: u32, missed: &mut Vec<String>) -> Value {
 /// What ten thousand refusals a second cost poolwarden, its log on.
 fn refusing(missed: &mut Vec<String>) -> Value {
     let text = place::scenario("refusals", 0, 30);
-    let front = Front::start(Target::Poolwarden, Users::One, &text);
+    let front = Front::start(Pooling::Poolwarden, Users::One, &text);
     let before = Spent::now(front.pid());
     let said = front.drill(&text);
     let spent = before.since();
@@ -169,7 +180,7 @@ fn refusing(missed: &mut Vec<String>) -> Value {
         (spent.cpu_seconds - front.logins_seconds()) / said["phases"][0]["lasts_s"].as_f64().unwrap_or(f64::NAN);
     let of_ten_thousand = share * 10_000.0 / per_second;
     eprintln!("refusing {per_second:.0} a second costs {:.1} % of a core", share * 100.0);
-    if of_ten_thousand.is_nan_or_above(MOST_OF_A_CORE) {
+    if of_ten_thousand.exceeds(MOST_OF_A_CORE) {
         missed.push(format!("10,000 refusals a second cost {of_ten_thousand:.3} of a core, at most {MOST_OF_A_CORE}"));
     }
     json!({
@@ -180,11 +191,11 @@ fn refusing(missed: &mut Vec<String>) -> Value {
 
 /// A bound that nothing unmeasured passes.
 trait Bound {
-    fn is_nan_or_above(self, most: f64) -> bool;
+    fn exceeds(self, most: f64) -> bool;
 }
 
 impl Bound for f64 {
-    fn is_nan_or_above(self, most: f64) -> bool {
+    fn exceeds(self, most: f64) -> bool {
         self.is_nan() || self > most
     }
 }

@@ -2,12 +2,11 @@
 
 use std::fmt::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use poolwarden_testbed::ini::{Program, Running};
 use poolwarden_testbed::place::Place;
 use poolwarden_testbed::template::PASSWORD;
-use poolwarden_testbed::{Plan, Pooler, Postgres, Settings, Target, pooler};
+use poolwarden_testbed::{Plan, Pooler, Postgres, Settings, pooler};
 use rustix::process::Pid;
 use serde_json::Value;
 
@@ -20,6 +19,31 @@ pub(crate) enum Users {
     ByClass,
     /// One role; its application_name tells the class.
     One,
+}
+
+/// What stands before PostgreSQL.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pooling {
+    /// poolwarden with the scenario's settings.
+    Poolwarden,
+    /// PgBouncer with the same longest wait.
+    PgBouncer,
+    /// PgBouncer with its own longest wait, two minutes.
+    PgBouncerPatient,
+}
+
+impl Pooling {
+    /// In the order in which they are run.
+    pub(crate) const ALL: [Self; 3] = [Self::Poolwarden, Self::PgBouncer, Self::PgBouncerPatient];
+
+    /// For tables.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Poolwarden => "poolwarden",
+            Self::PgBouncer => "pgbouncer",
+            Self::PgBouncerPatient => "pgbouncer_patient",
+        }
+    }
 }
 
 /// Roles of [`Users::ByClass`].
@@ -55,7 +79,7 @@ pub(crate) fn simulate(text: &str) -> Value {
 
 impl Front {
     /// Starts both as the scenario's `[pool]` says.
-    pub(crate) fn start(target: Target, users: Users, text: &str) -> Front {
+    pub(crate) fn start(pooling: Pooling, users: Users, text: &str) -> Front {
         let settings = Settings {
             max_connections: 150,
             more: vec![("log_connections", "off".to_owned()), ("log_disconnections", "off".to_owned())],
@@ -64,13 +88,13 @@ impl Front {
         if users == Users::ByClass {
             ROLES
                 .iter()
-                .for_each(|role| drop(postgres.sql(&format!("create role {role} login password '{PASSWORD}'"))));
+                .for_each(|role| drop(postgres.sql(&format!("create role \"{role}\" login password '{PASSWORD}'"))));
         }
         postgres.sql("grant create on schema public to app");
-        let pooler = match target {
-            Target::Poolwarden => Either::Ours(Box::new(ours(users, text, &postgres))),
-            Target::PgBouncer => Either::Theirs(theirs(users, text, &postgres)),
-            Target::Direct => panic!("a spike before PostgreSQL itself is not measured here"),
+        let pooler = match pooling {
+            Pooling::Poolwarden => Either::Ours(Box::new(ours(users, text, &postgres))),
+            Pooling::PgBouncer => Either::Theirs(theirs(text, &postgres, whole_seconds(text))),
+            Pooling::PgBouncerPatient => Either::Theirs(theirs(text, &postgres, 120)),
         };
         Front { pooler, _postgres: postgres, place: Place::new("holds") }
     }
@@ -141,28 +165,32 @@ fn ours(users: Users, text: &str, postgres: &Postgres) -> Pooler {
     let wait = written(text, "max_wait").expect("the scenario's max_wait");
     let min_size = number(text, "min_size").unwrap_or(0);
     let size = number(text, "size").expect("the scenario's size");
-    let plan = Plan { size, budget: number(text, "budget"), max_clients: 20_000, ..Plan::default() };
+    let plan = Plan { size, budget: number(text, "budget"), max_clients: 8_000, ..Plan::default() };
     let plan = plan.edit("max_wait = \"60s\"", &format!("max_wait = {wait}\nmin_size = {min_size}"));
     Pooler::start(&plan.edit("[users.app]\n", &format!("{sections}{trust}")), postgres.address())
 }
 
-/// PgBouncer with the same pool, the same budget and the same longest wait, in whole seconds as it has them.
-fn theirs(users: Users, text: &str, postgres: &Postgres) -> Running {
+/// The scenario's longest wait in whole seconds, as PgBouncer has it.
+fn whole_seconds(text: &str) -> u32 {
+    let wait = written(text, "max_wait").expect("the scenario's max_wait");
+    wait.trim_matches('"').strip_suffix('s').and_then(|seconds| seconds.parse().ok()).unwrap_or(1)
+}
+
+/// PgBouncer with the same pool and the same budget. It is given the roles' SCRAM secrets, which makes its logins cheapest.
+fn theirs(text: &str, postgres: &Postgres, wait: u32) -> Running {
     let budget = number(text, "budget").expect("the scenario's budget");
     let size = number(text, "size").expect("the scenario's size");
-    let wait = Duration::from_secs(
-        written(text, "max_wait").and_then(|wait| wait.trim_matches('"').strip_suffix('s')?.parse().ok()).unwrap_or(1),
-    );
     let ini = format!(
         "[databases]\napp = host=127.0.0.1 port={} dbname=app\n\n\
          [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {{port}}\nunix_socket_dir =\n\
          auth_type = scram-sha-256\nauth_file = {{dir}}/users\npool_mode = transaction\ndefault_pool_size = {size}\n\
-         max_db_connections = {budget}\nmax_client_conn = 20000\nquery_wait_timeout = {}\n\
+         max_db_connections = {budget}\nmax_client_conn = 8000\nquery_wait_timeout = {wait}\n\
          log_connections = 0\nlog_disconnections = 0\n",
         postgres.address().port(),
-        wait.as_secs(),
     );
-    let names: &[&str] = if users == Users::ByClass { &["app", "critical", "default", "batch"] } else { &["app"] };
-    let secrets: Vec<String> = names.iter().map(|name| format!("\"{name}\" \"{PASSWORD}\"\n")).collect();
-    Program::PgBouncer.start(&[("pgbouncer.ini", &ini), ("users", &secrets.concat())])
+    let secrets = postgres.sql("select rolname, rolpassword from pg_authid where rolpassword is not null");
+    let text = |value: &Option<String>| value.clone().expect("it is not null");
+    let lines: Vec<String> =
+        secrets.rows.iter().map(|row| format!("\"{}\" \"{}\"\n", text(&row[0]), text(&row[1]))).collect();
+    Program::PgBouncer.start(&[("pgbouncer.ini", &ini), ("users", &lines.concat())])
 }
