@@ -141,8 +141,16 @@ impl Client {
         }
     }
 
-    /// There is known to be input behind what was handed over: it has sent a request before the answer to the one before.
+    /// There is known to be input behind what was handed over: it has sent a request before the answer to the one before, unless
+    /// that is the rest of the last message.
     pub fn has_sent_more(&mut self) {
+        let mut at = 0;
+        while let Ok(Some(header)) = frame::header(&self.pending[at..]) {
+            if header.total() > self.pending.len() - at {
+                return;
+            }
+            at += header.total();
+        }
         self.pipelined = true;
     }
 

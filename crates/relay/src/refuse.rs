@@ -392,6 +392,20 @@ mod tests {
     }
 
     #[test]
+    fn the_unread_rest_of_a_long_message_is_no_pipeline() {
+        let mut long = Vec::new();
+        make::query(&mut long, "insert into t values ('a long text')");
+        for (pending, ends) in [(&long[..long.len() - 1], false), (&long[..], true)] {
+            let mut client = Client { pending: pending.to_vec(), ..Client::default() };
+            client.has_sent_more();
+            assert_eq!(refused(&mut client), (Refused::Answered, "EZ".into()));
+            client.body = Body::None;
+            make::query(&mut client.pending, "begin");
+            assert_eq!(refused(&mut client).0 == Refused::Ends, ends);
+        }
+    }
+
+    #[test]
     fn a_prepared_begin_may_come_in_pieces_too() {
         let mut whole = Vec::new();
         make::parse(&mut whole, "name", "begin", &[]);

@@ -281,6 +281,45 @@ mod tests {
     }
 
     #[test]
+    fn each_reason_has_its_words_and_the_hint_ends_with_when_to_come_again() {
+        let say = |reason, limit, hearer| {
+            let refusal = Refusal {
+                reason,
+                would_wait: Duration::from_millis(3_100),
+                retry_after: Duration::from_millis(340),
+                ..refusal(limit)
+            };
+            let response = told(&refusal, hearer).error(Voice::Own);
+            let hint = read::report(&response[frame::HEADER..]).hint.into_owned();
+            let (sqlstate, message, detail) = fields(&response);
+            assert_eq!(sqlstate, "53300");
+            assert!(hint.ends_with("; retry after 340ms"), "{hint}");
+            let named = format!("class=batch reason={} ", reason.name());
+            assert!(detail.contains(&named) && detail.contains("would_wait=3.1s"), "{detail}");
+            message
+        };
+        let patient = |seconds| Hearer { patience: Some(Duration::from_secs(seconds)), ..HEARER };
+        assert_eq!(
+            say(Reason::Hopeless, Limit::WaitTime, patient(2)),
+            "pool \"shop\": would wait 3.1s for a server connection, longer than the 2s it may: refused at once"
+        );
+        assert_eq!(
+            say(Reason::Hopeless, Limit::WaitTime, patient(9)),
+            "pool \"shop\": would wait 3.1s for a server connection, longer than its max_wait: refused at once"
+        );
+        assert_eq!(
+            say(Reason::Shed, Limit::ClassShare, HEARER),
+            "pool \"shop\": class \"batch\" is being shed by an operator"
+        );
+        let overloaded = say(Reason::Overload, Limit::WaitTime, HEARER);
+        assert!(overloaded.starts_with("pool \"shop\": overloaded: no server connection within 2s"), "{overloaded}");
+        let full = say(Reason::Queue, Limit::QueueLength, HEARER);
+        assert!(full.contains("the wait queue is full"), "{full}");
+        let never = told(&refusal(Limit::WaitTime), HEARER).error(Voice::Own);
+        assert!(!read::report(&never[frame::HEADER..]).hint.contains("retry"), "nobody can tell");
+    }
+
+    #[test]
     fn every_text_is_said_when_its_moment_comes() {
         let mut nowhere = refusal(Limit::PoolSize);
         nowhere.no_such_database = true;
