@@ -76,7 +76,9 @@ pub(crate) struct SimulateArgs {
 
 /// Scenarios with real clients, against anything that speaks PostgreSQL's protocol.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Example:\n  poolwarden drill run spike.toml --database postgres://app:secret@127.0.0.1:6432/app")]
+#[command(
+    after_help = "Example:\n  poolwarden drill run spike.toml --database postgres://app:secret@127.0.0.1:6432/app"
+)]
 pub(crate) struct DrillArgs {
     #[command(subcommand)]
     pub(crate) verb: DrillVerb,
@@ -91,9 +93,11 @@ pub(crate) enum DrillVerb {
 ///
 /// Requests come when the scenario says, however long answers take, and latency counts from there.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Example:\n  poolwarden drill run spike.toml --database postgres://app:secret@127.0.0.1:6432/app\n\n\
+#[command(
+    after_help = "Example:\n  poolwarden drill run spike.toml --database postgres://app:secret@127.0.0.1:6432/app\n\n\
                         Exit codes: 0 every bound held, 1 one did not, 2 a file or the database cannot be used, \
-                        3 void: the generator itself was too late")]
+                        3 void: the generator itself was too late"
+)]
 pub(crate) struct DrillRunArgs {
     /// Scenario files
     #[arg(value_name = "DRILL", required = true)]
