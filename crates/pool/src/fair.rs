@@ -267,13 +267,10 @@ impl Fair {
         self.last = None;
     }
 
-    /// Connections that all requests together would keep busy if none of them waited.
+    /// Connections that all requests together would keep busy if none of them waited, rounded.
     pub(crate) fn load(&self, now: Time) -> u64 {
-        self.places
-            .values()
-            .map(|&place| self.seats[place as usize].load.connections(now))
-            .sum::<u64>()
-            .div_ceil(LOAD_UNIT)
+        let all: u64 = self.places.values().map(|&place| self.seats[place as usize].load.connections(now)).sum();
+        (all + LOAD_UNIT / 2) / LOAD_UNIT
     }
 
     /// Whether so many of `capacity` places are lent that what is left is kept for other classes. They never keep the last one.

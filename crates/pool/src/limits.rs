@@ -13,7 +13,7 @@ use crate::{Limit, PoolId, Time};
 pub(crate) const EVICTION_AGE: Duration = Duration::from_secs(5);
 
 /// Beyond what its pool needs it is not evicted before this, while others wait.
-pub(crate) const SPARE_AGE: Duration = Duration::from_millis(50);
+pub(crate) const SPARE_AGE: Duration = Duration::from_millis(25);
 
 /// PostgreSQL said that it has no room: one more try after each of these spans.
 pub(crate) const CAPACITY_RETRY: Duration = Duration::from_secs(10);
