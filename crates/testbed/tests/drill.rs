@@ -70,6 +70,18 @@ fn who_is_refused_keeps_the_session_and_is_counted_by_reason() {
 }
 
 #[test]
+fn clients_that_lose_their_sessions_come_back_and_ask_at_once() {
+    let bed = bed(10);
+    let load = "clients = 60\nrate = \"20/s\"\nshape = { kind = \"reconnect\" }";
+    let (_, drill) = ran(&bed, &scenario(load, "served = 1.0"));
+    let all = &drill["all"];
+    assert!(all["offered"].as_u64() >= Some(60), "everybody once: {drill:#}");
+    assert_eq!(all["served"], all["offered"], "{drill:#}");
+    let logins = bed.postgres.backends().len();
+    assert!(logins <= 4, "{logins} backends for a pool of 4");
+}
+
+#[test]
 fn a_pipelined_transaction_that_is_refused_leaves_nothing_behind() {
     let bed = bed(1);
     let load = "x = 4\nclients = 300\nprotocol = \"pipelined\"";

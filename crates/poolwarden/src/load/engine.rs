@@ -247,13 +247,20 @@ impl<'a> Engine<'a> {
                         self.heard(client, Heard::Over(None))?;
                     }
                 }
-                Step::Reconnect { client } => {
-                    self.hang_up(client);
-                    self.to_dial.push_back(client);
-                }
+                Step::Reconnect { client } => self.reconnect(client),
             }
         }
         Ok(())
+    }
+
+    /// Ends a session for another; one that has none is about to be dialed anyway.
+    fn reconnect(&mut self, client: u32) {
+        let of = &self.clients[client as usize];
+        if of.socket.is_some() {
+            self.dialing -= usize::from(!of.session.is_in());
+            self.hang_up(client);
+            self.to_dial.push_back(client);
+        }
     }
 
     fn hang_up(&mut self, client: u32) {

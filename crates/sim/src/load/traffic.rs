@@ -68,7 +68,8 @@ struct Request {
 enum State {
     Idle,
     Busy(Request),
-    Resting(Request),
+    /// Coming again then.
+    Resting(Request, Time),
     /// Without a session; the request is sent once there is one again, and not before this.
     Away(Option<(Request, Time)>),
 }
@@ -163,7 +164,9 @@ impl<'a> Traffic<'a> {
     pub fn advance(&mut self, now: Time) {
         while self.again.first().is_some_and(|at| at <= now) {
             let Some((_, client)) = self.again.next() else { break };
-            if let State::Resting(request) = self.clients[client as usize].state {
+            if let State::Resting(request, at) = self.clients[client as usize].state
+                && at <= now
+            {
                 self.send(client, request);
             }
         }
@@ -213,7 +216,7 @@ impl<'a> Traffic<'a> {
     fn reconnect(&mut self, now: Time, client: u32, request: Request) {
         match self.clients[client as usize].state {
             State::Idle | State::Away(None) => {}
-            State::Busy(old) | State::Resting(old) | State::Away(Some((old, _))) => self.end(now, &old, End::Failed),
+            State::Busy(old) | State::Resting(old, _) | State::Away(Some((old, _))) => self.end(now, &old, End::Failed),
         }
         self.clients[client as usize].state = State::Away(Some((request, now)));
         self.steps.push_back(Step::Reconnect { client });
@@ -272,7 +275,7 @@ impl<'a> Traffic<'a> {
         if at <= now {
             self.send(client, request);
         } else {
-            self.clients[client as usize].state = State::Resting(request);
+            self.clients[client as usize].state = State::Resting(request, at);
             self.again.put(at, client);
         }
     }
@@ -291,8 +294,13 @@ impl<'a> Traffic<'a> {
 
     /// A session ended by itself while nothing was asked on it. The caller sees to a new one.
     pub fn lost(&mut self, client: u32) {
-        *self.record.lost.entry(self.clients[client as usize].group).or_default() += 1;
-        self.clients[client as usize].state = State::Away(None);
+        let of = &mut self.clients[client as usize];
+        *self.record.lost.entry(of.group).or_default() += 1;
+        match of.state {
+            State::Idle => of.state = State::Away(None),
+            State::Resting(request, at) => of.state = State::Away(Some((request, at))),
+            State::Busy(_) | State::Away(_) => {}
+        }
     }
 
     /// The client has a session again.
@@ -300,7 +308,7 @@ impl<'a> Traffic<'a> {
         match self.clients[client as usize].state {
             State::Away(Some((request, at))) => self.rest(now, client, request, at),
             State::Away(None) => self.free(now, client),
-            State::Idle | State::Busy(_) | State::Resting(_) => {}
+            State::Idle | State::Busy(_) | State::Resting(..) => {}
         }
     }
 
@@ -323,7 +331,7 @@ impl<'a> Traffic<'a> {
         for client in 0..self.clients.len() {
             match self.clients[client].state {
                 State::Idle | State::Away(None) => {}
-                State::Busy(request) | State::Resting(request) | State::Away(Some((request, _))) => {
+                State::Busy(request) | State::Resting(request, _) | State::Away(Some((request, _))) => {
                     let said = "no answer by the end of the run".to_owned();
                     *self.record.failed.entry((request.arrival.group, said)).or_default() += 1;
                     self.end(now, &request, End::Failed);
@@ -331,5 +339,100 @@ impl<'a> Traffic<'a> {
             }
         }
         self.record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario;
+
+    /// One client, ten arrivals in the first second, none later.
+    fn scenario(more: &str) -> Scenario {
+        let text = format!(
+            "[scenario]\nname = \"t\"\nseed = 3\nduration = \"1s\"\n[[load]]\nname = \"web\"\nrate = \"10/s\"\nclients = 1\n\
+             hold = {{ constant = \"1ms\" }}\n{more}\n"
+        );
+        scenario::read(&text).unwrap_or_else(|faults| panic!("{faults:?}"))
+    }
+
+    fn at(ms: u64) -> Time {
+        Time::ZERO + Duration::from_millis(ms)
+    }
+
+    fn refused() -> Outcome {
+        Outcome::Refused("x".to_owned())
+    }
+
+    fn sends(traffic: &mut Traffic<'_>) -> Vec<u64> {
+        std::iter::from_fn(|| traffic.poll())
+            .map(|step| match step {
+                Step::Send { number, .. } => number,
+                Step::Reconnect { .. } => panic!("nobody reconnects"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn who_finds_every_connection_busy_waits_in_order_and_gives_up_after_acquire() {
+        let scenario = scenario("acquire = \"500ms\"");
+        let mut traffic = Traffic::new(&scenario, true);
+        traffic.advance(at(1000));
+        assert_eq!(sends(&mut traffic), [1]);
+        traffic.ended(at(1001), 0, Outcome::Served, true);
+        let second = sends(&mut traffic);
+        assert!(second.len() == 1 && second[0] > 2, "the oldest have given up: {second:?}");
+        let record = traffic.finish(at(1002));
+        let unsent: Vec<_> = record.samples.iter().filter(|sample| sample.end == End::Unsent).collect();
+        assert!(!unsent.is_empty());
+        assert!(
+            unsent
+                .iter()
+                .all(|sample| sample.ended <= at(1002) && sample.ended.since(sample.intended).as_millis() <= 500)
+        );
+        assert!(
+            record.lags.iter().all(|lag| *lag <= Duration::from_secs(1)) && record.lags.len() == record.samples.len()
+        );
+    }
+
+    #[test]
+    fn a_refused_client_comes_again_on_its_own_connection_and_its_session_may_end_meanwhile() {
+        let scenario = scenario("retry = { times = 2, after = \"100ms\" }");
+        let mut traffic = Traffic::new(&scenario, false);
+        let first = traffic.next_at().expect("somebody arrives");
+        traffic.advance(first);
+        assert_eq!(sends(&mut traffic), [1]);
+        traffic.ended(first, 0, refused(), true);
+        assert_eq!(sends(&mut traffic), [0; 0]);
+        traffic.lost(0);
+        let again = first + Duration::from_millis(100);
+        traffic.back(first, 0);
+        while traffic.next_at().is_some_and(|next| next < again) {
+            let next = traffic.next_at().expect("just seen");
+            traffic.advance(next);
+        }
+        assert_eq!(sends(&mut traffic), [0; 0], "its connection is kept for it");
+        traffic.advance(again);
+        assert_eq!(sends(&mut traffic), [1]);
+        traffic.ended(again, 0, refused(), false);
+        traffic.back(again + Duration::from_secs(5), 0);
+        assert_eq!(sends(&mut traffic), [1], "it comes when it has a session again");
+        traffic.ended(again + Duration::from_secs(5), 0, refused(), true);
+        let record = traffic.finish(again + Duration::from_secs(5));
+        let sample = record.samples[0];
+        assert_eq!((sample.end, sample.attempts, sample.intended), (End::Refused, 3, first));
+        assert_eq!(record.refused.values().sum::<u64>(), 3);
+        assert_eq!(record.lost.get(&0), Some(&2));
+    }
+
+    #[test]
+    fn what_is_under_way_at_the_end_has_failed() {
+        let scenario = scenario("");
+        let mut traffic = Traffic::new(&scenario, false);
+        traffic.advance(at(1000));
+        assert!(!traffic.is_over());
+        let record = traffic.finish(at(1000));
+        assert_eq!(record.samples.iter().filter(|sample| sample.end == End::Failed).count(), 1);
+        assert!(record.samples.len() > 1 && record.failed.values().sum::<u64>() == 1);
     }
 }
