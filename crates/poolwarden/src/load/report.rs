@@ -47,6 +47,7 @@ pub(crate) fn simulated(
                 "pool": { "pool": pool.key.database, "user": pool.key.user, "server": "main" },
                 "wait_ms": quantiles(&wait_of(scenario, summary, &pool.key.user)),
                 "granted": pool.granted,
+                "connects": pool.connects,
                 "refused": refused,
                 "binding_limit": Played::binding(pool).map(Limit::name),
                 "seconds_to_saturate": played.saturated.map(|at| rounded(at.as_nanos() as f64 / 1e9, 3)),

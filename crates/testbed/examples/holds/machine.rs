@@ -10,6 +10,7 @@ pub(crate) struct Began {
     at: Instant,
     machine: (u64, u64),
     process: Duration,
+    ticks: (u64, u64),
 }
 
 /// What was spent meanwhile.
@@ -20,12 +21,20 @@ pub(crate) struct Spent {
     pub(crate) cores: f64,
     /// The same in seconds of one.
     pub(crate) cpu_seconds: f64,
+    /// The share of it that the kernel took: sockets and waiting.
+    pub(crate) kernel: f64,
 }
 
 impl Spent {
     /// Begins to measure.
     pub(crate) fn now(pid: Option<Pid>) -> Began {
-        Began { pid, at: Instant::now(), machine: machine(), process: pid.map_or(Duration::ZERO, cpu) }
+        Began {
+            pid,
+            at: Instant::now(),
+            machine: machine(),
+            process: pid.map_or(Duration::ZERO, cpu),
+            ticks: pid.map_or((0, 0), ticks),
+        }
     }
 }
 
@@ -36,7 +45,10 @@ impl Began {
         let (idle, all) = (idle - self.machine.0, all - self.machine.1);
         let cpu_seconds = (self.pid.map_or(Duration::ZERO, cpu) - self.process).as_secs_f64();
         let busy = 1.0 - idle as f64 / all.max(1) as f64;
-        Spent { busy, cores: cpu_seconds / self.at.elapsed().as_secs_f64(), cpu_seconds }
+        let (user, kernel) = self.pid.map_or((0, 0), ticks);
+        let (user, kernel) = ((user - self.ticks.0) as f64, (kernel - self.ticks.1) as f64);
+        let kernel = if user + kernel > 0.0 { kernel / (user + kernel) } else { 0.0 };
+        Spent { kernel, busy, cores: cpu_seconds / self.at.elapsed().as_secs_f64(), cpu_seconds }
     }
 }
 
@@ -57,4 +69,13 @@ pub(crate) fn cpu(pid: Pid) -> Duration {
         text.split_ascii_whitespace().next()?.parse().ok()
     };
     Duration::from_nanos(tasks.filter_map(nanos).sum())
+}
+
+/// Ticks of a process in its own code and in the kernel.
+fn ticks(pid: Pid) -> (u64, u64) {
+    let text = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).expect("the process lives");
+    // Behind the name, which ends with the last parenthesis, they are the twelfth and the thirteenth.
+    let behind = text.rsplit(") ").next().unwrap_or("");
+    let mut numbers = behind.split(' ').skip(11).filter_map(|number| number.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

@@ -184,7 +184,8 @@ fn refusing(missed: &mut Vec<String>) -> Value {
         missed.push(format!("10,000 refusals a second cost {of_ten_thousand:.3} of a core, at most {MOST_OF_A_CORE}"));
     }
     json!({
-        "per_second": per_second.round(), "cores": rounded(share), "cores_for_10000_per_second": rounded(of_ten_thousand),
+        "per_second": per_second.round(), "cores": rounded(share), "kernel_share": rounded(spent.kernel),
+        "cores_for_10000_per_second": rounded(of_ten_thousand),
         "machine_busy": rounded(spent.busy), "generator_lag_p99_ms": said["lag_ms"]["p99"], "refusal_ms": said["all"]["refusal_ms"],
     })
 }
