@@ -194,6 +194,9 @@ fn traffic(id: u32, user: &str, times: u64) -> PoolTraffic {
         client_login_count: 60,
         server_assignment_count: 600,
         idle_in_transaction_us: 0,
+        idle_warned: 3,
+        idle_ended: 2,
+        idle_spared: 1,
     };
     let key = PoolKey { database: "app".into(), user: user.into() };
     let totals = recent.plus(&recent);

@@ -97,6 +97,9 @@ impl Traffic {
             client_login_count: join(self.client_login_count, other.client_login_count),
             server_assignment_count: join(self.server_assignment_count, other.server_assignment_count),
             idle_in_transaction_us: join(self.idle_in_transaction_us, other.idle_in_transaction_us),
+            idle_warned: join(self.idle_warned, other.idle_warned),
+            idle_ended: join(self.idle_ended, other.idle_ended),
+            idle_spared: join(self.idle_spared, other.idle_spared),
         }
     }
 

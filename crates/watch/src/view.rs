@@ -173,6 +173,12 @@ pub struct Traffic {
     pub server_assignment_count: u64,
     /// Microseconds in transactions with no query in flight.
     pub idle_in_transaction_us: u64,
+    /// Transactions that were idle for long enough to be said so in the log.
+    pub idle_warned: u64,
+    /// Transactions ended because they were idle while others waited.
+    pub idle_ended: u64,
+    /// Transactions that would have been ended for it, had the guard acted.
+    pub idle_spared: u64,
 }
 
 /// One database that clients may ask for.

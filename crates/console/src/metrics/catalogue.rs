@@ -133,6 +133,7 @@ pub static CATALOGUE: [Metric; 67] = [
     metric(("poolwarden_parses_total", ""), Counter, of_pool!("side"), pool::parses, "Parse messages: of clients, and sent to PostgreSQL"),
     metric(("poolwarden_binds_total", ""), Counter, POOL, pool::binds, "Bind messages"),
     metric(("poolwarden_client_logins_total", ""), Counter, POOL, pool::logins, "logins of clients"),
+    metric(("poolwarden_idle_transactions_total", ""), Counter, of_pool!("outcome"), pool::idle_transactions, "transactions left idle: warned of in the log, ended while others waited, or spared by the guard, which only observes"),
     // session state
     metric(("poolwarden_servers_pinned", ""), Gauge, of_pool!("reason"), pool::pinned, "server connections that stay with their client beyond a transaction, by what keeps them; one may have several reasons"),
     metric(("poolwarden_pins_total", ""), Counter, of_pool!("reason"), pool::pins, "times a server connection began to stay with its client, by reason"),

@@ -225,6 +225,14 @@ pub(super) fn parses(view: &View, out: &mut Samples) {
     });
 }
 
+pub(super) fn idle_transactions(view: &View, out: &mut Samples) {
+    for_traffic(view, |base, of| {
+        for (outcome, count) in [("warned", of.idle_warned), ("ended", of.idle_ended), ("spared", of.idle_spared)] {
+            out.push(&with(base, "outcome", outcome), count);
+        }
+    });
+}
+
 pub(super) fn binds(view: &View, out: &mut Samples) {
     traffic(view, out, |of| of.bind_count);
 }

@@ -207,6 +207,9 @@ fn convert(of: &Totals) -> Traffic {
         client_login_count: of.logins,
         server_assignment_count: of.assignments,
         idle_in_transaction_us: of.idle_in_transaction_nanos / 1_000,
+        idle_warned: of.idle_warned,
+        idle_ended: of.idle_ended,
+        idle_spared: of.idle_spared,
     }
 }
 
