@@ -32,6 +32,8 @@ pub struct Client {
     pub(crate) skip: Skip,
     /// The beginning of a transaction was refused, and its end has not been seen since.
     pub(crate) opened: bool,
+    /// A Parse without a name is among what is skipped: the unnamed statement is not what it was.
+    pub(crate) reparsed: bool,
     /// It has sent a request before the answer to the one before.
     pub(crate) pipelined: bool,
     pub(crate) book: Option<Box<ClientBook>>,

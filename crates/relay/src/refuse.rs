@@ -71,7 +71,7 @@ impl Client {
 
     /// It is served again: what was refused before is over.
     pub fn mend(&mut self) {
-        self.opened = false;
+        (self.opened, self.reparsed) = (false, false);
     }
 
     fn refuse_all(&mut self, input: &[u8], error: &[u8], reply: &mut Vec<u8>) -> Result<(usize, Refused), Fault> {
@@ -110,7 +110,10 @@ impl Client {
                 reply.extend_from_slice(error);
                 make::ready(reply, b'I');
             }
-            tag::SYNC => make::ready(reply, b'I'),
+            tag::SYNC => {
+                self.reparsed = false;
+                make::ready(reply, b'I');
+            }
             tag::PARSE | tag::BIND | tag::DESCRIBE | tag::EXECUTE | tag::CLOSE => {
                 reply.extend_from_slice(error);
                 self.skip = Skip::ToSync;
@@ -128,7 +131,7 @@ impl Client {
                 return 0;
             }
             tag::SYNC => {
-                self.skip = Skip::No;
+                (self.skip, self.reparsed) = (Skip::No, false);
                 make::ready(reply, b'I');
             }
             _ => {}
@@ -140,10 +143,12 @@ impl Client {
     /// Notes what a refused message does to a transaction; true: it opens one.
     pub(crate) fn note(&mut self, header: Header, input: &[u8]) -> bool {
         let whole = header.total() <= input.len();
+        self.reparsed |= header.tag == tag::PARSE && input.get(frame::HEADER).is_none_or(|first| *first == 0);
         let verb = match self.text(header, input) {
             Some(text) => last_verb(text, whole),
             // its name has not come yet, and so not what it prepares or runs
-            None if !whole && matches!(header.tag, tag::PARSE | tag::BIND) => Verb::Opens,
+            None if !whole && header.tag == tag::PARSE => Verb::Opens,
+            None if !whole && header.tag == tag::BIND && !self.reparsed => Verb::Opens,
             None => Verb::Other,
         };
         match verb {
@@ -160,7 +165,11 @@ impl Client {
         match header.tag {
             tag::QUERY => Some(body),
             tag::PARSE => read::cstr(body).map(|(_, rest)| text_of(rest)),
-            tag::BIND => self.bound(read::bind(body)?.statement),
+            // the unnamed one that was skipped has been looked at as it came
+            tag::BIND => read::bind(body)
+                .map(|bind| bind.statement)
+                .filter(|name| !(self.reparsed && name.is_empty()))
+                .and_then(|name| self.bound(name)),
             _ => None,
         }
     }
