@@ -86,7 +86,7 @@ use Kind::{Counter, Gauge, Histogram, Info};
 
 /// The metrics, in the order they are written.
 #[rustfmt::skip] // one line per metric is the table one reads
-pub static CATALOGUE: [Metric; 67] = [
+pub static CATALOGUE: [Metric; 68] = [
     metric(("poolwarden_build_info", ""), Info, &["version"], process::build, "version of the running binary"),
     metric(("poolwarden_config_info", ""), Info, &["hash"], process::config, "hash of the configuration in force"),
     metric(("poolwarden_start_time_seconds", "seconds"), Gauge, NONE, process::start_time, "when the process started, since 1970 UTC"),
