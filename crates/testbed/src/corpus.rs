@@ -88,7 +88,7 @@ pub enum Act {
     Dial,
     /// The connection's writing end closes.
     HalfClose,
-    /// Sync and an empty query go out, and everything up to their answers is read, whatever is due.
+    /// `CopyFail`, Sync and an empty query go out, and everything up to their answers is read, whatever is due.
     Mark,
 }
 

@@ -11,6 +11,9 @@ use crate::oracle::{Player, Record, difference};
 use crate::version;
 use crate::wire::Address;
 
+/// How the finding begins where PostgreSQL itself does not answer: the conversation is at fault and nobody else.
+const STUCK: &str = "  PostgreSQL itself: ";
+
 /// What a round has shown.
 #[derive(Debug, Clone, Default)]
 pub struct Round {
@@ -86,13 +89,19 @@ fn fits(talk: &Conversation, mode: Mode, size: u32, major: u32) -> bool {
 }
 
 /// The conversation of a seed; a difference comes with the smallest conversation that shows one, as a file of the corpus.
+/// One that PostgreSQL itself does not answer is told as it is: nothing smaller shows more, and every try would wait.
 #[must_use]
 pub fn compare_seed(bed: &Bed, seed: u64, clients: usize) -> Option<String> {
     let talk = corpus_random::conversation(seed, clients);
+    let text = corpus_random::text(seed, clients);
     let first = compare(bed, &talk)?;
-    let small = corpus_random::smallest(&talk, |talk| compare(bed, talk).is_some());
+    if first.starts_with(STUCK) {
+        return Some(format!("{text}{first}"));
+    }
+    let differs = |talk: &Conversation| compare(bed, talk).is_some_and(|found| !found.starts_with(STUCK));
+    let small = corpus_random::smallest(&talk, differs);
     let found = compare(bed, &small).unwrap_or_else(|| format!("  not every time; the whole of it:\n{first}"));
-    Some(format!("{}{found}", corpus_random::lines(&corpus_random::text(seed, clients), &small)))
+    Some(format!("{}{found}", corpus_random::lines(&text, &small)))
 }
 
 /// The difference between PostgreSQL's answers and those through the pooler.
@@ -100,7 +109,7 @@ pub fn compare_seed(bed: &Bed, seed: u64, clients: usize) -> Option<String> {
 pub fn compare(bed: &Bed, talk: &Conversation) -> Option<String> {
     let direct = held(bed, talk, Address::Tcp(bed.postgres.address()));
     if let Some(stuck) = direct.values().flatten().find(|line| line.starts_with("(nothing came")) {
-        return Some(format!("  PostgreSQL itself: {stuck}: the conversation waits for what never comes\n"));
+        return Some(format!("{STUCK}{stuck}: the conversation waits for what never comes\n"));
     }
     difference(&direct, &held(bed, talk, bed.address()))
 }
