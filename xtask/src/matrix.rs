@@ -16,7 +16,7 @@ const FOLDER: &str = ".local/postgres";
 /// Conversations from seeds for each release, mode and run.
 const SEEDS: u64 = 2_000;
 /// The live tests whose subject is the protocol.
-const TESTS: [&str; 6] = ["extended", "copying", "asynchronous", "leaving", "cancelling", "gotchas"];
+const TESTS: [&str; 7] = ["extended", "copying", "asynchronous", "leaving", "cancelling", "gotchas", "tls_servers"];
 
 pub(crate) fn run(arguments: &[String], root: &Path) -> Result<()> {
     let (file, seeds) = match arguments {
