@@ -108,6 +108,17 @@ fn two_hundred_clients_that_vanish_while_they_wait_or_work_leave_no_trace() {
     sampler.expect_at_most(bed.limit());
 }
 
+/// Ends the backends there are, and waits until they have gone: PostgreSQL 13 cannot wait for that itself.
+#[track_caller]
+fn end_backends(bed: &Bed) {
+    let before = bed.postgres.backends();
+    bed.postgres.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'");
+    until("the backends to end", Duration::from_secs(5), || {
+        let left = bed.postgres.backends();
+        before.iter().all(|one| left.iter().all(|other| other.pid != one.pid)).then_some(())
+    });
+}
+
 #[test]
 fn a_server_that_ends_idle_in_its_pool_is_noticed_by_nobody() {
     let _machine = place::machine(false);
@@ -120,7 +131,7 @@ fn a_server_that_ends_idle_in_its_pool_is_noticed_by_nobody() {
         for wire in &mut clients {
             wire.query("commit").expect("and gives it back");
         }
-        bed.postgres.sql("select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'app'");
+        end_backends(&bed);
         for (number, wire) in clients.iter_mut().enumerate() {
             let value =
                 wire.query(&format!("select {number}")).unwrap_or_else(|e| panic!("round {round}: {e}")).value();
@@ -133,7 +144,7 @@ fn a_server_that_ends_idle_in_its_pool_is_noticed_by_nobody() {
 /// Ends the only backend with `wire` on it, and expects its FATAL once and then the end.
 #[track_caller]
 fn ends_with_one_fatal(bed: &Bed, wire: &mut Wire, before: &str) {
-    bed.postgres.sql("select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'app'");
+    end_backends(bed);
     let told = wire.last_words();
     assert_eq!(told, format!("{before}E(FATAL 57P01)"));
     let mut next = bed.client();
