@@ -148,7 +148,7 @@ fn a_certificate_is_replaced_under_load_and_a_broken_one_changes_nothing() {
     }
     // Its end is near: the log says so, and the metrics say when.
     until("a warning", Duration::from_secs(10), || {
-        pooler.log().contains("the certificate shown to clients (CN=turn4) expires in 9 days").then_some(())
+        pooler.log().contains("the certificate shown to clients (CN=turn4) expires in ").then_some(())
     });
     let metrics = pooler.get("/metrics");
     for place in [
@@ -175,7 +175,8 @@ fn server_connections_with_tls_move_between_loops() {
     let _machine = place::machine(true);
     let papers = Papers::new();
     let bed = Bed::start_as(Target::Poolwarden, papers.plan().edit("[poolwarden]\n", "[poolwarden]\nloops = 2\n"));
-    let storm = Storm::start(&bed, &papers.place);
+    // One alone leaves a quick machine's loop idle half of the time.
+    let storms: Vec<Storm> = (0..4).map(|_| Storm::start(&bed, &papers.place)).collect();
     let moved = || {
         let metrics = bed.pooler().expect("poolwarden").get("/metrics");
         let moves = metrics.lines().filter(|line| line.starts_with("poolwarden_loop_moves_total{"));
@@ -183,5 +184,5 @@ fn server_connections_with_tls_move_between_loops() {
     };
     // The second loop joins when the first is busy for a second; then a connection serves clients of both.
     until("connections to move", Duration::from_secs(60), || (moved() >= 20).then_some(()));
-    storm.end(&papers.place);
+    storms.into_iter().for_each(|storm| storm.end(&papers.place));
 }
