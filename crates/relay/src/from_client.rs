@@ -306,6 +306,7 @@ impl Server {
     #[inline]
     fn begin_round(&mut self, now: u64, client: &mut Client) {
         client.pipelined |= !self.queue.is_empty();
+        self.tangled |= self.unsynced;
         self.rounds = self.rounds.saturating_add(1);
         let (rounds, nanos) = self.terms.cut;
         let long = self.rounds >= rounds || now.saturating_sub(self.clock.granted) >= nanos;

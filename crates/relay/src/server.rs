@@ -213,6 +213,9 @@ pub struct Server {
     pub(crate) held_sync: bool,
     /// Messages of the extended protocol went out since the last Sync.
     pub(crate) unsynced: bool,
+    /// A request with a ReadyForQuery of its own went out behind a batch without Sync. PostgreSQL 18 may then fail the statement
+    /// after it, whoever sends that.
+    pub(crate) tangled: bool,
     /// An error was told and the client's Sync has not come yet.
     pub(crate) skipping: bool,
     /// The place in the queue where the messages since the last Sync begin.
@@ -283,6 +286,7 @@ impl Server {
             rows_at: 0,
             held_sync: false,
             unsynced: false,
+            tangled: false,
             skipping: false,
             segment: 0,
             uncertain: false,
@@ -337,6 +341,12 @@ impl Server {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         !self.queue.is_empty() || self.tunnel.as_ref().is_some_and(|tunnel| tunnel.runs())
+    }
+
+    /// Whether nobody else may be lent it, however clean it seems.
+    #[must_use]
+    pub fn is_tangled(&self) -> bool {
+        self.tangled
     }
 
     /// Whether something of the client's (not of ours) is outstanding on it.

@@ -175,7 +175,7 @@ impl<L> Switch<L> {
         let Some(slot) = self.servers.at_mut(server) else { return };
         let client = if let Standing::Leased { client } = slot.standing { Some(client) } else { None };
         let rules = slot.rules(self.shared.rules_number());
-        let fitness = match (slot.doomed, slot.relay.keep()) {
+        let fitness = match (slot.doomed || slot.relay.is_tangled(), slot.relay.keep()) {
             (true, _) => Fitness::Broken,
             (false, Keep::Session) if rules.resets => Fitness::NeedsReset,
             (false, _) if rules.resets_always => Fitness::NeedsReset,

@@ -94,3 +94,23 @@ fn what_a_session_left_is_reset_under_the_terms_it_had() {
         "those who share the connection from now on find nothing of it"
     );
 }
+
+/// PostgreSQL 18 fails the statement after such a batch, be it another client's.
+#[test]
+fn a_connection_whose_batch_a_query_cut_short_is_not_lent_again() {
+    let mut scene = Scene::new(Keep::Transaction, Mode::Transaction);
+    let mut both = Vec::new();
+    make::parse(&mut both, "", "select 1", &[]);
+    both.extend_from_slice(b"B\0\0\0\x0c\0\0\0\0\0\0\0\0E\0\0\0\x09\0\0\0\0\0");
+    both.extend_from_slice(&query("select 2"));
+    scene.receive(FIRST, &both);
+    let mut reply = b"1\0\0\0\x042\0\0\0\x04".to_vec();
+    make::command_complete(&mut reply, "SELECT 1");
+    make::command_complete(&mut reply, "SELECT 1");
+    make::ready(&mut reply, b'I');
+    scene.receive(SERVER, &reply);
+    assert_eq!(scene.said(FIRST, b""), reply, "its own client is unharmed");
+    let mut terminate = Vec::new();
+    make::terminate(&mut terminate);
+    assert_eq!(scene.said(SERVER, &both), terminate);
+}
