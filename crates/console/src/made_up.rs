@@ -38,6 +38,10 @@ pub(crate) fn view() -> View {
             since_ms: NOW_MS - 30_000,
             held_us: 30_500_000,
         }],
+        waiters: Vec::new(),
+        usage: Vec::new(),
+        probes: Vec::new(),
+        changes: Vec::new(),
         session_state: vec![SessionStateView {
             host: 0,
             pool: PoolId(0),
@@ -100,7 +104,7 @@ fn host() -> HostView {
         ..ServerFacts::default()
     };
     let (name, address) = ("main".into(), "db.internal".into());
-    HostView { name, address, port: 5432, snapshot, facts: Some(facts), watch_error: None }
+    HostView { name, address, port: 5432, snapshot, facts: Some(facts), activity: None, watch_error: None }
 }
 
 /// Three of three lent to the user, 17 of its 40 clients wait.
@@ -245,6 +249,7 @@ fn server() -> ServerView {
         prepared_statements: 2,
         tls: String::new(),
         session: session(),
+        lease: None,
     }
 }
 

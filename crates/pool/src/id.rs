@@ -5,7 +5,7 @@
 pub struct HostId(pub u16);
 
 /// One pool, a (database, user) pair, of one host. Never reused while the host lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct PoolId(pub u32);
 
 /// A class of clients; an index into the classes of the configuration.

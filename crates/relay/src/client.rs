@@ -223,7 +223,7 @@ impl Client {
     }
 
     /// A named statement is there after all: its Close was skipped.
-    pub(crate) fn restore_named(&mut self, name: Box<[u8]>, named: Named, texts: &mut Texts) {
+    pub(crate) fn restore_named(&mut self, name: Arc<[u8]>, named: Named, texts: &mut Texts) {
         let bytes = name.len();
         // one that took its name meanwhile was skipped with the Close, and is paid for
         if self.book().named.insert(name, named).is_none() {
@@ -243,14 +243,10 @@ impl Client {
         })
     }
 
-    /// What the client calls a statement: the shared one of this id, or (id 0) the one that lives here under this number.
-    pub(crate) fn name_of(&self, id: u64, number: u32) -> Option<&[u8]> {
-        let is_it = |named: &Named| match &named.what {
-            What::Shared(statement) => statement.id == id,
-            What::Pinned(pinned) => id == 0 && *pinned == number,
-        };
-        let book = self.book.as_ref()?;
-        book.named.iter().find(|(_, named)| is_it(named)).map(|(name, _)| &**name)
+    /// The name itself, to be kept; one of its own where the client never gave it.
+    pub(crate) fn keep_name(&self, name: &[u8]) -> Arc<[u8]> {
+        let given = self.book.as_ref().and_then(|book| book.named.get_key_value(name));
+        given.map_or_else(|| name.into(), |(given, _)| Arc::clone(given))
     }
 
     pub(crate) fn named(&self, name: &[u8]) -> Option<&Named> {

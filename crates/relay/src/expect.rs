@@ -3,6 +3,7 @@
 //! Replies are matched by position. An error skips every entry up to the next Sync, as the server skips the messages.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::probe::Findings;
 use crate::session::Pin;
@@ -23,8 +24,9 @@ pub(crate) enum Expect {
     Duplicate { name: Box<[u8]> },
     /// A Parse that must fail, because the statement's result is not what the client was told.
     Poison,
-    /// Bind of statement `id` (0: unnamed, pinned or unknown): BindComplete.
-    Bind { id: u64 },
+    /// Bind of statement `id` (0: unnamed, pinned or unknown): BindComplete. `name`: what the client calls it, where the server is
+    /// told another name.
+    Bind { id: u64, name: Option<Arc<[u8]>> },
     /// Describe of a portal: RowDescription or NoData.
     DescribePortal,
     /// Describe of statement `id`: ParameterDescription, then RowDescription or NoData; hashed for later comparison.
@@ -32,7 +34,7 @@ pub(crate) enum Expect {
     /// Execute: rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute,
     /// Close: CloseComplete. `pinned`: the statement that lives here alone; kept for the case that it is skipped.
-    Close { pinned: Option<Box<(Box<[u8]>, Named)>> },
+    Close { pinned: Option<Box<(Arc<[u8]>, Named)>> },
     /// A Close of ours of statement number `number`: CloseComplete, hidden.
     Evict { number: u32 },
     /// A Close of ours of an unnamed statement that is not the client's: CloseComplete, hidden.
@@ -47,13 +49,13 @@ pub(crate) enum Expect {
     /// Answered here: ParseComplete for a statement the server already has.
     LocalParse { name: Box<[u8]> },
     /// Answered here: CloseComplete for a statement that stays on the server; kept for the case that it is skipped.
-    LocalClose { closed: Box<(Box<[u8]>, Named)> },
+    LocalClose { closed: Box<(Arc<[u8]>, Named)> },
     /// A simple query of which parts were put in other words: like `Query`, but some of its completions are not the client's.
     Spliced(Box<Splice>),
     /// What the client asked for is refused: a simple query, or a Parse, of ours in its place, which must fail.
     Denied { pin: Pin, simple: bool },
     /// Execute of a DEALLOCATE of a statement of the client's; kept for the case that it is skipped.
-    Deallocate { closed: Box<(Box<[u8]>, Named)> },
+    Deallocate { closed: Box<(Arc<[u8]>, Named)> },
     /// PostgreSQL is asked what a transaction left behind: hidden up to ReadyForQuery.
     Probe(Box<Findings>),
     /// Settings are being changed by a query of ours: hidden up to ReadyForQuery.
@@ -220,6 +222,17 @@ impl Expect {
             self,
             Self::LocalParse { .. } | Self::LocalClose { .. } | Self::CopyEnd | Self::Swallowed | Self::Unnamed { .. }
         )
+    }
+
+    /// The statement that it uses, and what the client calls it, where the server may be told another name.
+    pub(crate) fn uses(&self) -> Option<(u64, Option<&[u8]>)> {
+        if let Self::Bind { id, name } = self {
+            Some((*id, name.as_deref()))
+        } else if let Self::DescribeStatement { id, name, .. } = self {
+            Some((*id, Some(name)))
+        } else {
+            None
+        }
     }
 
     /// The client's statement that it closes.

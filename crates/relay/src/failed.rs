@@ -57,9 +57,8 @@ impl Server {
             }
             Some(front) => {
                 let mut told = None;
-                if let Expect::Bind { id } | Expect::DescribeStatement { id, .. } = front {
-                    let id = *id;
-                    told = client.as_ref().and_then(|(client, _)| in_clients_words(reply, id, client));
+                if let Some((id, name)) = front.uses() {
+                    told = name.and_then(|name| in_clients_words(reply, name));
                     self.distrust(id, &fields.sqlstate, client);
                 }
                 match told.filter(|_| shown) {
@@ -185,10 +184,9 @@ fn replace(shown: bool, sqlstate: &str, message: &str, client: &mut Vec<u8>) {
     }
 }
 
-/// The error with the client's own name for statement `id`, where the server says the one it has there.
-fn in_clients_words(reply: Reply<'_>, id: u64, client: &Client) -> Option<Vec<u8>> {
-    let (at, number) = named_in(reply.body)?;
-    let name = client.name_of(id, number)?;
+/// The error with the client's own name for the statement, where the server says the one it has there.
+fn in_clients_words(reply: Reply<'_>, name: &[u8]) -> Option<Vec<u8>> {
+    let (at, _) = named_in(reply.body)?;
     let body = [&reply.body[..at.start], name, &reply.body[at.end..]].concat();
     let length = u32::try_from(body.len() + 4).ok()?;
     Some([&[reply.tag][..], &length.to_be_bytes(), &body].concat())

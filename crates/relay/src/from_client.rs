@@ -220,7 +220,7 @@ impl Server {
                 if self.book.touching && self.terms.keep != Keep::Session {
                     self.doubts.get_or_insert_default().add_all();
                 }
-                Expect::Bind { id: 0 }
+                Expect::Bind { id: 0, name: None }
             }
             tag::DESCRIBE => {
                 let kind = message.body().first();

@@ -327,7 +327,7 @@ impl Server {
             if let Some(unnamed) = book.unnamed.as_mut().filter(|unnamed| unnamed.id == id) {
                 unnamed.described = Some(hash);
             }
-        } else if let Some(named) = book.named.get_mut(&name) {
+        } else if let Some(named) = book.named.get_mut(&*name) {
             named.described = Some(hash);
         }
     }

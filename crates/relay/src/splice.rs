@@ -121,7 +121,7 @@ impl Server {
             return false;
         }
         if let Some((_, name)) = splice.closes.iter().find(|(number, _)| *number == done)
-            && let Some(named) = client.book().named.remove(name)
+            && let Some(named) = client.book().named.remove(&**name)
         {
             texts.refund(name.len());
             self.pins = self.pins.saturating_sub(u32::from(matches!(named.what, What::Pinned(_))));

@@ -217,7 +217,7 @@ pub(crate) struct Unnamed {
 /// All statements of one client.
 #[derive(Debug, Default)]
 pub(crate) struct ClientBook {
-    pub(crate) named: BTreeMap<Box<[u8]>, Named>,
+    pub(crate) named: BTreeMap<Arc<[u8]>, Named>,
     pub(crate) unnamed: Option<Unnamed>,
     /// The place in the lease's queue where the unnamed one was made or dropped last.
     pub(crate) unnamed_at: u64,

@@ -55,9 +55,9 @@ impl Server {
     /// Execute of a DEALLOCATE of a statement of the client's.
     pub(crate) fn deallocation(&mut self, client: &mut Client, texts: &mut Texts) -> Expect {
         let Some(name) = self.closing.take() else { return Expect::Execute };
-        let Some(named) = client.book().named.remove(&name) else { return Expect::Execute };
+        let Some(closed) = client.book().named.remove_entry(&*name) else { return Expect::Execute };
         texts.refund(name.len());
-        Expect::Deallocate { closed: Box::new((name, named)) }
+        Expect::Deallocate { closed: Box::new(closed) }
     }
 
     #[cold]

@@ -115,7 +115,7 @@ impl Server {
         let (id, generation, name) = (statement.id, statement.generation(), Box::<[u8]>::from(parse.name));
         self.forget_older(id, generation);
         let named = Named { what: What::Shared(statement), described: None, made_at: place };
-        client.book().named.insert(name.clone(), named);
+        client.book().named.insert((*name).into(), named);
         let certain = self.status != b'E' && !self.queue.has_round(); // a failed transaction refuses a Parse
         if let Some(held) = self.book.named.get_mut(&id).filter(|_| certain) {
             held.used = place;
@@ -269,10 +269,10 @@ impl Server {
             Ready::Yes(number) => {
                 self.counts.binds += 1;
                 if number == 0 {
-                    return Ok(self.extended_as_is(client, Expect::Bind { id }, message, out));
+                    return Ok(self.extended_as_is(client, Expect::Bind { id, name: None }, message, out));
                 }
                 self.unsynced = true;
-                self.expect(Expect::Bind { id });
+                self.expect(Expect::Bind { id, name: Some(client.keep_name(bind.statement)) });
                 let start = bind.portal.len() + 1;
                 Ok(rename(client, message, start..start + bind.statement.len(), number, out))
             }
@@ -334,8 +334,8 @@ impl Server {
             self.drop_unnamed();
             client.forget_unnamed(texts);
         }
-        let named = if kind == b'S' { client.book().named.remove(name) } else { None };
-        let Some(named) = named else {
+        let named = if kind == b'S' { client.book().named.remove_entry(name) } else { None };
+        let Some((kept, named)) = named else {
             let number = if kind == b'S' { self.number_of_unknown(name) } else { 0 };
             if number > 0 {
                 self.unsynced = true;
@@ -350,9 +350,9 @@ impl Server {
         match named.what {
             What::Pinned(number) => {
                 make::close(out.server.own(message.input), b'S', name_of(number));
-                self.expect(Expect::Close { pinned: Some(Box::new((name.into(), named))) });
+                self.expect(Expect::Close { pinned: Some(Box::new((kept, named))) });
             }
-            What::Shared(_) => self.expect(Expect::LocalClose { closed: Box::new((name.into(), named)) }),
+            What::Shared(_) => self.expect(Expect::LocalClose { closed: Box::new((kept, named)) }),
         }
         Ok(Step::Took(message.end()))
     }

@@ -7,17 +7,23 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))] // a test may end where its premise fails
 
 mod averages;
+mod cause;
 mod in_vain;
 pub mod remedy;
 mod state_log;
 mod view;
+mod watcher;
+pub mod why;
 
 pub use averages::Averages;
+pub use cause::CauseCode;
 pub use in_vain::raised_in_vain;
 pub use poolwarden_pool as pool;
 pub use state_log::{Field, FieldValue, Level, LogLine, StateLog};
 pub use view::{
-    Cancels, CertificateView, ClassView, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView,
-    PeerView, PinView, PoolTraffic, ProcessState, ProcessView, ServerState, ServerView, SessionStateView, SessionView,
-    Traffic, UserView, Uses, View,
+    Activity, Backend, BackendState, Cancels, CertificateView, ChangeView, ClassView, ClientState, ClientView,
+    ConfigView, DatabaseView, HostView, LeaseState, LeaseView, LoopView, MAX_BACKENDS, MAX_CHANGES, MAX_QUERY,
+    PeerView, PinView, PoolTraffic, ProbeResult, ProbeView, ProcessState, ProcessView, Quota, ServerState, ServerView,
+    SessionStateView, SessionView, Traffic, UsageKind, UsageView, Used, UserView, Uses, View, WaiterView,
 };
+pub use watcher::Watch;

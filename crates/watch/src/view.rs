@@ -3,11 +3,17 @@
 //! Nothing here is computed from a clock or fetched: a picture says what was true at `now_ms`.
 //! Counters only grow while the process lives; ids and serials are never reused in it.
 
+mod activity;
+mod beside;
 mod class;
 mod connection;
+mod lease;
 
+pub use activity::{Activity, Backend, BackendState, MAX_BACKENDS, Quota};
+pub use beside::{ChangeView, MAX_CHANGES, ProbeResult, ProbeView};
 pub use class::ClassView;
 pub use connection::{ClientState, ClientView, PinView, ServerState, ServerView, SessionStateView, SessionView};
+pub use lease::{LeaseState, LeaseView, MAX_QUERY, UsageKind, UsageView, Used, WaiterView};
 
 use poolwarden_pool::{HostSnapshot, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts};
 
@@ -34,6 +40,14 @@ pub struct View {
     pub servers: Vec<ServerView>,
     /// Server connections that stay with their clients beyond a transaction. May be left empty for a scrape, too.
     pub pins: Vec<PinView>,
+    /// Requests that wait, grouped; the largest groups of each pool. May be left empty for a scrape.
+    pub waiters: Vec<WaiterView>,
+    /// Who used what.
+    pub usage: Vec<UsageView>,
+    /// The web tier, as it is seen from here.
+    pub probes: Vec<ProbeView>,
+    /// The newest changes of the configuration, oldest first.
+    pub changes: Vec<ChangeView>,
     /// Session state by pool and kind.
     pub session_state: Vec<SessionStateView>,
     /// Configured databases, and those `*` serves.
@@ -123,6 +137,8 @@ pub struct HostView {
     pub snapshot: HostSnapshot,
     /// What PostgreSQL told over the watch connection; `None` before the first answer.
     pub facts: Option<ServerFacts>,
+    /// What PostgreSQL told of its backends; `None` before the first answer, and while the watch connection is not there.
+    pub activity: Option<Activity>,
     /// Why the watch connection is not there, while it is not.
     pub watch_error: Option<String>,
 }

@@ -72,6 +72,10 @@ pub(super) fn view(configs: &Configs, seen: &Seen) -> View {
         clients: rows::clients(seen),
         servers: rows::servers(config, seen),
         pins: rows::pins(seen),
+        waiters: Vec::new(),
+        usage: Vec::new(),
+        probes: Vec::new(),
+        changes: Vec::new(),
         session_state: rows::session_state(&seen.reports),
         databases: named::databases(config, seen),
         users: named::users(config, seen),
@@ -115,7 +119,7 @@ fn hosts(config: &Config, seen: &Seen) -> Vec<HostView> {
         let (mut snapshot, facts, watch_error) = told.clone();
         snapshot.pools = together(std::mem::take(&mut snapshot.pools));
         let (name, address) = (server.name.clone(), plan::shown_address(server));
-        HostView { name, address, port: server.port, snapshot, facts, watch_error }
+        HostView { name, address, port: server.port, snapshot, facts, activity: None, watch_error }
     };
     config.servers.iter().zip(&seen.hosts).map(host).collect()
 }

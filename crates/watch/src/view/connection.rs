@@ -2,6 +2,8 @@
 
 use poolwarden_pool::PoolId;
 
+use super::lease::LeaseView;
+
 /// What a client connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientState {
@@ -163,6 +165,8 @@ pub struct ServerView {
     pub tls: String,
     /// The settings it was last told.
     pub session: SessionView,
+    /// While it is lent: to whom, and what goes on.
+    pub lease: Option<LeaseView>,
 }
 
 /// One server connection that stays with its client beyond a transaction.

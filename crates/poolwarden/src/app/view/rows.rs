@@ -109,6 +109,7 @@ fn server(config: &Config, seen: &Seen, row: &ServerRow) -> ServerView {
         prepared_statements: count(row.statements),
         tls: row.tls.as_deref().unwrap_or_default().to_owned(),
         session: session(&row.session),
+        lease: None,
     }
 }
 
