@@ -6,10 +6,21 @@
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))] // a test may end where its premise fails
 
+mod answer;
 mod averages;
+mod case;
 mod cause;
+mod gain;
 mod in_vain;
+mod layer;
+mod memory;
+mod occupancy;
+mod owner;
+mod queueing;
 pub mod remedy;
+pub mod say;
+mod share;
+mod span;
 mod state_log;
 mod view;
 mod watcher;

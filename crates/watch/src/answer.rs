@@ -1,0 +1,219 @@
+//! One pool's answer, put together from its case.
+
+use poolwarden_pool::Limit;
+
+use crate::ChangeView;
+use crate::case::Case;
+use crate::cause::{self, CauseCode};
+use crate::gain;
+use crate::occupancy::Use;
+use crate::queueing::RESERVE;
+use crate::remedy;
+use crate::why::{Binding, Cause, Gain, Holder, MAX_HOLDERS, PoolState, PoolWhy, Rates, Verdict};
+
+/// No cause is the one, if none explains so much of the wait.
+const MIXED: f64 = 0.6;
+/// Traffic or holds may grow so many times before waits become routine: less is tight.
+const TIGHT: f64 = 1.25;
+/// Settings changed within this are told with the answer.
+const RECENT_MS: u64 = 600_000;
+
+pub(crate) fn answer(case: &Case<'_>) -> PoolWhy {
+    let causes = cause::judge(case);
+    let gains = gain::gains(case);
+    let binding = binding(case);
+    let top = causes.first().filter(|cause| cause.verdict == Verdict::Supported);
+    let state = state(case);
+    let waits =
+        case.troubled && top.is_some_and(|top| !matches!(top.code, CauseCode::Upstream | CauseCode::ClientLimit));
+    PoolWhy {
+        pool: case.pool.key.database.clone(),
+        user: case.pool.key.user.clone(),
+        server: case.host.name.clone(),
+        state,
+        waiting_for_ms: case
+            .memory
+            .troubled_since_ms
+            .filter(|_| case.troubled)
+            .map(|since| case.view.now_ms.saturating_sub(since)),
+        lent: case.pool.slots.lent,
+        open: case.pool.slots.counted(),
+        waiting: case.pool.waiting,
+        oldest_wait_ms: crate::span::millis(case.pool.oldest_wait),
+        rates: rates(case),
+        binds: case.troubled && binding.is_some(),
+        mixed: waits && top.is_some_and(|top| top.share < MIXED),
+        next_step: next_step(case, state, top, &gains),
+        binding,
+        gains,
+        causes,
+        holders: holders(case, MAX_HOLDERS),
+        changes: changes(case),
+    }
+}
+
+fn rates(case: &Case<'_>) -> Rates {
+    let window = case.window;
+    Rates {
+        window_s: window.long_us as f64 / 1e6,
+        arrivals: window.per_second(window.arrivals()),
+        granted: window.per_second(window.granted),
+        refused: window.per_second(window.refused),
+        abandoned: window.per_second(window.abandoned),
+        completed: window.per_second(window.leases),
+        lent: window.lent(),
+        waiting: window.waiting(),
+        wait_us: window.wait_us(),
+        hold_us: window.hold_us(),
+        usual_arrivals: case.memory.usual.arrivals(),
+        usual_hold_us: case.memory.usual.hold_us(),
+    }
+}
+
+/// The limit for which most was waited; where nobody waits, the one that would bind.
+fn binding(case: &Case<'_>) -> Option<Binding> {
+    let waited = Limit::ALL.into_iter().max_by_key(|limit| (case.window.waited_us[limit.index()], limit.index() == 0));
+    let waited = waited.filter(|_| case.troubled && case.window.waited() > 0);
+    let would = || case.pool.limits.iter().find(|of| of.binds).map(|of| of.limit);
+    let limit = case.pool.binding.filter(|_| case.troubled).or(waited).or_else(would)?;
+    let of = case.limit(limit);
+    Some(Binding {
+        limit,
+        setting: remedy::setting(limit, &case.host.name, &case.pool.key),
+        size: of.and_then(|of| of.size),
+        used: of.map_or(0, |of| of.used),
+    })
+}
+
+fn state(case: &Case<'_>) -> PoolState {
+    if case.pool.paused {
+        PoolState::Paused
+    } else if case.is_down() {
+        PoolState::Down
+    } else if case.troubled {
+        PoolState::Saturated
+    } else if headroom(case) < TIGHT {
+        PoolState::Tight
+    } else {
+        PoolState::Calm
+    }
+}
+
+/// How many times traffic or holds may grow before waits become routine: the largest load whose square-root reserve still fits,
+/// over the demand of the last half minute.
+fn headroom(case: &Case<'_>) -> f64 {
+    let room = crate::gain::narrowest(case);
+    let connections = f64::from(case.pool.slots.counted().saturating_add(room));
+    let root = (RESERVE.mul_add(RESERVE, 4.0 * connections).sqrt() - RESERVE) / 2.0;
+    root * root / case.memory.demand.max(1e-9)
+}
+
+fn next_step(case: &Case<'_>, state: PoolState, top: Option<&Cause>, gains: &[Gain]) -> String {
+    if state == PoolState::Paused {
+        return format!("poolwarden resume {}", case.pool.key.database);
+    }
+    let Some(top) = top else {
+        return match state {
+            PoolState::Calm => "nothing to do".to_owned(),
+            PoolState::Tight => format!(
+                "little room is left: {}",
+                widen(gains).unwrap_or_else(|| "see what holds its connections".to_owned())
+            ),
+            PoolState::Saturated | PoolState::Paused | PoolState::Down => {
+                "see the causes below: none explains enough of the wait".to_owned()
+            }
+        };
+    };
+    let limit = limit_of(top.code);
+    let raise = limit.and_then(|limit| gains.iter().find(|gain| gain.limit == limit)).and_then(raised);
+    raise.unwrap_or_else(|| top.next_step.clone())
+}
+
+/// The limit that a cause is.
+fn limit_of(code: CauseCode) -> Option<Limit> {
+    CauseCode::ALL
+        .into_iter()
+        .zip([
+            Some(Limit::PoolSize),
+            Some(Limit::User),
+            Some(Limit::Database),
+            Some(Limit::ClassShare),
+            Some(Limit::HostBudget),
+            None,
+            Some(Limit::PgRole),
+            Some(Limit::PgDatabase),
+        ])
+        .find(|(of, _)| *of == code)
+        .and_then(|(_, limit)| limit)
+}
+
+/// To what a limit should be raised, if that helps.
+fn raised(gain: &Gain) -> Option<String> {
+    let enough = gain.enough?;
+    let from = gain.size.map_or_else(|| "unlimited".to_owned(), |size| size.to_string());
+    let limit = match gain.limit {
+        Limit::PgRole | Limit::PgDatabase => format!("set {} to {enough} (now {from})", gain.setting),
+        Limit::PoolSize | Limit::User | Limit::Database | Limit::HostBudget => {
+            format!("set {} = {enough} (now {from})", gain.setting)
+        }
+        Limit::Reserve
+        | Limit::ClassShare
+        | Limit::Connects
+        | Limit::Breaker
+        | Limit::MaxClients
+        | Limit::PgSlots
+        | Limit::Fds
+        | Limit::Memory
+        | Limit::QueueLength
+        | Limit::WaitTime => return None,
+    };
+    Some(format!("{limit}: {:.0} requests/s more", gain.per_second))
+}
+
+fn widen(gains: &[Gain]) -> Option<String> {
+    let first = gains.iter().find(|gain| gain.connections.is_none_or(|more| more > 0))?;
+    Some(format!("raise {} before it is needed", first.setting))
+}
+
+/// Its lent connections, longest first.
+pub(crate) fn holders(case: &Case<'_>, most: usize) -> Vec<Holder> {
+    let yard = case.memory.yardstick();
+    let mut holders: Vec<Holder> = case
+        .leases()
+        .map(|(server, lease)| Holder {
+            conn: server.id,
+            pool: case.pool.key.database.clone(),
+            user: case.pool.key.user.clone(),
+            server: case.host.name.clone(),
+            pid: server.remote_pid,
+            stuck: case.backends.usage(server, lease, yard) == Use::Stuck,
+            blocked_by: blockers(case, server.remote_pid),
+            lease: lease.clone(),
+        })
+        .collect();
+    holders.sort_by(|a, b| b.lease.held_us.cmp(&a.lease.held_us).then(a.conn.cmp(&b.conn)));
+    holders.truncate(most);
+    holders
+}
+
+fn blockers(case: &Case<'_>, pid: Option<u32>) -> Vec<u32> {
+    pid.and_then(|pid| case.backends.backend(pid)).map_or_else(Vec::new, |backend| backend.blocked_by.clone())
+}
+
+/// Recent changes of settings that this pool obeys, newest first.
+fn changes(case: &Case<'_>) -> Vec<ChangeView> {
+    let now = case.view.now_ms;
+    let prefixes = [
+        format!("pools.{}.", case.pool.key.database),
+        format!("users.{}.", case.pool.key.user),
+        format!("servers.{}.", case.host.name),
+        "classes.".to_owned(),
+        "limits.".to_owned(),
+        "pools.\"*\".".to_owned(),
+    ];
+    let touches = |change: &&ChangeView| {
+        now.saturating_sub(change.at_ms) <= RECENT_MS
+            && (prefixes.iter().any(|prefix| change.key.starts_with(prefix)) || !change.key.contains('.'))
+    };
+    case.view.changes.iter().rev().filter(touches).cloned().collect()
+}

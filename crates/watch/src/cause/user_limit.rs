@@ -1,0 +1,10 @@
+//! `user_limit`: the user's limit over all its pools binds. Raising the pool's size changes nothing.
+
+use poolwarden_pool::Limit;
+
+use super::{Judged, limit};
+use crate::case::Case;
+
+pub(super) fn judge(case: &Case<'_>, share: f64) -> Judged {
+    limit::judge(case, share, Limit::User, None)
+}

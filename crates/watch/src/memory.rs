@@ -1,0 +1,164 @@
+//! What is remembered of one pool: the last seconds one by one, and what was usual while all was calm.
+
+use std::collections::VecDeque;
+
+use poolwarden_pool::PoolSnapshot;
+
+use crate::occupancy::Yardstick;
+use crate::span::{Span, quantile_us};
+
+/// The answer is about so many seconds, or as many of them as somebody has waited.
+const WINDOW_MS: u64 = 10_000;
+/// A window is no shorter than this, so that a rate is one.
+const SHORTEST_MS: u64 = 1_500;
+/// What is usual is known after so much calm traffic.
+const KNOWN_US: u64 = 5_000_000;
+const KNOWN_LEASES: u64 = 20;
+/// And forgets with this time constant.
+const FORGETS_US: u64 = 300_000_000;
+/// Growth of traffic is told from a beginning only after so much calm: less is not what a person would call usual.
+pub(crate) const USUAL_TRAFFIC_US: u64 = 600_000_000;
+/// Requests that wait less than this are not called waiting: it is shorter than anybody notices.
+pub(crate) const NOTICED_MS: u64 = 100;
+/// As a mean over the window, likewise.
+const NOTICED_MEAN_US: f64 = 50_000.0;
+
+/// Sums over calm seconds, older ones fading.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Usual {
+    /// How much calm traffic was seen, without fading.
+    seen_us: u64,
+    seen_leases: u64,
+    long_us: f64,
+    arrivals: f64,
+    lent_us: f64,
+    leases: f64,
+    hold: [f64; 16],
+}
+
+impl Usual {
+    fn learn(&mut self, span: &Span) {
+        let keep = (-(span.long_us as f64) / FORGETS_US as f64).exp();
+        for (sum, new) in [
+            (&mut self.long_us, span.long_us),
+            (&mut self.arrivals, span.arrivals()),
+            (&mut self.lent_us, span.lent_us),
+            (&mut self.leases, span.leases),
+        ] {
+            *sum = *sum * keep + new as f64;
+        }
+        for (sum, new) in self.hold.iter_mut().zip(&span.hold) {
+            *sum = *sum * keep + *new as f64;
+        }
+        self.seen_us += span.long_us;
+        self.seen_leases += span.leases;
+    }
+
+    pub(crate) fn is_known(&self) -> bool {
+        self.seen_us >= KNOWN_US && self.seen_leases >= KNOWN_LEASES
+    }
+
+    /// Mean hold, in microseconds.
+    pub(crate) fn hold_us(&self) -> Option<f64> {
+        (self.is_known() && self.leases > 0.0).then(|| self.lent_us / self.leases)
+    }
+
+    /// Arrivals per second, where they were seen for long enough to be called usual.
+    pub(crate) fn arrivals(&self) -> Option<f64> {
+        (self.seen_us >= USUAL_TRAFFIC_US && self.long_us > 0.0).then(|| self.arrivals * 1e6 / self.long_us)
+    }
+
+    pub(crate) fn seen_us(&self) -> u64 {
+        self.seen_us
+    }
+
+    fn quantile_us(&self, quantile: f64) -> Option<f64> {
+        let whole = self.hold.map(|count| (count * 1_000.0) as u64);
+        self.is_known().then(|| quantile_us(&whole, quantile)).flatten()
+    }
+}
+
+/// One pool's past.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    last: PoolSnapshot,
+    last_ms: u64,
+    spans: VecDeque<Span>,
+    pub(crate) usual: Usual,
+    /// Since when somebody has waited noticeably, or was refused, without a calm second between.
+    pub(crate) troubled_since_ms: Option<u64>,
+    /// Exponential mean of lent + waiting over half a minute: demand, never clamped.
+    pub(crate) demand: f64,
+}
+
+impl Memory {
+    pub(crate) fn new(first: PoolSnapshot, now_ms: u64) -> Self {
+        Self {
+            last: first,
+            last_ms: now_ms,
+            spans: VecDeque::new(),
+            usual: Usual::default(),
+            troubled_since_ms: None,
+            demand: 0.0,
+        }
+    }
+
+    /// How long leases of this pool usually are, or have been within the window where nothing is usual yet.
+    pub(crate) fn yardstick(&self) -> Yardstick {
+        let recent = self.spans.iter().fold(Span::default(), |sum, span| sum.plus(span));
+        let enough = recent.leases >= KNOWN_LEASES;
+        let of = |quantile| {
+            let usual = self.usual.quantile_us(quantile);
+            usual.or_else(|| enough.then(|| quantile_us(&recent.hold, quantile)).flatten())
+        };
+        Yardstick { median_us: of(0.5), p99_us: of(0.99) }
+    }
+
+    /// The span since the last picture.
+    pub(crate) fn newest(&self, now: &PoolSnapshot, now_ms: u64) -> Span {
+        let mut span = Span::between(&self.last, now);
+        span.ended_ms = now_ms;
+        span.long_us = now_ms.saturating_sub(self.last_ms) * 1_000;
+        span
+    }
+
+    /// Takes a whole span and the snapshot at its end.
+    pub(crate) fn take(&mut self, span: Span, now: PoolSnapshot) {
+        let (now_ms, seconds) = (span.ended_ms, span.long_us as f64 / 1e6);
+        if is_troubled(&span, &now) {
+            self.troubled_since_ms.get_or_insert(now_ms.saturating_sub(span.long_us / 1_000));
+        } else {
+            self.troubled_since_ms = None;
+        }
+        let keep = (-seconds / 30.0).exp();
+        self.demand = self.demand * keep + (span.lent() + span.waiting()) * (1.0 - keep);
+        (self.last, self.last_ms) = (now, now_ms);
+        self.spans.push_back(span);
+        let old = now_ms.saturating_sub(WINDOW_MS);
+        while self.spans.front().is_some_and(|span| span.ended_ms <= old) {
+            let gone = self.spans.pop_front();
+            // what led to trouble is not what is usual: it is learnt only when nothing came of it
+            if let Some(gone) = gone.filter(|gone| self.troubled_since_ms.is_none() && gone.waiting() < 0.5) {
+                self.usual.learn(&gone);
+            }
+        }
+    }
+
+    /// What the answer is about: the last seconds, `newest` included.
+    pub(crate) fn window(&self, newest: Span) -> Span {
+        let now_ms = newest.ended_ms;
+        let from = self.troubled_since_ms.unwrap_or(now_ms).min(now_ms.saturating_sub(SHORTEST_MS));
+        let from = from.max(now_ms.saturating_sub(WINDOW_MS));
+        let troubled = self.troubled_since_ms.is_some();
+        let recent = self.spans.iter().rev().take_while(|span| !troubled || span.ended_ms > from);
+        recent.fold(newest, |sum, span| sum.plus(span))
+    }
+}
+
+/// Whether requests waited noticeably or were refused in a span at whose end the pool was so.
+pub(crate) fn is_troubled(span: &Span, now: &PoolSnapshot) -> bool {
+    let oldest = u64::try_from(now.oldest_wait.as_millis()).unwrap_or(u64::MAX);
+    span.refused > 0
+        || (now.waiting > 0 && oldest >= NOTICED_MS)
+        || span.wait_us().is_some_and(|wait| wait >= NOTICED_MEAN_US)
+}
