@@ -5,6 +5,7 @@ mod check;
 mod class;
 mod peer;
 mod pool;
+mod probe;
 mod process;
 mod server;
 mod tls;
@@ -49,6 +50,11 @@ impl Scope {
         Self { pattern: format!("{section}.NAME"), path: join(section, name) }
     }
 
+    /// One table of an array.
+    pub(crate) fn item(section: &str, number: &str) -> Self {
+        Self { pattern: format!("{section}[]"), path: format!("{section}[{number}]") }
+    }
+
     pub(crate) fn inner(&self, table: &str) -> Self {
         Self { pattern: format!("{}.{table}", self.pattern), path: join(&self.path, table) }
     }
@@ -73,6 +79,7 @@ pub(crate) fn build<'a>(walked: Walked, end: usize, resolve: &'a mut Resolve<'a>
         classes,
         limits: b.limits(),
         peers: b.peers(),
+        probes: b.probes(),
         pgbouncer: None,
         kept: Vec::new(),
         shown: Vec::new(),

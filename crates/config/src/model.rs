@@ -15,9 +15,11 @@ use crate::value::Network;
 
 mod class;
 mod host;
+mod probe;
 mod tls;
 
 pub use class::Class;
+pub use probe::Probe;
 pub use tls::{ChannelBinding, ListenTls, ServerTls, TlsIdentity, TlsMode, TlsVersion};
 
 /// Everything one poolwarden obeys.
@@ -45,6 +47,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[peers.ID]` by instance id.
     pub peers: BTreeMap<u8, Peer>,
+    /// `[[probe]]` in the order of the file.
+    pub probes: Vec<Probe>,
     /// What a `pgbouncer.ini` says about the process; `None`: the configuration is not PgBouncer's.
     pub pgbouncer: Option<Box<pgbouncer::Process>>,
     /// Classes of an earlier configuration by their ids, each with what it is where it is no more.

@@ -129,6 +129,8 @@ impl Walked {
             (DeValue::Table(table), false) => self.table(table, &place),
             (DeValue::Array(items), true) => {
                 for (n, item) in items.iter().enumerate() {
+                    let named = Named { name: n.to_string(), span: item.span() };
+                    self.names.entry(place.path.clone()).or_default().push(named);
                     let inner = Place { pattern: array.clone(), path: format!("{}[{n}]", place.path) };
                     match item.get_ref().as_table() {
                         Some(table) => self.table(table, &inner),

@@ -142,7 +142,12 @@ fn example_of(setting: &Setting) -> (String, String) {
     };
     let base: String = BASE.lines().filter(|line| !line.starts_with(&key)).map(|line| format!("{line}\n")).collect();
     let line = match key.split_once("[].") {
-        Some((table, rest)) => format!("{table} = [{{ {rest} = {} }}]\n", setting.example),
+        Some((table, rest)) => {
+            let needs = [("name", "\"n\""), ("url", "\"http://h/\"")];
+            let needs = needs.iter().filter(|(key, _)| table == "probe" && *key != rest);
+            let needs: String = needs.map(|(key, value)| format!("{key} = {value}, ")).collect();
+            format!("{table} = [{{ {needs}{rest} = {} }}]\n", setting.example)
+        }
         None => format!("{key} = {}\n", setting.example),
     };
     (format!("{base}{needs}"), line)

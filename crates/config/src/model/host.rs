@@ -13,8 +13,14 @@ impl Config {
     pub fn host_settings(&self, server: usize) -> HostSettings {
         let host = &self.servers[server];
         let ids = self.class_ids();
-        let settings =
-            |pool: &Pool| DatabaseSettings { classes: self.assigned(pool.class.as_deref()), ..pool.settings.clone() };
+        let of_users = || self.users.values().filter_map(|user| ids.get(user.class.as_deref()?).copied());
+        let settings = |pool: &Pool| {
+            let mut classes = self.assigned(pool.class.as_deref());
+            if pool.user.is_some() {
+                classes.extend(of_users()); // whoever is forced into the role shares its pool, with a class of their own
+            }
+            DatabaseSettings { classes, ..pool.settings.clone() }
+        };
         let mine = |(name, pool): (&String, &Pool)| {
             (pool.server == server && name != "*").then(|| (name.clone(), settings(pool)))
         };
