@@ -24,6 +24,7 @@ use crate::settings::{HostPlan, Listening, ProcessLimits, Settings};
 use crate::tls::{Expiry, ListenTls};
 use crate::visitors::Visitors;
 use crate::wakers::Wakers;
+use crate::watch::Activity;
 
 /// Everything the threads and tasks share.
 pub(crate) struct Inner {
@@ -72,6 +73,7 @@ pub(crate) struct State {
 #[derive(Default)]
 pub(crate) struct Watched {
     pub(crate) facts: Mutex<Option<ServerFacts>>,
+    pub(crate) activity: Mutex<Option<Arc<Activity>>>,
     pub(crate) error: Mutex<Option<String>>,
 }
 

@@ -47,3 +47,4 @@ pub use operator::{Operator, Reply, Who};
 pub use poolwarden_switch as switch;
 pub use proxy::Proxy;
 pub use settings::{HostPlan, Listening, ProcessLimits, Reload, Settings, WatchLogin};
+pub use watch::{Activity, Backend, BackendState, MAX_BACKENDS, MAX_QUERY, Quota};

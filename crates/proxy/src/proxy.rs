@@ -18,6 +18,7 @@ use crate::note::Note;
 use crate::operator::Operator;
 use crate::settings::{Listening, Reload, Settings};
 use crate::tls::Expiry;
+use crate::watch::Activity;
 use crate::{lane, start, watch};
 
 /// A running proxy.
@@ -77,6 +78,12 @@ impl Proxy {
         let snapshot = self.0.shared.snapshot(self.now(), host)?;
         let watched = self.0.watched.get(usize::from(host.0))?;
         Some((snapshot, held(&watched.facts).clone(), held(&watched.error).clone()))
+    }
+
+    /// What PostgreSQL told of its backends; `None` before the first answer, and while the watch connection is not there.
+    #[must_use]
+    pub fn activity(&self, host: HostId) -> Option<Arc<Activity>> {
+        held(&self.0.watched.get(usize::from(host.0))?.activity).clone()
     }
 
     /// What every loop tells; one that does not answer within a second is left out. `rows`: connections one by one as well.

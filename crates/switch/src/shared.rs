@@ -430,6 +430,13 @@ impl<L> Shared<L> {
         Some(cell.host.snapshot(cell.last.max(now)))
     }
 
+    /// How many requests wait on a host. Cheap enough to be asked several times a second.
+    pub fn waiting(&self, host: HostId) -> u32 {
+        let Some(cell) = self.hosts.get(usize::from(host.0)) else { return 0 };
+        let cell = held(cell);
+        cell.pools.keys().map(|id| cell.host.waiting(*id)).sum()
+    }
+
     /// Whether a draining host has nothing left.
     pub fn is_drained(&self) -> bool {
         self.hosts.iter().all(|cell| held(cell).host.drained())
