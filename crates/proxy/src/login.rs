@@ -310,7 +310,9 @@ async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: En
     let joining = Joining {
         host: route.host,
         deadline: session.deadline,
-        key: PoolKey { database: session.database, user: session.user },
+        user: route.user.as_ref().filter(|role| **role != session.user).map(|_| session.user.as_str().into()),
+        // who is forced into one role shares its connections with everybody else who is
+        key: PoolKey { database: session.database, user: route.user.clone().unwrap_or(session.user) },
         settings,
         alone,
         leftover: session.leftover,

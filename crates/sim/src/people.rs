@@ -47,6 +47,7 @@ impl World {
         let joining = Joining {
             host: HOST,
             key,
+            user: None,
             deadline: self.plan.deadline_of(id),
             settings,
             alone,

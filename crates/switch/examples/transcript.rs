@@ -74,6 +74,7 @@ impl Scene {
         let joining = Joining {
             host: HostId(0),
             key: PoolKey { database: "app".into(), user: "app".into() },
+            user: None,
             deadline: None,
             settings: Vec::new(),
             leftover: Vec::new(),

@@ -85,7 +85,7 @@ impl<L> Switch<L> {
         if claim.refused_at != 0 && !comes_again(now, client, input) {
             return false;
         }
-        if let Some(label) = client.relay.label(&self.texts, input) {
+        if let Some(label) = client.relay.label(&mut self.texts, input) {
             heed(now, client, &self.shared.book(), &label);
         }
         true
@@ -104,8 +104,8 @@ impl<L> Switch<L> {
 fn find(client: &mut ClientSlot, book: &TermsBook, rules: u32) {
     let settings = &client.relay.settings;
     let application = settings.value("application_name").unwrap_or_default();
-    let base = book.base_class(&client.pool.key, client.remote);
-    let trusted = book.trusts(&client.pool.key.user);
+    let base = book.base_class(client.asked_for(), client.remote);
+    let trusted = book.trusts(client.user());
     let limit = settings.value("statement_timeout").and_then(span);
     let patience = limit.into_iter().chain(client.claim.asked).min();
     client.claim = Claim {
@@ -114,7 +114,7 @@ fn find(client: &mut ClientSlot, book: &TermsBook, rules: u32) {
         base,
         own: book.classes.labelled(base, application, trusted),
         trusted,
-        tenant: hash(application),
+        tenant: hash(application) ^ client.login.as_deref().map_or(0, hash),
         patience: patience.map_or(0, |span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
         ..std::mem::take(&mut client.claim)
     };

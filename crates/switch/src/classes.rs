@@ -6,7 +6,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use poolwarden_pool::{ClassId, PoolKey};
+use poolwarden_pool::ClassId;
 
 use crate::patience::Patience;
 use crate::terms::TermsBook;
@@ -123,9 +123,9 @@ impl ClassRules {
 
 impl TermsBook {
     /// The class of a client by what it cannot choose: its user's, else its pool's, else that of the network it comes from.
-    pub(crate) fn base_class(&self, key: &PoolKey, remote: Option<SocketAddr>) -> ClassId {
-        let user = || self.users.get(&key.user).and_then(|user| user.class);
-        let pool = || self.databases.get(&key.database).unwrap_or(&self.any).class;
+    pub(crate) fn base_class(&self, (database, user): (&str, &str), remote: Option<SocketAddr>) -> ClassId {
+        let user = || self.users.get(user).and_then(|user| user.class);
+        let pool = || self.databases.get(database).unwrap_or(&self.any).class;
         let network = || self.classes.of_network(remote?.ip());
         user().or_else(pool).or_else(network).unwrap_or_default()
     }
@@ -174,8 +174,7 @@ mod tests {
         book.databases.insert("plain".into(), PoolTerms::default());
         book.users.insert("etl".into(), UserTerms { class: Some(BATCH), ..UserTerms::default() });
         let class = |database: &str, user: &str, from: &str| {
-            let key = PoolKey { database: database.into(), user: user.into() };
-            book.base_class(&key, (!from.is_empty()).then(|| SocketAddr::new(from.parse().unwrap(), 1)))
+            book.base_class((database, user), (!from.is_empty()).then(|| SocketAddr::new(from.parse().unwrap(), 1)))
         };
         assert_eq!(class("shop", "etl", "10.1.2.3"), BATCH);
         assert_eq!(class("shop", "web", "10.2.2.3"), CRITICAL);

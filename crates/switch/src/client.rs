@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use std::sync::Arc;
 
-use poolwarden_pool::{Input, Ticket, Time};
+use poolwarden_pool::{Input, PoolKey, Ticket, Time};
 use poolwarden_relay::{Client, Farewell, Fault, Idle, Keep, Settings};
 
 use crate::claim::Claim;
@@ -22,6 +22,8 @@ pub(crate) struct ClientSlot {
     pub(crate) relay: Client,
     pub(crate) stage: Stage,
     pub(crate) pool: Arc<PoolShare>,
+    /// Whom it logged in as, where that is not the pool's user.
+    pub(crate) login: Option<Box<str>>,
     pub(crate) claim: Claim,
     /// It has been told the server's parameters and its cancel key.
     pub(crate) greeted: bool,
@@ -43,6 +45,18 @@ pub(crate) struct ClientSlot {
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
     pub(crate) tls: Option<Arc<str>>,
+}
+
+impl ClientSlot {
+    /// Whom it logged in as: what class it has, whether it is trusted and what limits hold for it are that user's.
+    pub(crate) fn user(&self) -> &str {
+        self.login.as_deref().unwrap_or(&self.pool.key.user)
+    }
+
+    /// Database and user as it asked for them.
+    pub(crate) fn asked_for(&self) -> (&str, &str) {
+        (&self.pool.key.database, self.user())
+    }
 }
 
 /// Where a client stands.
@@ -225,7 +239,7 @@ impl<L> Switch<L> {
         if let Some(client) = self.clients.at(key) {
             self.shared.passages.note(|| Passage {
                 serial: client.serial,
-                key: client.pool.key.clone(),
+                key: PoolKey { database: client.pool.key.database.clone(), user: client.user().to_owned() },
                 remote: client.remote,
                 what: what(client),
             });

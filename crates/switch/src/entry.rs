@@ -43,6 +43,7 @@ impl<L> Switch<L> {
             relay,
             stage: Stage::Idle,
             pool: pool.clone(),
+            login: joining.user,
             claim: Claim::new(joining.deadline),
             greeted: false,
             blocked: false,

@@ -103,7 +103,7 @@ impl<L> Switch<L> {
         let mut end = IdlerEnd::Warned;
         if idle.span >= ENDED && slot.pool.others_wait() {
             let book = self.shared.book();
-            let limits = book.limits(&client.pool.key, (client.claim.base, client.claim.class));
+            let limits = book.limits(client.asked_for(), (client.claim.base, client.claim.class));
             let spared = marks.spared == Some(idle.transaction);
             end = match book.guard {
                 _ if !limits.leaves_idling_to_the_rule() => IdlerEnd::Warned,
@@ -120,7 +120,7 @@ impl<L> Switch<L> {
         }
         self.shared.idlers.add(Idler {
             serial: client.serial,
-            key: client.pool.key.clone(),
+            key: PoolKey { database: client.pool.key.database.clone(), user: client.user().to_owned() },
             remote: client.remote,
             application: client.relay.settings.value("application_name").unwrap_or_default().to_owned(),
             pid: slot.relay.pid,

@@ -92,8 +92,10 @@ pub struct Newcomer<L> {
 pub struct Joining {
     /// Which host serves its database.
     pub host: HostId,
-    /// Its pool.
+    /// Its pool: the user there is the role of the server connections, where the configuration forces one.
     pub key: PoolKey,
+    /// Whom it logged in as, where that is not the pool's user.
+    pub user: Option<Box<str>>,
     /// How long its requests may wait, by its own word.
     pub deadline: Option<Duration>,
     /// What it asked for at start: setting and value, as given.

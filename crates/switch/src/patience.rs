@@ -153,16 +153,16 @@ impl<L> Switch<L> {
     pub(crate) fn go_round<I: Io<Link = L>>(&mut self, now: Time, io: &mut I) {
         self.round_at = now;
         let book = self.shared.book();
-        let mut limits: BTreeMap<(usize, ClassId, ClassId), Limits> = BTreeMap::new();
+        let mut limits: BTreeMap<(usize, Option<&str>, ClassId, ClassId), Limits> = BTreeMap::new();
         let mut ended = Vec::new();
         for (key, client) in self.clients.iter().filter(|(_, client)| client.greeted) {
             let classes = (client.claim.base, client.claim.class);
             let held_to = limits
-                .entry((client.pool.number, classes.0, classes.1))
-                .or_insert_with(|| book.limits(&client.pool.key, classes));
+                .entry((client.pool.number, client.login.as_deref(), classes.0, classes.1))
+                .or_insert_with(|| book.limits(client.asked_for(), classes));
             let outlasted = self.doing(client).and_then(|doing| held_to.outlasted(now.as_nanos(), doing));
             ended.extend(outlasted.map(|(which, (limit, whose))| {
-                let setting = book.setting(&client.pool.key, whose, which.setting());
+                let setting = book.setting(client.asked_for(), whose, which.setting());
                 (key, refusal::outlasted(which, limit, &setting))
             }));
         }

@@ -99,6 +99,8 @@ pub struct ClientRow {
     pub serial: u64,
     /// Its pool.
     pub pool: Arc<PoolShare>,
+    /// Whom it logged in as.
+    pub user: String,
     /// What it is doing.
     pub state: ClientState,
     /// Where it comes from; `None` is a unix socket.
@@ -199,6 +201,7 @@ fn asker_row<L>(asker: &Asker<L>, server: &ServerSlot) -> ClientRow {
     ClientRow {
         serial: asker.serial,
         pool: server.pool.clone(),
+        user: server.pool.key.user.clone(),
         state: if server.cancelling { ClientState::CancelActive } else { ClientState::CancelWaiting },
         remote: asker.remote,
         local: asker.local,
@@ -283,6 +286,7 @@ impl<L> Switch<L> {
         ClientRow {
             serial: client.serial,
             pool: client.pool.clone(),
+            user: client.user().to_owned(),
             state,
             remote: client.remote,
             local: client.local,

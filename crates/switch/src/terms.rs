@@ -105,23 +105,23 @@ impl TermsBook {
 
     /// What a client of this pool is held to: its user's limits, else its class's, else the pool's. A class that it chose itself
     /// (`class`, where by the rules it is of class `base`) makes no limit longer, unless its user is trusted.
-    pub(crate) fn limits(&self, key: &PoolKey, (base, class): (ClassId, ClassId)) -> Limits {
+    pub(crate) fn limits(&self, (database, user): (&str, &str), (base, class): (ClassId, ClassId)) -> Limits {
         let of_class = |id: ClassId| {
             let patience = self.classes.rule(id).map(|rule| rule.patience).unwrap_or_default();
-            let user = self.users.get(&key.user).map(|own| own.patience).unwrap_or_default();
-            let pool = self.databases.get(&key.database).unwrap_or(&self.any).patience;
-            Limits::new([(user, Whose::User), (patience, Whose::Class(id)), (pool, Whose::Pool)])
+            let own = self.users.get(user).map(|own| own.patience).unwrap_or_default();
+            let pool = self.databases.get(database).unwrap_or(&self.any).patience;
+            Limits::new([(own, Whose::User), (patience, Whose::Class(id)), (pool, Whose::Pool)])
         };
         let limits = of_class(class);
-        if class == base || self.trusts(&key.user) { limits } else { limits.shorter(of_class(base)) }
+        if class == base || self.trusts(user) { limits } else { limits.shorter(of_class(base)) }
     }
 
     /// The setting of a limit, as it stands in the file.
-    pub(crate) fn setting(&self, key: &PoolKey, whose: Whose, name: &str) -> String {
+    pub(crate) fn setting(&self, (database, user): (&str, &str), whose: Whose, name: &str) -> String {
         match whose {
-            Whose::User => format!("users.{}.{name}", key.user),
+            Whose::User => format!("users.{user}.{name}"),
             Whose::Class(class) => format!("classes.{}.{name}", self.classes.name(class)),
-            Whose::Pool if self.databases.contains_key(&key.database) => format!("pools.{}.{name}", key.database),
+            Whose::Pool if self.databases.contains_key(database) => format!("pools.{database}.{name}"),
             Whose::Pool => format!("pools.\"*\".{name}"),
         }
     }

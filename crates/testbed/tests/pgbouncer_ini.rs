@@ -131,6 +131,29 @@ fn the_console_the_pid_file_and_the_log_file_are_where_the_file_says() {
     }
 }
 
+#[test]
+fn users_who_are_forced_into_one_role_share_its_pool() {
+    if !chosen() {
+        return;
+    }
+    let postgres = Postgres::start(Settings::default());
+    postgres.sql(ROLES);
+    for program in Program::both() {
+        let pooler = start(program, &postgres);
+        let pid = |user, password| {
+            let said = pooler.psql(user, password, "forced", "select pg_backend_pid()");
+            assert!(said.well, "{program:?}: {said:?}");
+            said.rows
+        };
+        // each has left before the next one comes, so that the connection is free
+        let (first, second) = (pid("app", PASSWORD), pid("listed", "in-clear"));
+        assert_eq!(first, second, "{program:?}: one role, one pool, one connection");
+        let said = pooler.psql("app", PASSWORD, "pgbouncer", "show pools");
+        let rows: Vec<&str> = said.rows.lines().filter(|row| row.starts_with("forced|")).collect();
+        assert!(matches!(rows[..], [row] if row.starts_with("forced|app|")), "{program:?}: {said:?}");
+    }
+}
+
 /// The size of a pool as the console tells it.
 fn size(pooler: &Running) -> String {
     let said = pooler.psql("app", PASSWORD, "pgbouncer", "show databases");

@@ -32,7 +32,7 @@ fn client(seen: &Seen, row: &ClientRow) -> ClientView {
     let ((addr, port), (local_addr, local_port)) = (ends(row.remote), ends(row.local));
     ClientView {
         id: row.serial,
-        user: row.pool.key.user.clone(),
+        user: row.user.clone(),
         database: shown(&row.pool),
         state,
         addr,
