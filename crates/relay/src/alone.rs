@@ -85,10 +85,11 @@ impl Client {
 mod tests {
     use super::*;
     use crate::settings::Settings;
+    use crate::statement::About;
 
     fn known_good(texts: &mut Texts, sql: &str) {
         let rest = [sql.as_bytes(), b"\0\0\0"].concat();
-        texts.share(0, &rest, None).unwrap().prove();
+        texts.share(0, &rest, About::default()).unwrap().prove();
     }
 
     fn answer(client: &mut Client, texts: &mut Texts, ask: impl Fn(&mut Vec<u8>)) -> (usize, Vec<u8>) {

@@ -11,7 +11,8 @@ use poolwarden_pgwire::tag::client as tag;
 use crate::refuse::Skip;
 use crate::server::Fault;
 use crate::settings::{Defaults, Settings};
-use crate::statement::{ClientBook, Named, Statement, Texts, Unnamed, What, text_of};
+use crate::sql::{Dialect, Pairs};
+use crate::statement::{About, ClientBook, Named, Statement, Texts, Unnamed, What, text_of};
 
 /// One client connection after its login.
 #[derive(Debug, Default)]
@@ -85,6 +86,18 @@ impl Client {
     /// Who shares its statement texts: those of its pool to whom a text means the same.
     pub(crate) fn circle(&self) -> u64 {
         u64::from(self.scope) ^ self.settings.meaning()
+    }
+
+    /// How it writes, as far as is known without a server connection.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect_by(self.told.as_deref())
+    }
+
+    /// The same, where the server reported these.
+    pub(crate) fn dialect_by(&self, defaults: Option<&Defaults>) -> Dialect {
+        let value = |name| self.settings.value(name).or_else(|| defaults?.value(name));
+        let pairs = value("client_encoding").map_or(Pairs::None, Pairs::of);
+        Dialect { escapes: value("standard_conforming_strings") == Some("off"), pairs }
     }
 
     /// Looks at `input` of a client that has no server connection: how many bytes are done with, and what the rest asks for.
@@ -264,7 +277,7 @@ impl Client {
         let id = texts.fresh_id();
         let book = self.book();
         book.unnamed_at = made_at;
-        book.unnamed = Some(Unnamed { id, rest: buffer, described: None, made_at, touch: None });
+        book.unnamed = Some(Unnamed { id, rest: buffer, described: None, made_at, about: About::default() });
         Some(id)
     }
 

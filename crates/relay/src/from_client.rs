@@ -1,8 +1,8 @@
 //! The client's bytes on their way to the server: frames are walked, what must be answered is noted, the rest is forwarded as it came.
 
 use poolwarden_pgwire::frame::{self, FrameError, HEADER, Header};
-use poolwarden_pgwire::make;
 use poolwarden_pgwire::tag::client as tag;
+use poolwarden_pgwire::{make, read};
 
 use crate::client::{Body, Client};
 use crate::expect::Expect;
@@ -134,6 +134,9 @@ impl Server {
                 if matches!(seen, Seen::TooLittle) {
                     return Ok(Step::Wait);
                 }
+                let whole = message.whole().is_some();
+                let text = message.body().strip_suffix(&[0]).filter(|_| whole).unwrap_or(message.body());
+                self.hear_text(text, whole, &mut texts.readings, |server| server.dialect(client));
                 self.save_unnamed(client, texts);
                 self.drop_unnamed();
                 client.forget_unnamed(texts);
@@ -145,6 +148,7 @@ impl Server {
                 Ok(step)
             }
             tag::FUNCTION_CALL => {
+                self.heard.note(None); // it has no text
                 if self.terms.keep != Keep::Session {
                     if message.body().len() < 4 && message.whole().is_none() {
                         return Ok(Step::Wait);
@@ -211,11 +215,15 @@ impl Server {
                         }
                     }
                 }
+                self.hear_parse(client, texts, message);
                 self.counts.client_parses += 1;
                 self.counts.server_parses += 1;
                 Expect::Parse { id: 0, name: Box::default(), hidden: false }
             }
             tag::BIND => {
+                if let Some(bind) = read::bind(message.body()) {
+                    self.hear_name(bind.statement);
+                }
                 self.counts.binds += 1;
                 if self.book.touching && self.terms.keep != Keep::Session {
                     self.doubts.get_or_insert_default().add_all();

@@ -1,7 +1,7 @@
-//! What a statement says of itself in a comment at its end, as sqlcommenter writes it: `/*poolwarden_class='batch'*/`.
+//! What a statement says of itself in a comment at its end, as sqlcommenter writes it: `/*poolwarden_class='batch',route='/cart'*/`.
 //!
-//! Looked at is only what begins a request of a client without a server connection, only where its text ends in a comment, and
-//! only the last kilobyte; a text that is kept is looked at once. Statements that have not come whole by then say nothing.
+//! Only the last kilobyte is looked at, once per text that is known again (see `reading`). How a request is to be treated counts
+//! where it begins a request of a client without a server connection; statements that have not come whole by then say nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,12 @@ use crate::client::Client;
 use crate::statement::{Texts, What};
 
 /// How much of a text's end is looked at.
-const MOST: usize = 1024;
+pub(crate) const MOST: usize = 1024;
 
-/// What a statement says of itself.
+/// Most bytes of a route that are kept.
+pub const MAX_ROUTE: usize = 100;
+
+/// How a statement wants to be treated, by its own word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Label {
     /// `poolwarden_class`: of which class it is.
@@ -25,11 +28,18 @@ pub struct Label {
     pub deadline: Option<Duration>,
 }
 
+/// All that a text says of itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) label: Option<Arc<Label>>,
+    pub(crate) route: Option<Arc<str>>,
+}
+
 impl Client {
     /// What the statement says of itself that begins `input`, the requests of a client without a server connection.
     #[inline]
     #[must_use]
-    pub fn label(&self, texts: &Texts, input: &[u8]) -> Option<Arc<Label>> {
+    pub fn label(&self, texts: &mut Texts, input: &[u8]) -> Option<Arc<Label>> {
         let (&[kind, a, b, c, d], rest) = input.split_first_chunk::<HEADER>()?;
         let body = rest.get(..(u32::from_be_bytes([a, b, c, d]) as usize).checked_sub(4)?)?;
         let silent = match kind {
@@ -39,25 +49,26 @@ impl Client {
             tag::BIND => !texts.is_labelled() && !body.starts_with(&[0, 0]),
             _ => true, // a byte, not an enum of ours: no other message has a statement
         };
-        if silent { None } else { self.read_label(kind, body) }
+        if silent { None } else { self.read_label(texts, kind, body) }
     }
 
     #[cold]
-    fn read_label(&self, kind: u8, body: &[u8]) -> Option<Arc<Label>> {
-        match kind {
-            tag::QUERY => read_text(body.strip_suffix(&[0])?),
-            tag::PARSE => read_text(read::parse(body)?.text),
+    fn read_label(&self, texts: &mut Texts, kind: u8, body: &[u8]) -> Option<Arc<Label>> {
+        let text = match kind {
+            tag::QUERY => body.strip_suffix(&[0])?,
+            tag::PARSE => read::parse(body)?.text,
             _ => {
                 let name = read::bind(body)?.statement;
-                if name.is_empty() {
-                    return read_text(self.bound(name)?);
+                if !name.is_empty() {
+                    return match &self.named(name)?.what {
+                        What::Shared(statement) => statement.about.reading.label.clone(),
+                        What::Pinned(_) => None,
+                    };
                 }
-                match &self.named(name)?.what {
-                    What::Shared(statement) => statement.label.clone(),
-                    What::Pinned(_) => None,
-                }
+                self.bound(name)?
             }
-        }
+        };
+        texts.read(text, || self.dialect()).label.clone()
     }
 }
 
@@ -67,24 +78,42 @@ fn may_end(last: u8) -> bool {
 }
 
 /// What a whole text says of itself.
-pub(crate) fn read_text(text: &[u8]) -> Option<Arc<Label>> {
-    let end = &text[text.len().saturating_sub(MOST)..];
-    let is_blank = |byte: &u8| *byte == b';' || byte.is_ascii_whitespace();
-    let end = &end[..end.iter().rposition(|byte| !is_blank(byte))? + 1];
-    let inner = end.strip_suffix(b"*/")?;
-    let begin = memchr::memmem::rfind(inner, b"/*")? + 2;
-    let comment = std::str::from_utf8(&inner[begin..]).ok()?;
-    let mut label = Label::default();
+pub(crate) fn read_text(text: &[u8]) -> Said {
+    let Some(comment) = last_comment(text) else { return Said::default() };
+    let (mut label, mut route) = (Label::default(), None);
     for (key, value) in comment.split(',').filter_map(|pair| pair.split_once('=')) {
         let value = value.trim().strip_prefix('\'').and_then(|value| value.strip_suffix('\''));
         let Some(value) = value.and_then(decoded) else { continue };
         match decoded(key.trim()).as_deref() {
             Some("poolwarden_class") => label.class = Some(value.into()),
             Some("poolwarden_deadline_ms") => label.deadline = value.parse().ok().map(Duration::from_millis),
+            Some("route") => route = clean(&value),
             Some(_) | None => {}
         }
     }
-    (label != Label::default()).then(|| Arc::new(label))
+    Said { label: (label != Label::default()).then(|| Arc::new(label)), route }
+}
+
+/// The comment a text ends in, if that is short.
+fn last_comment(text: &[u8]) -> Option<&str> {
+    let end = &text[text.len().saturating_sub(MOST)..];
+    let is_blank = |byte: &u8| *byte == b';' || byte.is_ascii_whitespace();
+    let end = &end[..end.iter().rposition(|byte| !is_blank(byte))? + 1];
+    let inner = end.strip_suffix(b"*/")?;
+    let begin = memchr::memmem::rfind(inner, b"/*")? + 2;
+    std::str::from_utf8(&inner[begin..]).ok()
+}
+
+/// A route for people: on one line, and no longer than [`MAX_ROUTE`]; `None` where nothing is left.
+fn clean(route: &str) -> Option<Arc<str>> {
+    let mut kept = String::with_capacity(route.len().min(MAX_ROUTE));
+    for c in route.trim().chars().filter(|c| !c.is_control()) {
+        if kept.len() + c.len_utf8() > MAX_ROUTE {
+            break;
+        }
+        kept.push(c);
+    }
+    (!kept.is_empty()).then(|| kept.into())
 }
 
 /// A text whose bytes may be written `%2F`; `None` where that is no text. A backslash stands before a quote, as sqlcommenter puts it.
@@ -133,9 +162,11 @@ mod tests {
     use poolwarden_pgwire::make;
 
     use super::*;
+    use crate::sql::Dialect;
+    use crate::statement::About;
 
     fn read(text: &str) -> (Option<String>, Option<u64>) {
-        let label = read_text(text.as_bytes());
+        let label = read_text(text.as_bytes()).label;
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap();
         label.map_or((None, None), |label| (label.class.as_deref().map(str::to_owned), label.deadline.map(millis)))
     }
@@ -157,6 +188,19 @@ mod tests {
         ] {
             assert_eq!(read(text), (class, deadline), "{text}");
         }
+    }
+
+    #[test]
+    fn a_route_is_read_for_people() {
+        let route = |text: &str| read_text(text.as_bytes()).route.map(|route| route.to_string());
+        assert_eq!(route("select 1 /*route='%2Fcart%2F:id',poolwarden_class='x'*/").as_deref(), Some("/cart/:id"));
+        assert_eq!(route("select 1 /*action='x', route='it\\'s%0A%1b[31m'*/").as_deref(), Some("it's[31m"));
+        assert_eq!(route("select 1 /*route='%ff'*/"), None);
+        assert_eq!(route("select 1 /*route=' %0a'*/"), None);
+        assert_eq!(route("select 1 /*Route='x'*/ -- and more"), None);
+        let long = route(&format!("select 1 /*route='{}'*/", "é".repeat(80))).unwrap();
+        assert_eq!((long.len(), long.chars().count()), (MAX_ROUTE, MAX_ROUTE / 2));
+        assert_eq!(read_text(b"select 1 /*route='/cart'*/").label, None, "it asks for nothing");
     }
 
     #[test]
@@ -185,29 +229,30 @@ mod tests {
     fn the_first_statement_is_found_in_every_kind_of_request() {
         let tagged = "select 1 /*poolwarden_class='batch'*/";
         let (mut texts, mut client) = (Texts::new(0, 1 << 20), Client::default());
-        let class = |client: &Client, texts: &Texts, input: &[u8]| {
+        let class = |client: &Client, texts: &mut Texts, input: &[u8]| {
             client.label(texts, input).and_then(|label| label.class.clone()).map(String::from)
         };
         let mut input = Vec::new();
         make::query(&mut input, tagged);
-        assert_eq!(class(&client, &texts, &input).as_deref(), Some("batch"));
-        assert_eq!(class(&client, &texts, &input[..input.len() - 1]), None, "it has not come whole");
+        assert_eq!(class(&client, &mut texts, &input).as_deref(), Some("batch"));
+        assert_eq!(class(&client, &mut texts, &input[..input.len() - 1]), None, "it has not come whole");
         for types in [&[][..], &[23], &[0], &[0x2a2f_0000, 0]] {
             let mut input = Vec::new();
             make::parse(&mut input, "", tagged, types);
-            assert_eq!(class(&client, &texts, &input).as_deref(), Some("batch"), "{types:?}");
+            assert_eq!(class(&client, &mut texts, &input).as_deref(), Some("batch"), "{types:?}");
             let mut input = Vec::new();
             make::parse(&mut input, "", "select 1", types);
-            assert_eq!(class(&client, &texts, &input), None, "{types:?}");
+            assert_eq!(class(&client, &mut texts, &input), None, "{types:?}");
         }
-        texts.share(0, &[tagged.as_bytes(), b"\0\0\0"].concat(), None).unwrap().prove();
+        let about = About { reading: texts.read(tagged.as_bytes(), Dialect::default), touch: None };
+        texts.share(0, &[tagged.as_bytes(), b"\0\0\0"].concat(), about).unwrap().prove();
         let mut prepare = Vec::new();
         make::parse(&mut prepare, "a", tagged, &[]);
         assert_eq!(client.answer_alone(&mut texts, &prepare, &mut Vec::new()).unwrap(), prepare.len());
-        assert_eq!(class(&client, &texts, b"B\0\0\0\x0d\0a\0\0\0\0\0\0\0").as_deref(), Some("batch"));
-        assert_eq!(class(&client, &texts, b"B\0\0\0\x0d\0b\0\0\0\0\0\0\0"), None);
+        assert_eq!(class(&client, &mut texts, b"B\0\0\0\x0d\0a\0\0\0\0\0\0\0").as_deref(), Some("batch"));
+        assert_eq!(class(&client, &mut texts, b"B\0\0\0\x0d\0b\0\0\0\0\0\0\0"), None);
         client.keep_unnamed(&mut texts, &[tagged.as_bytes(), b"\0\0\0"].concat(), 0).unwrap();
-        assert_eq!(class(&client, &Texts::new(0, 0), b"B\0\0\0\x0c\0\0\0\0\0\0\0\0").as_deref(), Some("batch"));
+        assert_eq!(class(&client, &mut Texts::new(0, 0), b"B\0\0\0\x0c\0\0\0\0\0\0\0\0").as_deref(), Some("batch"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use poolwarden_pgwire::make;
 use crate::client::Client;
 use crate::expect::{Expect, Queue};
 use crate::gather::Out;
+use crate::reading::Heard;
 use crate::session::{Doubts, Held, Pin, Pins, SessionState, makes_temp_tables};
 use crate::settings::{Defaults, Settings, transition};
 use crate::statement::ServerBook;
@@ -247,6 +248,8 @@ pub struct Server {
     pub(crate) failure: Option<Vec<u8>>,
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
+    /// The statements of this lease.
+    pub(crate) heard: Heard,
 }
 
 /// Where a lease's time goes.
@@ -303,6 +306,7 @@ impl Server {
             failure: None,
             clock: Clock::default(),
             counts: Counts::default(),
+            heard: Heard::default(),
         }
     }
 
@@ -427,6 +431,7 @@ impl Server {
     pub fn touch(&mut self, now: u64) {
         self.clock = Clock { granted: now, since: now, turned: now, began: now, ..Clock::default() };
         self.counts = Counts::default();
+        self.heard.begin();
     }
 
     /// Runs the pool's reset query; the client is gone already.
@@ -479,6 +484,7 @@ impl Server {
         self.clock.since = now;
         if !self.queue.is_empty() {
             self.clock.on_server += span;
+            self.heard.spend(span);
         } else if self.status != b'I' {
             self.clock.idle_in_transaction += span;
         }

@@ -10,8 +10,7 @@ mod token;
 mod unread;
 
 pub(crate) use glance::is_plain;
-pub(crate) use token::{Dialect, Pairs};
-use token::{Kind, Token, Tokens};
+pub(crate) use token::{Dialect, Kind, Pairs, Token, Tokens};
 pub(crate) use unread::says_set;
 
 use crate::session::{Pin, Pins};

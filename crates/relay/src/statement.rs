@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::label::{self, Label};
-use crate::sql::Touch;
+use crate::reading::{Reading, Readings};
+use crate::sql::{Dialect, Touch};
 
 /// A statement's text and parameter types, as they stand in a Parse message behind the name.
 #[derive(Debug)]
@@ -21,12 +21,19 @@ pub(crate) struct Statement {
     generation: AtomicU32,
     /// Which clients share it: those of one pool to whom its text means the same.
     circle: u64,
-    /// What its text may do to the session.
-    pub(crate) touch: Option<Box<Touch>>,
-    /// What it says of itself.
-    pub(crate) label: Option<Arc<Label>>,
+    /// What is known of its text.
+    pub(crate) about: About,
     /// A server of that pool has parsed it, and none has said since that it is out of date.
     good: AtomicBool,
+}
+
+/// What is known of a text.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct About {
+    /// What it may do to the session.
+    pub(crate) touch: Option<Box<Touch>>,
+    /// What it reads as.
+    pub(crate) reading: Arc<Reading>,
 }
 
 impl Statement {
@@ -46,6 +53,10 @@ impl Statement {
     pub(crate) fn prove(&self) {
         self.good.store(true, Ordering::Relaxed);
     }
+
+    fn bytes(&self) -> usize {
+        cost(&self.rest, &self.about.reading)
+    }
 }
 
 /// All texts of one loop, with their byte bound.
@@ -58,10 +69,16 @@ pub struct Texts {
     next_id: u64,
     /// A statement was kept that says something of itself.
     labelled: bool,
+    /// The texts that were read last, kept or not.
+    pub(crate) readings: Readings,
 }
 
-/// Bytes a shared statement costs beside its text.
-const OVERHEAD: usize = 96;
+/// Bytes a shared statement costs beside its texts.
+const OVERHEAD: usize = 96 + size_of::<Reading>();
+
+fn cost(rest: &[u8], reading: &Reading) -> usize {
+    rest.len() + OVERHEAD + reading.bytes()
+}
 
 impl Texts {
     /// Texts of loop `home` (ids of different loops differ), at most `bound` bytes.
@@ -74,6 +91,7 @@ impl Texts {
             swept: 0,
             next_id: (u64::from(home) << 48) + 1,
             labelled: false,
+            readings: Readings::default(),
         }
     }
 
@@ -100,11 +118,11 @@ impl Texts {
     }
 
     /// The one statement of this text in this circle; `None` when the bound is reached.
-    pub(crate) fn share(&mut self, circle: u64, rest: &[u8], touch: Option<Box<Touch>>) -> Option<Arc<Statement>> {
+    pub(crate) fn share(&mut self, circle: u64, rest: &[u8], about: About) -> Option<Arc<Statement>> {
         if let Some(same) = self.known(circle, rest) {
             return Some(same);
         }
-        let cost = rest.len() + OVERHEAD;
+        let cost = cost(rest, &about.reading);
         if self.bytes + cost > self.bound || self.bytes + cost > 2 * self.swept.max(1 << 20) {
             self.sweep();
         }
@@ -112,19 +130,23 @@ impl Texts {
             return None;
         }
         self.bytes += cost;
-        let label = label::read_text(text_of(rest));
-        self.labelled |= label.is_some();
+        self.labelled |= about.reading.label.is_some();
         let statement = Arc::new(Statement {
             id: self.fresh_id(),
             rest: rest.into(),
             generation: AtomicU32::new(0),
             circle,
-            touch,
-            label,
+            about,
             good: AtomicBool::new(false),
         });
         self.shared.entry(hash(rest)).or_default().push(statement.clone());
         Some(statement)
+    }
+
+    /// What a text reads as.
+    #[inline]
+    pub(crate) fn read(&mut self, text: &[u8], dialect: impl FnOnce() -> Dialect) -> Arc<Reading> {
+        self.readings.read(text, dialect)
     }
 
     /// An id for a text that is not shared.
@@ -151,9 +173,9 @@ impl Texts {
         circle: u64,
         name: &[u8],
         rest: &[u8],
-        touch: Option<Box<Touch>>,
+        about: About,
     ) -> Option<Arc<Statement>> {
-        let statement = self.share(circle, rest, touch)?;
+        let statement = self.share(circle, rest, about)?;
         if !self.charge(name.len()) {
             self.sweep();
             if !self.charge(name.len()) {
@@ -174,7 +196,7 @@ impl Texts {
         self.shared.retain(|_, all| {
             all.retain(|one| {
                 let held = Arc::strong_count(one) > 1;
-                freed += if held { 0 } else { one.rest.len() + OVERHEAD };
+                freed += if held { 0 } else { one.bytes() };
                 held
             });
             !all.is_empty()
@@ -210,8 +232,8 @@ pub(crate) struct Unnamed {
     pub(crate) rest: Vec<u8>,
     pub(crate) described: Option<u64>,
     pub(crate) made_at: u64,
-    /// What its text may do to the session.
-    pub(crate) touch: Option<Box<Touch>>,
+    /// What is known of its text.
+    pub(crate) about: About,
 }
 
 /// All statements of one client.
@@ -319,12 +341,12 @@ mod tests {
     #[test]
     fn equal_texts_are_one_statement_and_unheld_ones_make_room() {
         let mut texts = Texts::new(1, 3 * (OVERHEAD + 4));
-        let first = texts.share(0, b"aaaa", None).unwrap();
-        assert_eq!(texts.share(0, b"aaaa", None).unwrap().id, first.id);
-        drop(texts.share(0, b"bbbb", None).unwrap());
-        let third = texts.share(0, b"cccc", None).unwrap();
-        let fourth = texts.share(0, b"dddd", None).expect("bbbb is swept");
-        assert!(texts.share(0, b"eeee", None).is_none(), "all three are held");
+        let first = texts.share(0, b"aaaa", About::default()).unwrap();
+        assert_eq!(texts.share(0, b"aaaa", About::default()).unwrap().id, first.id);
+        drop(texts.share(0, b"bbbb", About::default()).unwrap());
+        let third = texts.share(0, b"cccc", About::default()).unwrap();
+        let fourth = texts.share(0, b"dddd", About::default()).expect("bbbb is swept");
+        assert!(texts.share(0, b"eeee", About::default()).is_none(), "all three are held");
         assert!(third.id != fourth.id && texts.bytes() <= 3 * (OVERHEAD + 4));
     }
 }

@@ -13,7 +13,7 @@ use crate::probe::{self, Finding, Findings};
 use crate::server::{Fault, Gate, Keep, Server};
 use crate::session::{MAX_KEPT, Pin, Pins, SessionState, makes_temp_tables};
 use crate::settings::{Settings, transition};
-use crate::sql::{self, Dialect, Pairs, Touch};
+use crate::sql::{self, Dialect, Touch};
 use crate::statement::{Texts, What, text_of};
 
 /// A simple query of so many bytes is read; of a longer one everything is suspected that PostgreSQL can be asked for, and while it
@@ -76,9 +76,7 @@ impl Server {
 
     /// How this client writes.
     pub(crate) fn dialect(&self, client: &Client) -> Dialect {
-        let value = |name| client.settings.value(name).or_else(|| self.defaults.value(name));
-        let pairs = value("client_encoding").map_or(Pairs::None, Pairs::of);
-        Dialect { escapes: value("standard_conforming_strings") == Some("off"), pairs }
+        client.dialect_by(Some(&self.defaults))
     }
 
     /// A text goes to the server of which this has come, and the rest goes through as it comes.
@@ -116,7 +114,7 @@ impl Server {
         }
         for one in touch.uses.iter().filter(|one| !one.deallocates) {
             match client.named(&one.name).map(|named| &named.what) {
-                Some(What::Shared(statement)) => match statement.touch.as_deref() {
+                Some(What::Shared(statement)) => match statement.about.touch.as_deref() {
                     Some(touch) if touch.uses.is_empty() => doubts.add(touch, pins, |_| None),
                     Some(_) => doubts.add_all(),
                     None => {}
@@ -362,10 +360,10 @@ impl Server {
     ) -> Option<Step> {
         let book = client.book.as_ref();
         let touch = if name.is_empty() {
-            book.and_then(|book| book.unnamed.as_ref()).map(|unnamed| unnamed.touch.clone())
+            book.and_then(|book| book.unnamed.as_ref()).map(|unnamed| unnamed.about.touch.clone())
         } else {
             book.and_then(|book| book.named.get(name)).map(|named| match &named.what {
-                What::Shared(statement) => statement.touch.clone(),
+                What::Shared(statement) => statement.about.touch.clone(),
                 What::Pinned(_) => None,
             })
         };

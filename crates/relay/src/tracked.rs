@@ -3,6 +3,8 @@
 //! A named statement is prepared on a server connection when it is first used there; the replies to what we add are hidden by
 //! their position. What a client was told of a statement's result is compared before the statement is used on another connection.
 
+use std::sync::Arc;
+
 use poolwarden_pgwire::frame::HEADER;
 use poolwarden_pgwire::{make, read};
 
@@ -10,9 +12,10 @@ use crate::client::{Body, Client};
 use crate::expect::Expect;
 use crate::from_client::{MAX_NAME, Message, Step};
 use crate::gather::{Gather, Out};
+use crate::reading::Reading;
 use crate::server::{Fault, Gate, Server};
 use crate::sql::is_plain;
-use crate::statement::{Named, OnServer, PREFIX, Statement, Texts, What, name_of};
+use crate::statement::{About, Named, OnServer, PREFIX, Statement, Texts, What, name_of};
 
 /// PostgreSQL's words for a statement whose result is not what it was.
 pub(crate) const RESULT_CHANGED: &str = "cached plan must not change result type";
@@ -31,7 +34,7 @@ enum Ready {
 }
 
 /// What a client's name stands for.
-enum Known {
+enum Known<'a> {
     Unknown,
     Pinned(u32),
     /// `touches`: its text may do something to the session.
@@ -40,10 +43,11 @@ enum Known {
         described: Option<u64>,
         generation: u32,
         touches: bool,
+        reading: &'a Arc<Reading>,
     },
 }
 
-fn known(client: &Client, name: &[u8]) -> Known {
+fn known<'a>(client: &'a Client, name: &[u8]) -> Known<'a> {
     match client.named(name) {
         None => Known::Unknown,
         Some(Named { what: What::Pinned(number), .. }) => Known::Pinned(*number),
@@ -51,7 +55,8 @@ fn known(client: &Client, name: &[u8]) -> Known {
             id: statement.id,
             described: *described,
             generation: statement.generation(),
-            touches: statement.touch.is_some(),
+            touches: statement.about.touch.is_some(),
+            reading: &statement.about.reading,
         },
     }
 }
@@ -78,16 +83,18 @@ impl Server {
         if touch.is_some() && self.denies(touch.as_deref(), message, out) {
             return Ok(Step::Took(message.end()));
         }
+        let about = About { touch, reading: texts.read(parse.text, || self.dialect(client)) };
         if parse.name.is_empty() {
             if self.is_unnamed_in_doubt(client) {
                 return Ok(self.settle_first(message.input, out));
             }
+            self.heard.note(Some(&about.reading));
             self.counts.client_parses += 1;
             self.counts.server_parses += 1;
             self.save_unnamed(client, texts);
             self.drop_unnamed();
-            let renamed = touch.as_ref().and_then(|touch| self.renamed(client, touch, parse.rest, message, out));
-            let id = self.hold_unnamed(client, texts, renamed.as_deref().unwrap_or(parse.rest), touch);
+            let renamed = about.touch.as_ref().and_then(|touch| self.renamed(client, touch, parse.rest, message, out));
+            let id = self.hold_unnamed(client, texts, renamed.as_deref().unwrap_or(parse.rest), about);
             let entry = Expect::Parse { id, name: Box::default(), hidden: false };
             if let Some(rest) = renamed {
                 make::parse_raw(out.server.own(message.input), "", &rest);
@@ -103,8 +110,9 @@ impl Server {
         if client.named(parse.name).is_some() {
             return Ok(self.parse_taken(client, parse.name, message, out));
         }
-        let seen = touch.clone();
-        let Some(statement) = texts.share_named(client.circle(), parse.name, parse.rest, touch) else {
+        self.heard.note(Some(&about.reading));
+        let seen = about.touch.clone();
+        let Some(statement) = texts.share_named(client.circle(), parse.name, parse.rest, about) else {
             if let Some(touch) = seen {
                 self.keep_touch(&touch);
             }
@@ -131,20 +139,13 @@ impl Server {
 
     /// Notes that the client's unnamed statement is on its way to the server; returns its id, 0 where it lives on this connection alone.
     #[inline]
-    fn hold_unnamed(
-        &mut self,
-        client: &mut Client,
-        texts: &mut Texts,
-        rest: &[u8],
-        touch: Option<Box<crate::sql::Touch>>,
-    ) -> u64 {
+    fn hold_unnamed(&mut self, client: &mut Client, texts: &mut Texts, rest: &[u8], about: About) -> u64 {
         let place = self.queue.next_place();
         let id = client.keep_unnamed(texts, rest, place);
-        if let Some(touch) = touch {
-            match client.book().unnamed.as_mut() {
-                Some(unnamed) => unnamed.touch = Some(touch),
-                None => self.keep_touch(&touch),
-            }
+        match (client.book().unnamed.as_mut(), about.touch.as_deref()) {
+            (Some(unnamed), _) => unnamed.about = about,
+            (None, Some(touch)) => self.keep_touch(touch),
+            (None, None) => {}
         }
         self.pins += u32::from(id.is_none());
         let id = id.unwrap_or(0);
@@ -206,6 +207,7 @@ impl Server {
         if message.header.body as usize > self.terms.large_text {
             self.begin_unread(message.body(), message.whole().is_some());
         }
+        self.hear_parse(client, texts, message);
         self.counts.client_parses += 1;
         if name.is_empty() {
             self.save_unnamed(client, texts);
@@ -241,20 +243,28 @@ impl Server {
             return Ok(self.settle_first(message.input, out));
         }
         let (id, ready) = if bind.statement.is_empty() {
-            let touches =
-                client.book.as_ref().and_then(|book| book.unnamed.as_ref()).is_none_or(|it| it.touch.is_some());
+            let unnamed = client.book.as_ref().and_then(|book| book.unnamed.as_ref());
+            if let Some(unnamed) = unnamed {
+                self.heard.note(Some(&unnamed.about.reading));
+            }
+            let touches = unnamed.is_none_or(|unnamed| unnamed.about.touch.is_some());
             if touches && let Some(step) = self.touching_bind(client, bind.statement, message, out) {
                 return Ok(step);
             }
             (0, self.ready_unnamed(client, message.input, out))
         } else {
             match known(client, bind.statement) {
-                Known::Unknown => (0, Ready::Yes(self.number_of_unknown(bind.statement))),
+                Known::Unknown => {
+                    self.heard.note(None);
+                    (0, Ready::Yes(self.number_of_unknown(bind.statement)))
+                }
                 Known::Pinned(number) => {
+                    self.hear_name(bind.statement);
                     self.held.suspect_all(self.doubts.get_or_insert_default()); // it was too large to be read
                     (0, Ready::Yes(number))
                 }
-                Known::Shared { id, described, generation, touches } => {
+                Known::Shared { id, described, generation, touches, reading } => {
+                    self.heard.note(Some(reading));
                     if touches && let Some(step) = self.touching_bind(client, bind.statement, message, out) {
                         return Ok(step);
                     }

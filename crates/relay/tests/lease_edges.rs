@@ -154,7 +154,7 @@ fn a_text_that_is_not_shared_keeps_the_connection_until_it_is_closed() {
 #[test]
 fn texts_beyond_the_bound_live_on_one_connection_and_give_their_bytes_back() {
     let mut wire = wire(1, Terms::default());
-    wire.texts.rebound(150);
+    wire.texts.rebound(250);
     let at = join(&mut wire, &s().parse("a", "select 1").sync());
     assert_eq!(wire.seat_of(at), None);
     wire.say(at, &s().parse("b", "select 2").run("b").sync().parts[0]);
@@ -162,7 +162,7 @@ fn texts_beyond_the_bound_live_on_one_connection_and_give_their_bytes_back() {
     assert!(wire.seat_of(at).is_some());
     assert_eq!(tell(&wire.peers[at].replies), "1 ZI 1 2 D(2) C(SELECT 1) ZI");
     assert_eq!(wire.leave(at), Some(Farewell::Clean));
-    assert!(wire.texts.bytes() <= 150);
+    assert!(wire.texts.bytes() <= 250);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A bare name or keyword.
     Word,
     /// A name in double quotes.
@@ -70,10 +70,10 @@ impl Pairs {
 
 /// One token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Token<'a> {
-    pub(super) kind: Kind,
-    pub(super) start: usize,
-    pub(super) end: usize,
+pub(crate) struct Token<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
     text: &'a [u8],
 }
 
@@ -147,7 +147,7 @@ impl<'a> Token<'a> {
 
 /// A text's tokens, one after the other; comments and white space are none.
 #[derive(Clone, Debug)]
-pub(super) struct Tokens<'a> {
+pub(crate) struct Tokens<'a> {
     text: &'a [u8],
     at: usize,
     dialect: Dialect,
@@ -162,7 +162,7 @@ fn in_name(byte: u8) -> bool {
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(text: &'a [u8], dialect: Dialect) -> Self {
+    pub(crate) fn new(text: &'a [u8], dialect: Dialect) -> Self {
         Self { text, at: 0, dialect }
     }
 
@@ -176,7 +176,12 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    pub(super) fn next(&mut self) -> Token<'a> {
+    /// Goes on behind `at`, where somebody else has read up to there.
+    pub(crate) fn go_on(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    pub(crate) fn next(&mut self) -> Token<'a> {
         self.skip_blank();
         let start = self.at;
         let kind = if start >= self.text.len() { Kind::End } else { self.take() };
