@@ -7,6 +7,7 @@
 //! so that a test can be proved right against PostgreSQL itself.
 
 pub mod bed;
+pub mod causes;
 pub mod certificate;
 pub mod child;
 pub mod client;

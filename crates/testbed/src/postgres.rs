@@ -184,6 +184,13 @@ impl Postgres {
             .collect()
     }
 
+    /// Its first process.
+    #[must_use]
+    #[track_caller]
+    pub fn postmaster(&self) -> rustix::process::Pid {
+        child::pid(self.process.as_ref().expect("PostgreSQL runs"))
+    }
+
     /// Everything the server has logged.
     #[must_use]
     pub fn log(&self) -> String {
