@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{ClassId, Event, HostId, HostSnapshot, Input, ServerFacts, Time, Verb};
-use poolwarden_switch::{LoopReport, Mail, Passage, Target};
+use poolwarden_switch::{Lease, LoopReport, Mail, Passage, Target};
 
 use crate::accept::{self, Listeners};
 use crate::cancel::{self, PeerFigures};
@@ -186,6 +186,16 @@ impl Proxy {
     /// Ends a client, by its serial number.
     pub fn kill_client(&self, serial: u64) {
         self.0.post_all(|| Mail::Kill(serial));
+    }
+
+    /// Has what this lease runs cancelled, if it is still that lease and runs something.
+    pub fn cancel_lease(&self, lease: Lease) {
+        self.0.post_all(|| Mail::CancelLease(lease));
+    }
+
+    /// Ends this lease, if it is still that one: its client leaves and is told, the server connection is closed.
+    pub fn end_lease(&self, lease: Lease) {
+        self.0.post_all(|| Mail::EndLease(lease));
     }
 
     /// Whether the loops turn.

@@ -44,6 +44,19 @@ pub enum Mail<L> {
     Rules(Box<crate::Rules>),
     /// End this client (an operator's word), by serial number.
     Kill(u64),
+    /// Cancel what this lease runs (an operator's word).
+    CancelLease(Lease),
+    /// End this lease and both its ends (an operator's word).
+    EndLease(Lease),
+}
+
+/// A server connection and the client it is lent to, by serial number: once either has another partner, nobody is meant any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The server connection.
+    pub server: u64,
+    /// The client.
+    pub client: u64,
 }
 
 /// The connection of a cancel request. PostgreSQL closes it when the signal has been sent, and so do we: what its client asks next

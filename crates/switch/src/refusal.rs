@@ -52,6 +52,13 @@ pub(crate) const STOPPING: Told<'static> = fixed(
 /// An operator ended the session.
 pub(crate) const KILLED: Told<'static> =
     fixed("57P01", "terminating connection due to administrator command", Some("connect again"), Some(voice::FORCED));
+/// An operator ended the lease.
+pub(crate) const ENDED: Told<'static> = fixed(
+    "57P01",
+    "terminating connection: an operator ended it and gave its server connection back to others",
+    Some("connect again; whoever operates poolwarden can say why: it stands in its log"),
+    Some(voice::FORCED),
+);
 /// It does not read what it asked for, and others wait for what it holds.
 pub(crate) const STALLED: Told<'static> = fixed(
     "57P01",

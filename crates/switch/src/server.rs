@@ -278,7 +278,7 @@ impl<L> Switch<L> {
     }
 
     /// A lease cannot go on: its client leaves first, then the connection is given up.
-    fn client_gone_from<I: Io<Link = L>>(&mut self, now: Time, client: u32, server: u32, io: &mut I) {
+    pub(crate) fn client_gone_from<I: Io<Link = L>>(&mut self, now: Time, client: u32, server: u32, io: &mut I) {
         let amid = self.clients.at(client).is_some_and(|client| client.relay.is_amid_request());
         if let Some(slot) = self.servers.at_mut(server) {
             slot.standing = Standing::Farewell;

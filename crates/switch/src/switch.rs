@@ -257,6 +257,8 @@ impl<L> Switch<L> {
                 self.rules = *rules;
                 self.texts.rebound(rules.texts);
             }
+            Mail::CancelLease(lease) => self.cancel_lease(now, lease),
+            Mail::EndLease(lease) => self.end_lease(now, lease, io),
             Mail::Kill(serial) => {
                 let found = self.clients.iter().find(|(_, client)| client.serial == serial).map(|(key, _)| key);
                 if let Some(key) = found {

@@ -27,10 +27,9 @@ const MAX_BLOCKED: usize = 50;
 const MAX_QUOTAS: usize = 10_000;
 
 /// Who is a client's backend. Whom the watch user's role may not see shows no more than a role.
-const CLIENTS: &str =
-    "coalesce(backend_type, case when usesysid is not null then 'client backend' end) = 'client backend'";
+const CLIENTS: &str = "coalesce(backend_type, case when usesysid is not null and datid is not null then 'client backend' end) = 'client backend'";
 /// Who counts against a CONNECTION LIMIT: workers do not.
-const COUNTED: &str = "coalesce(backend_type, case when usesysid is not null then 'client backend' end) in ('client backend', 'walsender')";
+const COUNTED: &str = "coalesce(backend_type, case when usesysid is not null and datid is not null then 'client backend' end) in ('client backend', 'walsender')";
 
 /// The question. `reserved_connections` exists from version 16 on. A query is sent as bytes: it may be of a database with
 /// another encoding, and must not be looked at as text.
