@@ -131,6 +131,13 @@ pub const CATALOGUE: &[Setting] = &[
         "metrics and health alone, for scrapers and probes elsewhere",
         "\"0.0.0.0:9433\"",
     ),
+    live(
+        "listen.pgbouncer_metrics",
+        Kind::Bool,
+        "false",
+        "/metrics has PgBouncer's numbers as well, under the names that prometheus-community's pgbouncer_exporter gives them",
+        "true",
+    ),
     restart(
         "listen.backlog",
         Kind::Integer(1, 65_535),

@@ -106,6 +106,8 @@ pub struct Listen {
     pub http: Option<SocketAddr>,
     /// Metrics and health alone.
     pub metrics: Option<SocketAddr>,
+    /// Metrics under the names of PgBouncer's exporter as well.
+    pub pgbouncer_metrics: bool,
     /// Connections the kernel may hold before they are accepted.
     pub backlog: u32,
     /// Networks whose PROXY protocol v2 headers are believed.

@@ -4,8 +4,12 @@
 //! on every header, picture and connection; nothing but GET and HEAD is taken, no body is read,
 //! but for what an operator may do with the token (`operate`).
 
+mod look;
+#[cfg(test)]
+mod openapi;
 mod operate;
 
+pub use look::{Held, OPENAPI_DOCUMENT, Untold};
 pub use operate::{Operate, Shed, ShedOrder};
 
 use std::future::Future;
@@ -23,13 +27,13 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use poolwarden_watch::View;
+use poolwarden_watch::why::Why;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::metrics;
+use crate::metrics::{self, Scrape};
 
 /// Scrapers, probes and a few people; who comes on top waits in the listen queue.
 pub const MAX_CONNECTIONS: usize = 64;
@@ -46,8 +50,9 @@ const GOODBYE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const EXISTS: &str = "/metrics, /healthz, /readyz";
-/// What an operator may do besides.
-const OPERATED: &str = "; with POST and the operate token: /api/v1/shed";
+/// What is there besides where operators are.
+const OPERATED: &str =
+    ", /api/v1/why, /api/v1/holders, /api/v1/openapi.json; with POST and the operate token: /api/v1/shed";
 
 /// Who sent the request.
 #[derive(Clone, Copy, Debug)]
@@ -62,13 +67,20 @@ struct Gate {
     operated: bool,
 }
 
-/// A picture, soon.
-pub type Viewing = Pin<Box<dyn Future<Output = View> + Send>>;
+/// A picture and what is understood of it, soon.
+pub type Scraping = Pin<Box<dyn Future<Output = Scrape> + Send>>;
+
+/// An answer, soon, or why there is none.
+pub type Telling<T> = Pin<Box<dyn Future<Output = Result<T, Untold>> + Send>>;
 
 /// Where answers come from.
 pub trait Source: Send + Sync + 'static {
-    /// A picture of the process; clients and servers may be left out.
-    fn view(&self) -> Viewing;
+    /// A picture of the process for metrics.
+    fn scrape(&self) -> Scraping;
+    /// Why requests of this database, or of any, wait.
+    fn why(&self, pool: Option<String>) -> Telling<Why>;
+    /// Who holds server connections of this database, or of any.
+    fn holders(&self, pool: Option<String>) -> Telling<Held>;
     /// Whether every loop turns; else which does not.
     ///
     /// # Errors
@@ -159,8 +171,10 @@ fn router(source: Arc<dyn Source>, operator: Option<Arc<dyn Operate>>, gate: Gat
         .route("/metrics", get(show_metrics))
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))
-        .with_state(source);
-    let operated = operator.map_or_else(Router::new, |operator| operate::router(operator, gate.clone()));
+        .with_state(Arc::clone(&source));
+    let operated = operator.map_or_else(Router::new, |operator| {
+        look::router(source, Arc::clone(&operator)).merge(operate::router(operator, gate.clone()))
+    });
     let there = if gate.operated { format!("{EXISTS}{OPERATED}") } else { EXISTS.to_owned() };
     let absent = move || {
         let text = format!("not here; what there is: {there}\n");
@@ -170,8 +184,8 @@ fn router(source: Arc<dyn Source>, operator: Option<Arc<dyn Operate>>, gate: Gat
 }
 
 async fn show_metrics(State(source): State<Arc<dyn Source>>) -> Response {
-    match timeout(VIEW_TIMEOUT, source.view()).await {
-        Ok(view) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::encode(&view)).into_response(),
+    match timeout(VIEW_TIMEOUT, source.scrape()).await {
+        Ok(scrape) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::encode(&scrape)).into_response(),
         Err(_) => {
             let text = format!("the process did not tell its state within {}s\n", VIEW_TIMEOUT.as_secs());
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()

@@ -7,8 +7,10 @@
 
 mod calendar;
 pub mod http;
+pub mod manual;
 pub mod metrics;
 pub mod sql;
+pub mod why;
 
 pub use calendar::rfc3339;
 

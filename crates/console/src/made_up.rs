@@ -1,14 +1,17 @@
 //! A made-up picture for tests: one server, two pools, one of them starved by its user's limit.
 
+pub(crate) mod why;
+
 use std::time::Duration;
 
 use poolwarden_watch::pool::{
     ClassId, ClassSnapshot, HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts, Slots,
 };
 use poolwarden_watch::{
-    Cancels, CertificateView, ClassView, ClientState, ClientView, ConfigView, DatabaseView, HostView, LoopView,
-    PeerView, PinView, PoolTraffic, ProcessState, ProcessView, ServerState, ServerView, SessionStateView, SessionView,
-    Traffic, UserView, Uses, View,
+    Activity, Backend, BackendState, Cancels, CertificateView, ClassView, ClientState, ClientView, ConfigView,
+    DatabaseView, HostView, LoopView, PeerView, PinView, PoolTraffic, ProbeResult, ProbeView, ProcessState,
+    ProcessView, ServerState, ServerView, SessionStateView, SessionView, Traffic, UsageKind, UsageView, Used, UserView,
+    Uses, View,
 };
 
 /// 2024-08-15 08:00:00 UTC.
@@ -39,8 +42,8 @@ pub(crate) fn view() -> View {
             held_us: 30_500_000,
         }],
         waiters: Vec::new(),
-        usage: Vec::new(),
-        probes: Vec::new(),
+        usage: usage(),
+        probes: vec![probe()],
         changes: Vec::new(),
         session_state: vec![SessionStateView {
             host: 0,
@@ -104,7 +107,41 @@ fn host() -> HostView {
         ..ServerFacts::default()
     };
     let (name, address) = ("main".into(), "db.internal".into());
-    HostView { name, address, port: 5432, snapshot, facts: Some(facts), activity: None, watch_error: None }
+    HostView { name, address, port: 5432, snapshot, facts: Some(facts), activity: Some(activity()), watch_error: None }
+}
+
+/// One backend of ours that runs, one of others that waits for its lock, three that are not listed.
+fn activity() -> Activity {
+    let backend =
+        |pid, own, state| Backend { pid, role: "web".into(), database: "app".into(), own, state, ..Backend::default() };
+    let blocked = Backend { blocked_by: vec![8123], ..backend(9001, false, BackendState::Active) };
+    Activity {
+        seen_at_ms: NOW_MS,
+        took_us: 800,
+        max_connections: 100,
+        reserved: 3,
+        backends: vec![backend(8123, true, BackendState::Active), blocked],
+        unlisted: 3,
+        ..Activity::default()
+    }
+}
+
+fn usage() -> Vec<UsageView> {
+    let of = |name: Option<&str>, leases, held_us, waited_us| UsageView {
+        host: 0,
+        pool: PoolId(0),
+        kind: UsageKind::Application,
+        name: name.map(str::to_owned),
+        query: String::new(),
+        used: Used { leases, held_us, waited_us, ..Used::default() },
+    };
+    vec![of(Some("shop"), 900, 9_000_000, 3_000_000), of(Some(""), 97, 2_000_000, 0), of(None, 3, 10, 500_000)]
+}
+
+fn probe() -> ProbeView {
+    let last = ProbeResult { at_ms: NOW_MS, took_us: 31_000, status: Some(502), ..ProbeResult::default() };
+    let (name, url) = ("login".into(), "http://web.internal/login".into());
+    ProbeView { name, url, database: Some(false), good: 1, bad: 9, last: Some(last) }
 }
 
 /// Three of three lent to the user, 17 of its 40 clients wait.

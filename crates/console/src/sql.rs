@@ -11,10 +11,20 @@ mod show;
 mod verb;
 
 pub use catalogue::{CATALOGUE, Does, Entry};
+pub(crate) use nearest::word as nearest_word;
 
 use poolwarden_watch::View;
+use poolwarden_watch::why::Holder;
 
 use lex::Token;
+
+/// Tables that metrics under PgBouncer's names are made from.
+pub(crate) mod tables {
+    pub(crate) use super::show::databases::rows as databases;
+    pub(crate) use super::show::lists::rows as lists;
+    pub(crate) use super::show::pools::rows as pools;
+    pub(crate) use super::show::stats::totals as stats_totals;
+}
 
 /// Whose words errors are told in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,9 +192,18 @@ impl Command {
     }
 }
 
+/// What answers are drawn from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// The picture.
+    pub view: &'a View,
+    /// Who holds server connections; may be left empty where nobody asks.
+    pub holders: &'a [Holder],
+}
+
 /// Answers one text.
 #[must_use]
-pub fn answer(sql: &str, view: &View, asker: Asker) -> Answer {
+pub fn answer(sql: &str, sight: Sight<'_>, asker: Asker) -> Answer {
     let tokens = match lex::tokens(sql) {
         Ok(tokens) => tokens,
         Err(unclosed) => return error("42601", format!("unterminated {unclosed}"), None),
@@ -194,11 +213,11 @@ pub fn answer(sql: &str, view: &View, asker: Asker) -> Answer {
         Ok(statement) => statement,
         Err(refused) => return refused,
     };
-    if let Some(probed) = probe::answer(statement, view) {
+    if let Some(probed) = probe::answer(statement, sight.view) {
         return probed;
     }
     match catalogue::find(statement) {
-        Some((entry, rest)) => verb::perform(entry, rest, view, asker),
+        Some((entry, rest)) => verb::perform(entry, rest, sight, asker),
         None => unknown(statement, asker.voice),
     }
 }
@@ -206,7 +225,8 @@ pub fn answer(sql: &str, view: &View, asker: Asker) -> Answer {
 /// The columns of what this text answers with, without asking anybody; `None` where it has no rows.
 #[must_use]
 pub fn describe(sql: &str, asker: Asker) -> Option<&'static [Column]> {
-    match answer(sql, &View::default(), asker) {
+    let nothing = View::default();
+    match answer(sql, Sight { view: &nothing, holders: &[] }, asker) {
         Answer::Rows { rows, .. } => Some(rows.columns),
         Answer::Done { .. } | Answer::Do(_) | Answer::Error { .. } => None,
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use poolwarden_console::http::{MAX_CONNECTIONS, Operate, Shed, ShedOrder, Source, Viewing, serve};
-use poolwarden_console::metrics::CONTENT_TYPE;
-use poolwarden_watch::View;
+use poolwarden_console::http::{Held, MAX_CONNECTIONS, Operate, Scraping, Shed, ShedOrder, Source, Telling, serve};
+use poolwarden_console::metrics::{CONTENT_TYPE, Scrape};
+use poolwarden_watch::why::{Holder, PoolState, PoolWhy, Why};
+use poolwarden_watch::{LeaseView, View};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -22,8 +23,29 @@ struct MadeUp {
 }
 
 impl Source for MadeUp {
-    fn view(&self) -> Viewing {
-        Box::pin(async { View { version: "0.1.0".into(), ..View::default() } })
+    fn scrape(&self) -> Scraping {
+        let view = View { version: "0.1.0".into(), ..View::default() };
+        Box::pin(async { Scrape { view, ..Scrape::default() } })
+    }
+
+    fn why(&self, pool: Option<String>) -> Telling<Why> {
+        let holders = vec![holder()];
+        let state = PoolState::Saturated;
+        let told =
+            move |pool: String| PoolWhy { pool, state, next_step: "raise it".into(), holders, ..PoolWhy::default() };
+        Box::pin(async move {
+            match pool {
+                Some(name) if name == "nope" => Err(("no such pool: nope".into(), "the pools are: app".into())),
+                Some(_) | None => {
+                    Ok(Why { at_ms: 0, pools: vec![told(pool.unwrap_or("app".into()))], ..Why::default() })
+                }
+            }
+        })
+    }
+
+    fn holders(&self, pool: Option<String>) -> Telling<Held> {
+        let holders = if pool.is_none() { vec![holder()] } else { Vec::new() };
+        Box::pin(async { Ok(Held { at_ms: 0, holders }) })
     }
 
     fn healthy(&self) -> Result<(), String> {
@@ -33,6 +55,10 @@ impl Source for MadeUp {
     fn ready(&self) -> Result<(), String> {
         if self.draining.load(Ordering::SeqCst) { Err("draining".into()) } else { Ok(()) }
     }
+}
+
+fn holder() -> Holder {
+    Holder { conn: 5, lease: LeaseView { query: "select secret".into(), ..LeaseView::default() }, ..Holder::default() }
 }
 
 impl Operate for MadeUp {
@@ -240,4 +266,59 @@ async fn where_only_metrics_are_served_nobody_operates() {
     assert!(refused.starts_with("HTTP/1.1 405 ") && refused.contains("GET, HEAD"), "{refused}");
     let absent = get(running.at, "/nothing").await;
     assert!(absent.starts_with("HTTP/1.1 404 ") && !absent.contains("shed"), "{absent}");
+}
+
+/// A GET with the operate token.
+async fn get_as_operator(at: SocketAddr, path: &str, token: &str) -> String {
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n");
+    ask(at, &head).await
+}
+
+#[tokio::test]
+async fn anybody_here_may_ask_why_and_statements_are_for_operators() {
+    let running = running().await;
+    let at = running.at;
+    for path in ["/api/v1/why", "/api/v1/why?format=text", "/api/v1/holders?format=json", "/api/v1/holders?format=text"]
+    {
+        let open = get(at, path).await;
+        assert!(open.starts_with("HTTP/1.1 200 ") && !open.contains("select"), "{path}: {open}");
+        let stale = get_as_operator(at, path, "stale").await;
+        assert!(stale.starts_with("HTTP/1.1 200 ") && !stale.contains("select"), "{path}: {stale}");
+        let operator = get_as_operator(at, path, TOKEN).await;
+        assert!(operator.contains("select secret") && !operator.contains(TOKEN), "{path}: {operator}");
+    }
+    let json = get(at, "/api/v1/why?pool=orders").await;
+    assert!(json.contains("content-type: application/json") && json.contains("\"pool\":\"orders\""), "{json}");
+    let text = get(at, "/api/v1/why?format=text&width=80&pool=orders").await;
+    assert!(
+        text.contains("content-type: text/plain") && text.contains("orders (user") && text.contains("NEXT"),
+        "{text}"
+    );
+    assert!(get(at, "/api/v1/holders?pool=app&format=text").await.ends_with("no server connection is lent\n"));
+    let document = get(at, "/api/v1/openapi.json").await;
+    assert!(document.starts_with("HTTP/1.1 200 ") && document.contains("\"openapi\": \"3.1.0\""));
+}
+
+#[tokio::test]
+async fn a_question_that_is_wrong_is_answered_with_what_may_be_asked() {
+    let running = running().await;
+    let cases = [
+        ("/api/v1/why?pool=nope", "404", "the pools are: app"),
+        ("/api/v1/why?format=xml", "400", "format=json or text"),
+        ("/api/v1/why?pol=app", "400", "pool, format, width"),
+        ("/api/v1/holders?width=wide", "400", "width=100"),
+    ];
+    for (path, status, fix) in cases {
+        let answer = get(running.at, path).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(fix), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn where_only_metrics_are_served_nobody_asks_why() {
+    let running = started(false).await;
+    for path in ["/api/v1/why", "/api/v1/holders", "/api/v1/openapi.json"] {
+        assert!(get(running.at, path).await.starts_with("HTTP/1.1 404 "), "{path}");
+    }
 }

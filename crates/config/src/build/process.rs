@@ -30,6 +30,7 @@ impl Build<'_> {
             reuse_port: self.truth(&scope, "reuse_port"),
             http: self.address(&scope, "http"),
             metrics: self.address(&scope, "metrics"),
+            pgbouncer_metrics: self.truth(&scope, "pgbouncer_metrics"),
             backlog: self.number(&scope, "backlog").unwrap_or(4096),
             proxy_protocol: self.networks(&scope, "proxy_protocol"),
             tls: self.listen_tls(),

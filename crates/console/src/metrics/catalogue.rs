@@ -3,7 +3,7 @@
 use poolwarden_watch::View;
 
 use super::text::Samples;
-use super::{class, host, pool, process};
+use super::{Scrape, class, host, judged, pool, probe, process, usage};
 
 /// A metric's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,16 @@ pub struct Metric {
     /// What it says.
     pub help: &'static str,
     /// Writes its samples.
-    pub(super) samples: fn(&View, &mut Samples),
+    pub(super) samples: From,
+}
+
+/// Where samples come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum From {
+    /// Counted and measured.
+    View(fn(&View, &mut Samples)),
+    /// Judged.
+    Scrape(fn(&Scrape, &mut Samples)),
 }
 
 impl Metric {
@@ -64,6 +73,8 @@ impl Metric {
 const NONE: &[&str] = &[];
 const HOST: &[&str] = &["host"];
 const LOOP: &[&str] = &["loop"];
+const PROBE: &[&str] = &["probe"];
+const APPLICATION: &[&str] = &["application"];
 const POOL: &[&str] = &["database", "user", "host", "pool_mode"];
 
 macro_rules! of_pool {
@@ -79,14 +90,24 @@ const fn metric(
     samples: fn(&View, &mut Samples),
     help: &'static str,
 ) -> Metric {
-    Metric { name, kind, unit, labels, help, samples }
+    Metric { name, kind, unit, labels, help, samples: From::View(samples) }
+}
+
+/// A gauge without unit, of what is judged.
+const fn judged(
+    name: &'static str,
+    labels: &'static [&'static str],
+    samples: fn(&Scrape, &mut Samples),
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Gauge, unit: "", labels, help, samples: From::Scrape(samples) }
 }
 
 use Kind::{Counter, Gauge, Histogram, Info};
 
 /// The metrics, in the order they are written.
 #[rustfmt::skip] // one line per metric is the table one reads
-pub static CATALOGUE: [Metric; 68] = [
+pub static CATALOGUE: [Metric; 84] = [
     metric(("poolwarden_build_info", ""), Info, &["version"], process::build, "version of the running binary"),
     metric(("poolwarden_config_info", ""), Info, &["hash"], process::config, "hash of the configuration in force"),
     metric(("poolwarden_start_time_seconds", "seconds"), Gauge, NONE, process::start_time, "when the process started, since 1970 UTC"),
@@ -101,6 +122,10 @@ pub static CATALOGUE: [Metric; 68] = [
     metric(("poolwarden_queue_high_water", ""), Gauge, POOL, pool::queue_high_water, "most requests waiting at once since the start"),
     metric(("poolwarden_client_abandoned_total", ""), Counter, of_pool!("stage"), pool::abandoned, "requests given up by their client"),
     metric(("poolwarden_clients", ""), Gauge, of_pool!("state"), pool::clients, "clients of the pool: active, idle or waiting"),
+    metric(("poolwarden_demand", ""), Gauge, POOL, pool::demand, "server connections wanted now: lent and waited for; above the size it says by how much"),
+    // how pools do
+    judged("poolwarden_pool_state", of_pool!("state"), judged::state, "1 for how the pool does: calm, tight, saturated, paused or down"),
+    judged("poolwarden_verdict", of_pool!("cause"), judged::verdict, "1 while the cause is supported: why requests of the pool wait"),
     // classes
     metric(("poolwarden_sheds_total", ""), Counter, &["database", "user", "host", "pool_mode", "class", "reason"], class::sheds, "requests refused, by class and what moved admission to refuse; the limit behind it: poolwarden_checkouts_refused_total"),
     metric(("poolwarden_would_shed_total", ""), Counter, &["database", "user", "host", "pool_mode", "class", "reason"], class::would_shed, "with guard = \"observe\": requests that would have been refused"),
@@ -116,7 +141,10 @@ pub static CATALOGUE: [Metric; 68] = [
     metric(("poolwarden_busy_high_water", ""), Gauge, POOL, pool::busy_high_water, "most server connections lent at once since the start"),
     metric(("poolwarden_server_connects_total", ""), Counter, of_pool!("result"), pool::connects, "connects to PostgreSQL that ended"),
     metric(("poolwarden_server_disconnects_total", ""), Counter, of_pool!("reason"), pool::disconnects, "server connections closed, by reason; ended: by themselves"),
+    metric(("poolwarden_occupancy_ratio", "ratio"), Gauge, POOL, pool::occupancy, "server connections lent, of the pool's size: 0 to 1, more with the reserve"),
+    judged("poolwarden_stuck_servers", &["application"], judged::stuck, "server connections held long with nothing running, by application; the largest 20, and other"),
     // limits
+    metric(("poolwarden_capacity_effective", ""), Gauge, POOL, pool::capacity_effective, "server connections the pool could have now, all its limits together and others' use counted; absent where nothing limits it"),
     metric(("poolwarden_capacity", ""), Gauge, of_pool!("limit"), pool::capacity, "size of each limit of the pool; absent where unlimited or unknown"),
     metric(("poolwarden_capacity_used", ""), Gauge, of_pool!("limit"), pool::capacity_used, "how much of each limit is used, by everybody it counts"),
     metric(("poolwarden_capacity_binding", ""), Gauge, of_pool!("limit"), pool::capacity_binding, "1 while somebody waits and this limit is why"),
@@ -134,6 +162,11 @@ pub static CATALOGUE: [Metric; 68] = [
     metric(("poolwarden_binds_total", ""), Counter, POOL, pool::binds, "Bind messages"),
     metric(("poolwarden_client_logins_total", ""), Counter, POOL, pool::logins, "logins of clients"),
     metric(("poolwarden_idle_transactions_total", ""), Counter, of_pool!("outcome"), pool::idle_transactions, "transactions left idle: warned of in the log, ended while others waited, or spared by the guard, which only observes"),
+    // who used what
+    metric(("poolwarden_application_leases_total", ""), Counter, APPLICATION, usage::leases, "leases ended, by application; the largest 20 by held time, and other, which falls when one of it comes among them"),
+    metric(("poolwarden_application_held_seconds_total", "seconds"), Counter, APPLICATION, usage::held, "time server connections were lent, ended leases only, by application"),
+    metric(("poolwarden_application_waited_seconds_total", "seconds"), Counter, APPLICATION, usage::waited, "time waited before those leases, by application"),
+    metric(("poolwarden_application_refused_total", ""), Counter, APPLICATION, usage::refused, "requests refused, by application"),
     // session state
     metric(("poolwarden_servers_pinned", ""), Gauge, of_pool!("reason"), pool::pinned, "server connections that stay with their client beyond a transaction, by what keeps them; one may have several reasons"),
     metric(("poolwarden_pins_total", ""), Counter, of_pool!("reason"), pool::pins, "times a server connection began to stay with its client, by reason"),
@@ -144,8 +177,15 @@ pub static CATALOGUE: [Metric; 68] = [
     metric(("poolwarden_host_connects_in_flight", ""), Gauge, HOST, host::connects, "connects to PostgreSQL under way"),
     metric(("poolwarden_host_connects_allowed", ""), Gauge, HOST, host::connects_allowed, "connects that may be under way at once now"),
     metric(("poolwarden_pg_slots_free", ""), Gauge, HOST, host::slots_free, "PostgreSQL's max_connections less reserved slots and backends; absent without a watch connection"),
+    metric(("poolwarden_pg_slots", ""), Gauge, HOST, host::slots, "PostgreSQL's max_connections less reserved slots; absent without a watch connection"),
+    metric(("poolwarden_pg_backends", ""), Gauge, &["host", "owner", "state"], host::backends, "PostgreSQL's client backends, ours (own) and everybody else's (other), by state; absent without a watch connection"),
+    metric(("poolwarden_pg_lock_waiters", ""), Gauge, HOST, host::lock_waiters, "PostgreSQL's client backends that wait for a lock; absent without a watch connection"),
     metric(("poolwarden_evictions_total", ""), Counter, HOST, host::evictions, "server connections closed to make place for another pool"),
     metric(("poolwarden_server_moves_total", ""), Counter, HOST, host::moves, "server connections that moved between loops with a grant"),
+    // the web tier
+    metric(("poolwarden_probe_up", ""), Gauge, PROBE, probe::up, "1 when the newest answer of the probe was as expected"),
+    metric(("poolwarden_probe_duration_seconds", "seconds"), Gauge, PROBE, probe::duration, "how long the newest answer took"),
+    metric(("poolwarden_probe_answers_total", ""), Counter, &["probe", "result"], probe::answers, "answers of the probe: good as expected, bad otherwise or none in time"),
     // the process
     metric(("poolwarden_client_connections", ""), Gauge, NONE, process::clients, "client connections after login"),
     metric(("poolwarden_client_connections_logging_in", ""), Gauge, NONE, process::logins, "client connections before the end of their login"),

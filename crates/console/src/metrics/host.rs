@@ -1,6 +1,6 @@
 //! Samples of PostgreSQL servers.
 
-use poolwarden_watch::{HostView, View};
+use poolwarden_watch::{Activity, BackendState, HostView, View};
 
 use super::text::Samples;
 
@@ -35,6 +35,39 @@ pub(super) fn slots_free(view: &View, out: &mut Samples) {
         let open = u64::from(facts.max_connections.saturating_sub(facts.reserved));
         Some(open.saturating_sub(facts.pids.len() as u64))
     });
+}
+
+/// What PostgreSQL told last, while it tells.
+fn told(host: &HostView) -> Option<&Activity> {
+    host.activity.as_ref().filter(|_| host.watch_error.is_none())
+}
+
+pub(super) fn slots(view: &View, out: &mut Samples) {
+    each(view, out, |host| told(host).map(|of| of.max_connections.saturating_sub(of.reserved).into()));
+}
+
+pub(super) fn lock_waiters(view: &View, out: &mut Samples) {
+    each(view, out, |host| told(host).map(|of| of.backends.iter().filter(|of| of.waits_for_lock()).count() as u64));
+}
+
+pub(super) fn backends(view: &View, out: &mut Samples) {
+    const STATES: [(BackendState, &str); 4] = [
+        (BackendState::Active, "active"),
+        (BackendState::Idle, "idle"),
+        (BackendState::IdleInTransaction, "idle_in_transaction"),
+        (BackendState::Other, "other"),
+    ];
+    for host in &view.hosts {
+        let Some(activity) = told(host) else { continue };
+        for (own, owner) in [(true, "own"), (false, "other")] {
+            for (state, name) in STATES {
+                let listed = activity.backends.iter().filter(|of| of.own == own && of.state == state).count() as u64;
+                // those that are not listed one by one are nobody's known
+                let unlisted = if !own && state == BackendState::Other { u64::from(activity.unlisted) } else { 0 };
+                out.push(&[("host", &host.name), ("owner", owner), ("state", name)], listed + unlisted);
+            }
+        }
+    }
 }
 
 pub(super) fn evictions(view: &View, out: &mut Samples) {

@@ -194,6 +194,26 @@ fn for_limits(view: &View, mut push: impl FnMut([(&str, &str); 5], &poolwarden_w
     }
 }
 
+pub(super) fn demand(view: &View, out: &mut Samples) {
+    each(view, out, |pool| pool.slots.lent + pool.waiting);
+}
+
+pub(super) fn occupancy(view: &View, out: &mut Samples) {
+    for (host, pool) in listed(view).filter(|(_, pool)| pool.size > 0) {
+        out.push(&labels(host, pool), f64::from(pool.slots.lent) / f64::from(pool.size));
+    }
+}
+
+/// What it has, and what the tightest limit leaves.
+pub(super) fn capacity_effective(view: &View, out: &mut Samples) {
+    for (host, pool) in listed(view) {
+        let room = pool.limits.iter().filter_map(|of| Some(of.size?.saturating_sub(of.used))).min();
+        if let Some(room) = room {
+            out.push(&labels(host, pool), pool.slots.counted() + room);
+        }
+    }
+}
+
 pub(super) fn paused(view: &View, out: &mut Samples) {
     each(view, out, |pool| u8::from(pool.paused));
 }

@@ -5,6 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::made_up;
 
+fn scrape() -> Scrape {
+    let (_, why) = made_up::why::situations().swap_remove(3);
+    Scrape { view: made_up::view(), why, holders: made_up::why::holders(), pgbouncer: false }
+}
+
 /// One sample: name, labels, value.
 type Sample = (String, Vec<(String, String)>, f64);
 
@@ -89,7 +94,7 @@ fn label_value(text: &str) -> (String, &str) {
 
 #[test]
 fn the_text_is_openmetrics_and_every_metric_of_the_catalogue_has_samples_with_its_labels() {
-    let families = read(&encode(&made_up::view()));
+    let families = read(&encode(&scrape()));
     assert_eq!(families.len(), CATALOGUE.len());
     for metric in &CATALOGUE {
         let (kind, samples) = &families[metric.family()];
@@ -104,7 +109,7 @@ fn the_text_is_openmetrics_and_every_metric_of_the_catalogue_has_samples_with_it
 
 #[test]
 fn buckets_cumulate_up_to_infinity() {
-    let families = read(&encode(&made_up::view()));
+    let families = read(&encode(&scrape()));
     let (_, samples) = &families["poolwarden_checkout_wait_seconds"];
     for buckets in samples.chunks(16) {
         assert!(buckets.is_sorted_by(|a, b| a.2 <= b.2));
@@ -116,7 +121,7 @@ fn buckets_cumulate_up_to_infinity() {
 
 #[test]
 fn the_starved_pool_names_its_limit() {
-    let text = encode(&made_up::view());
+    let text = encode(&scrape());
     let pool = "database=\"app\",user=\"web\",host=\"main\",pool_mode=\"transaction\"";
     let expected = [
         format!("poolwarden_checkouts_total{{{pool},outcome=\"granted\"}} 1000"),
@@ -146,6 +151,30 @@ fn the_starved_pool_names_its_limit() {
     for line in expected {
         assert!(text.lines().any(|have| have == line), "{line}");
     }
+    let judged = [
+        format!("poolwarden_verdict{{{pool},cause=\"user_limit\"}} 1"),
+        format!("poolwarden_verdict{{{pool},cause=\"pool_too_small\"}} 0"),
+        format!("poolwarden_pool_state{{{pool},state=\"saturated\"}} 1"),
+        format!("poolwarden_pool_state{{{pool},state=\"calm\"}} 0"),
+        format!("poolwarden_demand{{{pool}}} 20"),
+        format!("poolwarden_occupancy_ratio{{{pool}}} 0.15"),
+        format!("poolwarden_capacity_effective{{{pool}}} 4"),
+        "poolwarden_stuck_servers{application=\"migrate\"} 1".to_owned(),
+        "poolwarden_stuck_servers{application=\"other\"} 0".to_owned(),
+        "poolwarden_application_leases_total{application=\"shop\"} 900".to_owned(),
+        "poolwarden_application_held_seconds_total{application=\"unnamed\"} 2.000000000".to_owned(),
+        "poolwarden_application_waited_seconds_total{application=\"other\"} 0.500000000".to_owned(),
+        "poolwarden_pg_slots{host=\"main\"} 97".to_owned(),
+        "poolwarden_pg_lock_waiters{host=\"main\"} 1".to_owned(),
+        "poolwarden_pg_backends{host=\"main\",owner=\"own\",state=\"active\"} 1".to_owned(),
+        "poolwarden_pg_backends{host=\"main\",owner=\"other\",state=\"other\"} 3".to_owned(),
+        "poolwarden_probe_up{probe=\"login\"} 0".to_owned(),
+        "poolwarden_probe_answers_total{probe=\"login\",result=\"bad\"} 9".to_owned(),
+        "poolwarden_probe_duration_seconds{probe=\"login\"} 0.031000000".to_owned(),
+    ];
+    for line in judged {
+        assert!(text.lines().any(|have| have == line), "{line}");
+    }
     assert!(!text.contains(
         "poolwarden_capacity{database=\"app\",user=\"web\",host=\"main\",pool_mode=\"transaction\",limit=\"database\"}"
     ));
@@ -156,7 +185,7 @@ fn hostile_names_stay_inside_their_quotes() {
     let mut view = made_up::view();
     let name = "a\"} 1\n# EOF\n\\é";
     view.hosts[0].snapshot.pools[0].key.database = name.into();
-    let families = read(&encode(&view));
+    let families = read(&encode(&Scrape { view, ..scrape() }));
     let (_, samples) = &families["poolwarden_queue_oldest_seconds"];
     assert_eq!(samples[0].1[0].1, name);
 }
@@ -173,7 +202,7 @@ fn series_are_bounded_and_what_is_left_out_is_counted() {
             pool
         })
         .collect();
-    let families = read(&encode(&view));
+    let families = read(&encode(&Scrape { view, ..scrape() }));
     assert_eq!(families["poolwarden_queue_oldest_seconds"].1.len(), MAX_POOLS);
     assert_eq!(families["poolwarden_pools_unlisted"].1[0].2, 700.0);
 }
@@ -190,5 +219,51 @@ fn names_are_unique_and_say_their_type_and_unit() {
             let said = metric.family().ends_with(&format!("_{unit}"));
             assert_eq!(said, metric.unit == unit, "{}", metric.name);
         }
+    }
+}
+
+#[test]
+fn applications_beyond_the_largest_are_counted_together_whatever_they_are_called() {
+    let mut scrape = scrape();
+    let of = scrape.view.usage[0].clone();
+    scrape.view.usage = (0..1_000_u64)
+        .map(|at| {
+            let mut of = of.clone();
+            of.name = Some(if at == 7 { OTHER.to_owned() } else { format!("app{at}") });
+            of.used.held_us = at;
+            of.used.leases = 1;
+            of
+        })
+        .collect();
+    let families = read(&encode(&scrape));
+    let (_, samples) = &families["poolwarden_application_leases"];
+    assert_eq!(samples.len(), MAX_APPLICATIONS + 1);
+    assert_eq!(samples[0].1[0].1, "app999");
+    let other = samples.last().unwrap();
+    assert_eq!((other.1[0].1.as_str(), other.2), (OTHER, 980.0));
+}
+
+#[test]
+fn under_pgbouncers_names_the_numbers_are_those_of_its_tables() {
+    assert!(!encode(&scrape()).contains("pgbouncer_"));
+    let text = encode(&Scrape { pgbouncer: true, ..scrape() });
+    read(&text);
+    let database = "name=\"app\",host=\"db.internal\",port=\"5432\",database=\"app_production\",force_user=\"\",pool_mode=\"transaction\"";
+    let expected = [
+        "pgbouncer_pools_client_active_connections{database=\"app\",user=\"web\"} 23".to_owned(),
+        "pgbouncer_pools_client_waiting_connections{database=\"app\",user=\"web\"} 17".to_owned(),
+        "pgbouncer_pools_client_maxwait_seconds{database=\"app\",user=\"web\"} 1".to_owned(),
+        "pgbouncer_pools_server_active_connections{database=\"app\",user=\"web\"} 3".to_owned(),
+        format!("pgbouncer_databases_pool_size{{{database}}} 20"),
+        format!("pgbouncer_databases_reserve_pool{{{database}}} 0"),
+        "pgbouncer_stats_totals_client_wait_seconds_total{database=\"app\"} 0.360000".to_owned(),
+        "pgbouncer_stats_totals_queries_pooled_total{database=\"app\"} 7200".to_owned(),
+        "pgbouncer_used_clients 42".to_owned(),
+        "pgbouncer_config_max_client_connections 10000".to_owned(),
+        "pgbouncer_version_info{version=\"poolwarden 0.1.0\"} 1".to_owned(),
+        "pgbouncer_up 1".to_owned(),
+    ];
+    for line in expected {
+        assert!(text.lines().any(|have| have == line), "{line}");
     }
 }

@@ -8,24 +8,30 @@ use super::catalogue::{Kind, Metric};
 #[derive(Debug)]
 pub struct Samples {
     out: String,
-    family: &'static str,
+    family: String,
     kind: Kind,
 }
 
 impl Samples {
     pub(super) fn new() -> Self {
-        Self { out: String::with_capacity(64 * 1024), family: "", kind: Kind::Gauge }
+        Self { out: String::with_capacity(64 * 1024), family: String::new(), kind: Kind::Gauge }
     }
 
     /// Opens a family; what follows are its samples.
     pub(super) fn family(&mut self, metric: &Metric) {
-        (self.family, self.kind) = (metric.family(), metric.kind);
-        let (family, kind) = (self.family, metric.kind.name());
+        (self.family, self.kind) = (metric.family().to_owned(), metric.kind);
+        let (family, kind) = (metric.family(), metric.kind.name());
         self.write(format_args!("# TYPE {family} {kind}\n"));
         if !metric.unit.is_empty() {
             self.write(format_args!("# UNIT {family} {}\n", metric.unit));
         }
         self.write(format_args!("# HELP {family} {}\n", metric.help));
+    }
+
+    /// Opens a family that is not of the catalogue.
+    pub(super) fn foreign(&mut self, family: &str, kind: Kind) {
+        (self.family, self.kind) = (family.to_owned(), kind);
+        self.write(format_args!("# TYPE {family} {}\n", kind.name()));
     }
 
     /// One sample of a counter, a gauge or an info.
@@ -56,8 +62,8 @@ impl Samples {
     }
 
     fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], le: Option<&str>, value: impl Display) {
-        let family = self.family;
-        self.write(format_args!("{family}{suffix}"));
+        self.out.push_str(&self.family);
+        self.out.push_str(suffix);
         let all = labels.iter().copied().chain(le.map(|bound| ("le", bound)));
         let mut open = false;
         for (name, value) in all {

@@ -23,6 +23,8 @@ pub struct Entry {
 pub enum Does {
     /// Shows rows.
     Show(fn(&View) -> Rows),
+    /// Shows who holds server connections; statements to admins alone.
+    Holders,
     /// Is sent up; nothing follows.
     Plain(fn() -> Command),
     /// Is sent up; a database may follow.
@@ -52,7 +54,7 @@ impl Entry {
     #[must_use]
     pub fn usage(&self) -> String {
         let tail = match self.does {
-            Does::Show(_) | Does::Plain(_) => "",
+            Does::Show(_) | Does::Holders | Does::Plain(_) => "",
             Does::MaybeDatabase(_) => " [database]",
             Does::Database(_) => " database",
             Does::Client => " id",
@@ -65,7 +67,7 @@ impl Entry {
 }
 
 /// The commands, in the order SHOW HELP prints them.
-pub static CATALOGUE: [Entry; 39] = [
+pub static CATALOGUE: [Entry; 40] = [
     Entry::show("SHOW HELP", show::help::rows, "this list"),
     Entry::show("SHOW POOLS", show::pools::rows, "clients and server connections by state, per pool"),
     Entry::show(
@@ -79,6 +81,12 @@ pub static CATALOGUE: [Entry; 39] = [
         show::classes::rows,
         "each class per pool: what it has, what it was refused and why, whether it is overloaded or shed",
     ),
+    Entry {
+        name: "SHOW HOLDERS",
+        does: Does::Holders,
+        needs: Rights::Reader,
+        about: "who holds each server connection that is lent, for how long, doing what, blocked by whom; statements to admins only",
+    },
     Entry::admin(
         "SHOW PINS",
         Does::Show(show::pins::rows),

@@ -19,7 +19,7 @@ pub(super) fn entry(statement: &[Token]) -> Option<&'static Entry> {
 }
 
 /// The name nearest to `said`, if it is near: at most a third of its letters differ and one more.
-pub(super) fn word<'a>(said: &str, names: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn word<'a>(said: &str, names: &[&'a str]) -> Option<&'a str> {
     let said: String = said.chars().take(64).collect::<String>().to_lowercase();
     let near = names.iter().map(|name| (distance(&said, &name.to_lowercase()), *name));
     near.filter(|(distance, name)| *distance <= (name.len() / 3).max(1) + 1).min().map(|(_, name)| name)

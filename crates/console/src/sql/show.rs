@@ -7,6 +7,7 @@ pub(super) mod config;
 pub(super) mod databases;
 pub(super) mod fds;
 pub(super) mod help;
+pub(super) mod holders;
 pub(super) mod limits;
 pub(super) mod lists;
 pub(super) mod mem;

@@ -8,8 +8,13 @@ const ADMIN: Asker = Asker { rights: Rights::Admin, voice: Voice::Own };
 const READER: Asker = Asker { rights: Rights::Reader, voice: Voice::Own };
 const PGBOUNCERS: Asker = Asker { rights: Rights::Admin, voice: Voice::PgBouncer };
 
+fn sight(view: &View) -> Sight<'_> {
+    Sight { view, holders: &[] }
+}
+
 fn ask(sql: &str) -> Answer {
-    answer(sql, &made_up::view(), ADMIN)
+    let holders = made_up::why::holders();
+    answer(sql, Sight { view: &made_up::view(), holders: &holders }, ADMIN)
 }
 
 fn rows(sql: &str) -> Rows {
@@ -137,7 +142,7 @@ fn what_is_shown_is_described_without_a_picture() {
 #[test]
 fn every_row_of_every_table_has_a_value_of_its_type_per_column() {
     for entry in &CATALOGUE {
-        let Does::Show(_) = entry.does else { continue };
+        let (Does::Show(_) | Does::Holders) = entry.does else { continue };
         let table = rows(entry.name);
         for row in &table.rows {
             assert_eq!(row.len(), table.columns.len(), "{}", entry.name);
@@ -301,10 +306,10 @@ fn readers_see_aggregates_and_command_nothing() {
         let sql = entry.usage().replace("[database]", "").replace("database", "app");
         let sql = sql.replace(" id", " 17").replace(" class ", " batch ");
         let sql = sql.replace(" [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]", "");
-        let open = matches!(answer(&sql, &view, READER), Answer::Rows { .. });
+        let open = matches!(answer(&sql, sight(&view), READER), Answer::Rows { .. });
         assert_eq!(open, entry.needs == Rights::Reader, "{sql}");
         if !open {
-            let (sqlstate, _, hint) = refused(answer(&sql, &view, READER));
+            let (sqlstate, _, hint) = refused(answer(&sql, sight(&view), READER));
             assert!(sqlstate == "42501" && hint.contains("[console] admins"), "{sql}");
         }
     }
@@ -386,14 +391,14 @@ fn in_pgbouncers_voice_errors_have_its_texts_and_senseless_commands_are_refused(
         (&one_paused, "suspend", "55000", "cannot suspend with paused databases"),
     ];
     for (view, sql, sqlstate, message) in cases {
-        let said = refused(answer(sql, view, PGBOUNCERS));
+        let said = refused(answer(sql, sight(view), PGBOUNCERS));
         assert_eq!((said.0, said.1.as_str()), (sqlstate, message), "{sql}");
     }
     let reader = Asker { rights: Rights::Reader, ..PGBOUNCERS };
-    assert_eq!(refused(answer("reload", &active, reader)).1, "admin access needed: RELOAD");
-    assert_eq!(answer("resume", &paused, PGBOUNCERS), Answer::Do(Command::Resume(None)));
-    assert_eq!(answer("resume app", &one_paused, PGBOUNCERS), Answer::Do(Command::Resume(Some("app".into()))));
-    assert_eq!(answer("resume", &active, ADMIN), Answer::Do(Command::Resume(None)), "natively it does no harm");
+    assert_eq!(refused(answer("reload", sight(&active), reader)).1, "admin access needed: RELOAD");
+    assert_eq!(answer("resume", sight(&paused), PGBOUNCERS), Answer::Do(Command::Resume(None)));
+    assert_eq!(answer("resume app", sight(&one_paused), PGBOUNCERS), Answer::Do(Command::Resume(Some("app".into()))));
+    assert_eq!(answer("resume", sight(&active), ADMIN), Answer::Do(Command::Resume(None)), "natively it does no harm");
 }
 
 #[test]
@@ -430,4 +435,29 @@ fn drivers_probes_are_answered() {
     for empty in ["", " ; ", "-- ping"] {
         assert_eq!(ask(empty), done(""));
     }
+}
+
+#[test]
+fn holders_say_who_what_and_how_long_and_readers_see_no_statement() {
+    let shown = rows("show holders");
+    let names: Vec<_> = shown.columns.iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        names.join(" "),
+        "conn pool user server application_name client addr port age_ms state idle_in_transaction_ms pid blocked_by \
+         stuck route query"
+    );
+    let lines: Vec<_> = shown.rows.iter().map(said).collect();
+    let statement = "select * from orders where customer = $1 for update";
+    assert_eq!(
+        lines[0],
+        format!("5 app web main migrate c17 10.0.0.7 40005 3700000 idle_in_transaction 3330000 8123  t - {statement}")
+    );
+    assert!(lines[1].contains(" 8124 8123 f /checkout select"), "{}", lines[1]);
+    let holders = made_up::why::holders();
+    let view = made_up::view();
+    let Answer::Rows { rows, .. } = answer("SHOW HOLDERS", Sight { view: &view, holders: &holders }, READER) else {
+        panic!("readers may look")
+    };
+    assert!(rows.rows.iter().all(|row| row[15].is_none() && row[14].is_some() == (row[4].as_deref() == Some("shop"))));
+    assert_eq!(describe("show holders", READER), Some(rows.columns));
 }

@@ -5,9 +5,9 @@ use poolwarden_watch::{ProcessState, View};
 use super::catalogue::{Does, Entry};
 use super::lex::Token;
 use super::nearest;
-use super::{Answer, Asker, Command, Shutdown, Voice, error, said};
+use super::{Answer, Asker, Command, Shutdown, Sight, Voice, error, said, show};
 
-pub(super) fn perform(entry: &'static Entry, rest: &[Token], view: &View, asker: Asker) -> Answer {
+pub(super) fn perform(entry: &'static Entry, rest: &[Token], sight: Sight<'_>, asker: Asker) -> Answer {
     if asker.rights < entry.needs {
         let message = match asker.voice {
             Voice::Own => format!("{} needs the rights of an admin", entry.name),
@@ -16,9 +16,14 @@ pub(super) fn perform(entry: &'static Entry, rest: &[Token], view: &View, asker:
         let hint = "ask as a user of [console] admins, or as the same system user over the unix socket";
         return error("42501", message, Some(hint.to_owned()));
     }
+    let view = sight.view;
     let order = Order { entry, view, voice: asker.voice };
     match (entry.does, rest) {
         (Does::Show(rows), []) => Answer::Rows { rows: rows(view), tag: "SHOW".to_owned() },
+        (Does::Holders, []) => {
+            let rows = show::holders::rows(sight.holders, asker.rights);
+            Answer::Rows { rows, tag: "SHOW".to_owned() }
+        }
         (Does::Plain(command), []) => order.send(command()),
         (Does::MaybeDatabase(command), []) => order.send(command(None)),
         (Does::MaybeDatabase(command), [name]) => order.with_database(name, |name| command(Some(name))),
@@ -29,6 +34,7 @@ pub(super) fn perform(entry: &'static Entry, rest: &[Token], view: &View, asker:
         (Does::Shutdown, mode) => order.shutdown(mode),
         (
             Does::Show(_)
+            | Does::Holders
             | Does::Plain(_)
             | Does::MaybeDatabase(_)
             | Does::Database(_)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use poolwarden_config::Config;
 use poolwarden_console::http::ShedOrder;
-use poolwarden_console::sql::{self, Answer, Asker, Command, Kind, Rights, Shutdown, Voice};
+use poolwarden_console::sql::{self, Answer, Asker, Command, Kind, Rights, Shutdown, Sight, Voice};
 use poolwarden_pool::{HostId, Slots, Time, Verb};
 use poolwarden_proxy::{Operator, Proxy, Reply, Who};
 use poolwarden_relay::console::ColumnKind;
@@ -43,7 +43,8 @@ impl Operator for Desk {
 
 async fn answer(running: &Arc<Running>, sql: &str, who: &Who) -> Reply {
     let view = running.view(wants_rows(sql)).await;
-    match sql::answer(sql, &view, asker(running, who)) {
+    let holders = if wants_holders(sql) { held(&running.watch).holders(&view, None) } else { Vec::new() };
+    match sql::answer(sql, Sight { view: &view, holders: &holders }, asker(running, who)) {
         Answer::Rows { rows, tag } => Reply::Rows { columns: columns(rows.columns), rows: rows.rows, tag },
         Answer::Done { tag } => Reply::Done { tag, notices: Vec::new() },
         Answer::Error { sqlstate, message, hint } => Reply::Error { sqlstate: sqlstate.to_owned(), message, hint },
@@ -65,7 +66,12 @@ fn columns(of: &[sql::Column]) -> Vec<(&'static str, ColumnKind)> {
 /// Connections are listed one by one only where a question may be about them: they can be many.
 fn wants_rows(sql: &str) -> bool {
     let sql = sql.to_ascii_lowercase();
-    ["clients", "servers", "sockets", "fds", "pins", "kill_client"].iter().any(|word| sql.contains(word))
+    ["clients", "servers", "sockets", "fds", "pins", "kill_client", "holders"].iter().any(|word| sql.contains(word))
+}
+
+/// Who holds is worked out only where a question may be about it.
+fn wants_holders(sql: &str) -> bool {
+    sql.to_ascii_lowercase().contains("holders")
 }
 
 const fn column(kind: Kind) -> ColumnKind {
@@ -277,6 +283,7 @@ mod tests {
     fn rows_are_gathered_only_for_questions_about_connections() {
         assert!(wants_rows("show Clients") && wants_rows("SHOW SERVERS;"));
         assert!(!wants_rows("SHOW POOLS") && !wants_rows("RELOAD"));
+        assert!(wants_rows("show HOLDERS") && wants_holders("show HOLDERS") && !wants_holders("SHOW PINS"));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use poolwarden_config::Config;
 use poolwarden_proxy::Proxy;
-use poolwarden_watch::{Averages, View};
+use poolwarden_watch::why::{Holder, Why};
+use poolwarden_watch::{Averages, View, Watch};
 use tokio::sync::mpsc;
 
 use super::edit::Edit;
@@ -70,6 +71,8 @@ pub(super) struct Running {
     pub(super) reloads_failed: AtomicU64,
     pub(super) facts_dropped: AtomicU64,
     pub(super) averages: Mutex<Averages>,
+    /// What was seen over time, one picture a second.
+    pub(super) watch: Mutex<Watch>,
     pub(super) said: Mutex<Said>,
     /// What SET changed since the file was last read.
     pub(super) edits: Mutex<Vec<Edit>>,
@@ -97,6 +100,7 @@ impl Running {
             reloads_failed: AtomicU64::new(0),
             facts_dropped: AtomicU64::new(0),
             averages: Mutex::default(),
+            watch: Mutex::default(),
             said: Mutex::default(),
             edits: Mutex::default(),
             proxy: OnceLock::new(),
@@ -179,6 +183,18 @@ impl Running {
         let mut view = view::view(&configs, &seen);
         held(&self.averages).fill(&mut view);
         view
+    }
+
+    /// Why requests of this database, or of any, wait now.
+    pub(super) async fn why(&self, pool: Option<&str>) -> Why {
+        let view = self.view(true).await;
+        held(&self.watch).why(&view, pool)
+    }
+
+    /// Who holds server connections of this database, or of any, and when that was in milliseconds since 1970 UTC.
+    pub(super) async fn holders(&self, pool: Option<&str>) -> (u64, Vec<Holder>) {
+        let view = self.view(true).await;
+        (view.now_ms, held(&self.watch).holders(&view, pool))
     }
 
     fn counts(&self) -> Counts {

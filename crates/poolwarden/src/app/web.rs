@@ -4,12 +4,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use poolwarden_console::http::{self, Operate, Shed, ShedOrder, Source, Viewing};
+use poolwarden_config::nearest;
+use poolwarden_console::http::{self, Held, Operate, Scraping, Shed, ShedOrder, Source, Telling, Untold};
+use poolwarden_console::metrics::Scrape;
 use poolwarden_watch::Level;
+use poolwarden_watch::why::Why;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::running::{Phase, Running};
+use super::running::{Phase, Running, held};
 use super::shed;
 
 /// The HTTP listeners: bound before anything is started, so that a used port keeps the process from starting.
@@ -103,12 +106,46 @@ impl Operate for Operator {
     }
 }
 
+/// Whether clients may ask for this database; else what was probably meant.
+fn known(running: &Running, pool: Option<&str>) -> Result<(), Untold> {
+    let config = running.config();
+    let Some(name) = pool.filter(|name| config.pool(name).is_none()) else { return Ok(()) };
+    let names = || config.pools.keys().map(String::as_str);
+    let fix = match nearest(name, names()) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("the pools are: {}", names().collect::<Vec<_>>().join(", ")),
+    };
+    Err((format!("no such pool: {name}"), fix))
+}
+
 struct Picture(Arc<Running>);
 
 impl Source for Picture {
-    fn view(&self) -> Viewing {
+    fn scrape(&self) -> Scraping {
         let running = Arc::clone(&self.0);
-        Box::pin(async move { running.view(false).await })
+        Box::pin(async move {
+            let view = running.view(true).await;
+            let watch = held(&running.watch);
+            let (why, holders) = (watch.why(&view, None), watch.holders(&view, None));
+            Scrape { view, why, holders, pgbouncer: running.config().listen.pgbouncer_metrics }
+        })
+    }
+
+    fn why(&self, pool: Option<String>) -> Telling<Why> {
+        let running = Arc::clone(&self.0);
+        Box::pin(async move {
+            known(&running, pool.as_deref())?;
+            Ok(running.why(pool.as_deref()).await)
+        })
+    }
+
+    fn holders(&self, pool: Option<String>) -> Telling<Held> {
+        let running = Arc::clone(&self.0);
+        Box::pin(async move {
+            known(&running, pool.as_deref())?;
+            let (at_ms, holders) = running.holders(pool.as_deref()).await;
+            Ok(Held { at_ms, holders })
+        })
     }
 
     fn healthy(&self) -> Result<(), String> {

@@ -1,0 +1,160 @@
+//! What anybody on this host may look at: why requests wait, and who holds the server connections.
+//!
+//! Reading needs no token; the statements of applications are shown only with it. A wrong token shows as much as none:
+//! who looks at night with an old one still gets the answer.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use poolwarden_watch::why::{Holder, Why};
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+use tokio::time::timeout;
+
+use super::{Operate, Source, VIEW_TIMEOUT};
+use crate::why::{self, Layout, Texts};
+
+pub(super) const WHY: &str = "/api/v1/why";
+pub(super) const HOLDERS: &str = "/api/v1/holders";
+pub(super) const OPENAPI: &str = "/api/v1/openapi.json";
+
+/// Everything that is served under `/api/v1`, for programs.
+pub const OPENAPI_DOCUMENT: &str = include_str!("openapi.json");
+
+/// Why something cannot be told, and what to do instead.
+pub type Untold = (String, String);
+
+/// Everybody who holds a server connection, and when that was.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Held {
+    /// In milliseconds since 1970 UTC.
+    pub at_ms: u64,
+    /// Longest first.
+    pub holders: Vec<Holder>,
+}
+
+#[derive(Clone)]
+struct Desk {
+    source: Arc<dyn Source>,
+    operator: Arc<dyn Operate>,
+}
+
+/// How it is asked: `?pool=app&format=text&width=120`.
+#[derive(Debug, Default)]
+struct Asked {
+    pool: Option<String>,
+    text: bool,
+    width: Option<usize>,
+}
+
+pub(super) fn router(source: Arc<dyn Source>, operator: Arc<dyn Operate>) -> Router {
+    let desk = Desk { source, operator };
+    Router::new()
+        .route(WHY, get(tell_why))
+        .route(HOLDERS, get(tell_holders))
+        .route(OPENAPI, get(|| async { ([(header::CONTENT_TYPE, "application/json")], OPENAPI_DOCUMENT) }))
+        .with_state(desk)
+}
+
+async fn tell_why(State(desk): State<Desk>, headers: HeaderMap, query: Query<Vec<(String, String)>>) -> Response {
+    let texts = desk.texts(&headers);
+    desk.tell(query.0, |asked| {
+        let answer = desk.source.why(asked.pool.clone());
+        async move {
+            let why: Why = answer.await?;
+            Ok(if asked.text {
+                plain(why::text(&why, Layout::new(asked.width, texts)))
+            } else {
+                answered(StatusCode::OK, &why::json(&why, texts))
+            })
+        }
+    })
+    .await
+}
+
+async fn tell_holders(State(desk): State<Desk>, headers: HeaderMap, query: Query<Vec<(String, String)>>) -> Response {
+    let texts = desk.texts(&headers);
+    desk.tell(query.0, |asked| {
+        let answer = desk.source.holders(asked.pool.clone());
+        async move {
+            let held: Held = answer.await?;
+            Ok(if asked.text {
+                plain(why::holders_text(&held.holders, Layout::new(asked.width, texts)))
+            } else {
+                answered(StatusCode::OK, &why::holders_json(held.at_ms, &held.holders, texts))
+            })
+        }
+    })
+    .await
+}
+
+impl Desk {
+    async fn tell<F>(&self, query: Vec<(String, String)>, answer: impl FnOnce(Asked) -> F) -> Response
+    where
+        F: Future<Output = Result<Response, Untold>>,
+    {
+        let asked = match Asked::read(query) {
+            Ok(asked) => asked,
+            Err((error, fix)) => return refused(StatusCode::BAD_REQUEST, &error, &fix),
+        };
+        match timeout(VIEW_TIMEOUT, answer(asked)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err((error, fix))) => refused(StatusCode::NOT_FOUND, &error, &fix),
+            Err(_) => {
+                let error = format!("the process did not tell its state within {}s", VIEW_TIMEOUT.as_secs());
+                refused(StatusCode::SERVICE_UNAVAILABLE, &error, "see /healthz, which says which loop stands still")
+            }
+        }
+    }
+
+    fn texts(&self, headers: &HeaderMap) -> Texts {
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default().trim();
+        let right = bool::from(token.as_bytes().ct_eq(self.operator.token().as_bytes()));
+        if right { Texts::Shown } else { Texts::Hidden }
+    }
+}
+
+impl Asked {
+    fn read(query: Vec<(String, String)>) -> Result<Self, Untold> {
+        let mut asked = Self::default();
+        for (key, value) in query {
+            match key.as_str() {
+                "pool" if !value.is_empty() => asked.pool = Some(value),
+                "pool" => {}
+                "format" if value == "json" => asked.text = false,
+                "format" if value == "text" => asked.text = true,
+                "format" => return Err((format!("no such format: {value}"), "ask for format=json or text".to_owned())),
+                "width" => {
+                    let wrong = |_| {
+                        (format!("not a width: {value}"), "write the columns of the terminal: width=100".to_owned())
+                    };
+                    asked.width = Some(value.parse().map_err(wrong)?);
+                }
+                _ => {
+                    let fix = "what may stand there: pool, format, width".to_owned();
+                    return Err((format!("no such parameter: {key}"), fix));
+                }
+            }
+        }
+        Ok(asked)
+    }
+}
+
+fn plain(text: String) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
+    (headers, text).into_response()
+}
+
+fn refused(status: StatusCode, error: &str, fix: &str) -> Response {
+    answered(status, &json!({"schema": 1, "error": error, "fix": fix}))
+}
+
+fn answered(status: StatusCode, body: &Value) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, format!("{body}\n")).into_response()
+}

@@ -1,0 +1,296 @@
+//! The answer as text: about ten lines per pool that is not calm, the next step first; calm pools in one line each.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use poolwarden_watch::ChangeView;
+use poolwarden_watch::why::{Cause, Gain, Holder, PoolState, PoolWhy, Verdict, Why};
+use poolwarden_watch::{CauseCode, LeaseState};
+
+use super::holder::query;
+use super::word::{count, cut, paragraph, percent, rate, size, span_ms, span_us};
+use super::{Layout, Texts};
+
+/// Calm pools beyond these are counted.
+const MAX_CALM: usize = 10;
+/// Pools beyond these that matter have one line each: nobody reads fifty times ten lines, and one limit often binds in all of them.
+const MAX_WHOLE: usize = 3;
+/// Lines of pools beyond [`MAX_WHOLE`].
+const MAX_SHORT: usize = 40;
+/// Causes of each pool that are named as ruled out: those people suspect first.
+const MAX_RULED_OUT: usize = 4;
+/// Applications that hold connections, per pool.
+const MAX_OWNERS: usize = 3;
+/// Changes per pool.
+const MAX_CHANGES: usize = 3;
+
+/// What is suspected first when an application fails, in this order; the rest of the ruled out ones stays in the JSON.
+const SUSPECTS: [CauseCode; 11] = [
+    CauseCode::PoolTooSmall,
+    CauseCode::Upstream,
+    CauseCode::PgDown,
+    CauseCode::PgSaturated,
+    CauseCode::SlowQuery,
+    CauseCode::LockConvoy,
+    CauseCode::Leak,
+    CauseCode::IdleInTransaction,
+    CauseCode::Network,
+    CauseCode::DemandGrowth,
+    CauseCode::PoolwardenBusy,
+];
+
+/// The whole answer.
+#[must_use]
+pub fn text(why: &Why, layout: Layout) -> String {
+    let mut out = String::new();
+    let (troubled, calm): (Vec<&PoolWhy>, Vec<&PoolWhy>) = why.pools.iter().partition(|of| matters(of));
+    for of in troubled.iter().take(MAX_WHOLE) {
+        whole(&mut out, of, why.at_ms, layout);
+        out.push('\n');
+    }
+    short(&mut out, troubled.get(MAX_WHOLE..).unwrap_or_default(), layout);
+    summary(&mut out, &calm, troubled.len(), layout);
+    layers(&mut out, why, layout);
+    for of in &why.not_seen {
+        paragraph(&mut out, "unseen", of, layout.width);
+    }
+    out
+}
+
+/// Whether somebody should read about it: it is not calm, or something is at work all the same.
+fn matters(of: &PoolWhy) -> bool {
+    of.state != PoolState::Calm || of.causes.iter().any(|cause| cause.verdict == Verdict::Supported)
+}
+
+/// Everything about one pool.
+fn whole(out: &mut String, of: &PoolWhy, at_ms: u64, layout: Layout) {
+    let width = layout.width;
+    heading(out, of, layout);
+    if let Some(binding) = &of.binding {
+        let (limit, verb) = (binding.limit.name(), if of.binds { "binds" } else { "would bind next" });
+        let text = match binding.size {
+            Some(size) => format!("{limit} {verb}: {} of {size} used, set by {}", binding.used, binding.setting),
+            None => format!("{limit} {verb}: {}", binding.setting),
+        };
+        paragraph(out, "limit", &text, width);
+    }
+    for (at, text) in gains(of).iter().enumerate() {
+        paragraph(out, if at == 0 { "raise" } else { "" }, text, width);
+    }
+    causes(out, of, layout);
+    owners(out, of, layout);
+    for change in of.changes.iter().take(MAX_CHANGES) {
+        paragraph(out, "change", &changed(change, at_ms), width);
+    }
+}
+
+fn heading(out: &mut String, of: &PoolWhy, layout: Layout) {
+    let since = of.waiting_for_ms.map_or_else(String::new, |ms| format!(" for {}", span_ms(ms)));
+    let waiting = match of.waiting {
+        0 => "nobody waits".to_owned(),
+        waiting => format!("{waiting} waiting, the oldest {}", span_ms(of.oldest_wait_ms)),
+    };
+    let name = cut(&format!("{} (user {}, server {})", of.pool, of.user, of.server), layout.width);
+    // Writing to a String does not fail, here and below.
+    let _ = writeln!(out, "{name}: {}{since}", of.state.name().to_uppercase());
+    let mut text = format!("{} of {} lent, {waiting}; {}", of.lent, count(of.open, "connection"), traffic(of));
+    if of.state == PoolState::Tight {
+        text.push_str("; little room is left");
+    }
+    paragraph(out, "NEXT", &of.next_step, layout.width);
+    paragraph(out, "now", &text, layout.width);
+}
+
+fn traffic(of: &PoolWhy) -> String {
+    let rates = &of.rates;
+    let mut text = format!("served {}, refused {}", rate(rates.granted), rate(rates.refused));
+    if let Some(hold) = rates.hold_us {
+        let _ = write!(text, ", each held {}", span_us(hold));
+    }
+    text
+}
+
+/// What raising each limit would gain; those that would gain nothing share a line.
+fn gains(of: &PoolWhy) -> Vec<String> {
+    let (helps, idle): (Vec<&Gain>, Vec<&Gain>) = of.gains.iter().partition(|gain| gain.connections != Some(0));
+    let mut lines: Vec<String> = helps.iter().filter(|gain| gain.size.is_some()).map(|gain| gained(gain)).collect();
+    let binding = of.binding.as_ref();
+    let at = binding.map_or_else(String::new, |of| match of.size {
+        Some(size) => format!(", {} binds at {size}", of.limit.name()),
+        None => format!(", {} binds", of.limit.name()),
+    });
+    let names: Vec<&str> = idle.iter().map(|gain| gain.limit.name()).collect();
+    match names.as_slice() {
+        [] => {}
+        names => lines.push(format!("{}: no effect{at}", names.join(", "))),
+    }
+    lines
+}
+
+fn gained(gain: &Gain) -> String {
+    let mut text = format!("{} ({} of {})", gain.limit.name(), gain.used, size(gain.size));
+    let _ = match (gain.connections, gain.next) {
+        (Some(more), Some(next)) => write!(text, ": +{}, then {} binds", count(more, "connection"), next.name()),
+        (Some(more), None) => write!(text, ": +{}", count(more, "connection")),
+        (None, _) => write!(text, ": as many connections as are wanted"),
+    };
+    if let Some(enough) = gain.enough {
+        let _ = write!(text, "; {enough} are enough");
+        if gain.per_second > 0.0 {
+            let _ = write!(text, ": +{} served", rate(gain.per_second));
+        }
+        if let Some(wait) = gain.wait_us {
+            let _ = write!(text, ", wait {}", span_us(wait));
+        }
+    }
+    text
+}
+
+fn causes(out: &mut String, of: &PoolWhy, layout: Layout) {
+    let supported: Vec<&Cause> = of.causes.iter().filter(|cause| cause.verdict == Verdict::Supported).collect();
+    for (at, cause) in supported.iter().enumerate() {
+        let told: Vec<&str> = cause.evidence.iter().map(|of| of.text.as_str()).collect();
+        let text = format!("{} explains {}: {}", cause.code.name(), percent(cause.share), told.join("; "));
+        let heading = match (at, of.mixed) {
+            (0, true) => "mixed",
+            (0, false) => "cause",
+            (_, _) => "",
+        };
+        paragraph(out, heading, &text, layout.width);
+        if !cause.next_step.is_empty() && cause.next_step != of.next_step {
+            paragraph(out, "", &format!("-> {}", cause.next_step), layout.width);
+        }
+    }
+    if supported.is_empty() && of.state != PoolState::Paused {
+        paragraph(out, "cause", "none of the known causes is supported by what is seen", layout.width);
+    }
+    let ruled_out = SUSPECTS
+        .iter()
+        .filter_map(|code| of.causes.iter().find(|cause| cause.code == *code && cause.verdict == Verdict::RuledOut));
+    for (at, cause) in ruled_out.take(MAX_RULED_OUT).enumerate() {
+        let because = cause.evidence.first().map_or("", |of| of.text.as_str());
+        paragraph(out, if at == 0 { "not" } else { "" }, &format!("{}: {because}", cause.code.name()), layout.width);
+    }
+}
+
+/// Who holds the connections, by application: those that hold longest first.
+fn owners(out: &mut String, of: &PoolWhy, layout: Layout) {
+    let mut by_name: BTreeMap<&str, Vec<&Holder>> = BTreeMap::new();
+    for holder in &of.holders {
+        by_name.entry(&holder.lease.application).or_default().push(holder);
+    }
+    let longest = |held: &[&Holder]| held.iter().map(|of| of.lease.held_us).max().unwrap_or(0);
+    let mut owners: Vec<(&str, Vec<&Holder>)> = by_name.into_iter().collect();
+    owners.sort_by_key(|(_, held)| std::cmp::Reverse(longest(held)));
+    for (at, (name, held)) in owners.iter().take(MAX_OWNERS).enumerate() {
+        paragraph(out, if at == 0 { "held by" } else { "" }, &owner(name, held, layout), layout.width);
+    }
+    let rest = owners.len().saturating_sub(MAX_OWNERS);
+    if rest > 0 {
+        paragraph(out, "", &format!("and {rest} applications more: poolwarden holders {}", of.pool), layout.width);
+    }
+}
+
+fn owner(name: &str, held: &[&Holder], layout: Layout) -> String {
+    let name = if name.is_empty() { "(no name)".to_owned() } else { cut(name, 40) };
+    let Some(longest) = held.iter().max_by_key(|of| of.lease.held_us) else { return name };
+    let mut text = format!("{name}: {}", held.len());
+    let states = [
+        (LeaseState::Active, "running"),
+        (LeaseState::IdleInTransaction, "idle in transaction"),
+        (LeaseState::Idle, "idle"),
+    ];
+    let counts = states.map(|(state, word)| (held.iter().filter(|of| of.lease.state == state).count(), word));
+    let said: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let blocked = held.iter().filter(|of| !of.blocked_by.is_empty()).count();
+    let stuck = held.iter().filter(|of| of.stuck).count();
+    let _ = write!(text, " ({}", said.join(", "));
+    for (count, word) in [(blocked, "blocked"), (stuck, "stuck")] {
+        if count > 0 {
+            let _ = write!(text, ", {count} {word}");
+        }
+    }
+    let pid = longest.pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+    let _ = write!(text, "), longest {} by conn {}{pid}", span_us(longest.lease.held_us as f64), longest.conn);
+    if let Some(pid) = longest.blocked_by.first() {
+        let _ = write!(text, ", blocked by {pid}");
+    }
+    if let Some(route) = &longest.lease.route {
+        let _ = write!(text, ", route {}", cut(route, 40));
+    }
+    if let Some(query) = query(longest, layout.texts) {
+        let _ = write!(text, ": {}", cut(query, layout.width.saturating_sub(12)));
+    }
+    text
+}
+
+fn changed(of: &ChangeView, at_ms: u64) -> String {
+    let value = |value: &Option<String>| value.as_deref().map_or("(unset)".to_owned(), |value| cut(value, 60));
+    let ago = span_ms(at_ms.saturating_sub(of.at_ms));
+    format!("{ago} ago by {}: {} from {} to {}", of.by, of.key, value(&of.from), value(&of.to))
+}
+
+/// Pools that are not calm and have no place of their own.
+fn short(out: &mut String, pools: &[&PoolWhy], layout: Layout) {
+    for of in pools.iter().take(MAX_SHORT) {
+        let limit = of.binding.as_ref().map_or_else(String::new, |binding| {
+            let uses = binding.size.map_or_else(String::new, |size| format!(" ({} of {size})", binding.used));
+            format!(" for {}{uses}", binding.limit.name())
+        });
+        let (state, waiting) = (of.state.name(), of.waiting);
+        let line = format!("{} (user {}, server {}): {state}, {waiting} waiting{limit}", of.pool, of.user, of.server);
+        let _ = writeln!(out, "{}", cut(&line, layout.width));
+    }
+    let rest = pools.len().saturating_sub(MAX_SHORT);
+    if rest > 0 {
+        let _ = writeln!(out, "and {rest} more");
+    }
+    if !pools.is_empty() {
+        out.push_str("poolwarden why POOL tells of one\n\n");
+    }
+}
+
+/// Calm pools.
+fn summary(out: &mut String, calm: &[&PoolWhy], troubled: usize, layout: Layout) {
+    if calm.is_empty() {
+        if troubled == 0 {
+            out.push_str("no pool yet: nobody has asked for a server connection\n");
+        }
+        return;
+    }
+    let lent: u64 = calm.iter().map(|of| u64::from(of.lent)).sum();
+    let served: f64 = calm.iter().map(|of| of.rates.granted).sum();
+    let pools = count(calm.len() as u64, if troubled == 0 { "pool" } else { "other pool" });
+    let did = format!("{} lent, nobody waits, served {}", count(lent, "connection"), rate(served));
+    let _ = match troubled {
+        0 => writeln!(out, "all is calm: {pools}, {did}"),
+        _ => writeln!(out, "{pools} calm: {did}"),
+    };
+    for of in calm.iter().take(MAX_CALM) {
+        let line = format!("  {} (user {}): {} of {} lent, {}", of.pool, of.user, of.lent, of.open, traffic(of));
+        let _ = writeln!(out, "{}", cut(&line, layout.width));
+    }
+    let rest = calm.len().saturating_sub(MAX_CALM);
+    if rest > 0 {
+        let _ = writeln!(out, "  and {rest} more");
+    }
+}
+
+/// What stands around the pools: what is at fault first.
+fn layers(out: &mut String, why: &Why, layout: Layout) {
+    let mut sorted: Vec<_> = why.layers.iter().collect();
+    sorted.sort_by_key(|layer| layer.verdict);
+    for layer in sorted {
+        let (heading, said) = match layer.verdict {
+            Verdict::Supported => ("AROUND", "at fault"),
+            Verdict::NotTestable => ("unseen", "not seen"),
+            Verdict::RuledOut => ("around", "not at fault"),
+        };
+        paragraph(out, heading, &format!("{}: {said}, {}", layer.name, layer.evidence.text), layout.width);
+    }
+    if layout.texts == Texts::Hidden && why.pools.iter().any(|of| of.state != PoolState::Calm && !of.holders.is_empty())
+    {
+        paragraph(out, "unseen", "statements: shown to who has the operate token", layout.width);
+    }
+}
