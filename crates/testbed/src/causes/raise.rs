@@ -58,8 +58,10 @@ pub fn story(seed: u64) -> Story {
         }
         std::thread::sleep(PAUSE);
     }
-    // The first of them waited from the moment on at which the user's three were lent: no later than this.
-    Story { answered_after: right.map(|at| at.saturating_duration_since(began)), said }
+    // The books mark who has waited for 100 ms; without a mark, the first began to wait no later than all had come.
+    let first =
+        stage.books.onset().and_then(|onset| onset.checked_sub(ms(100))).map_or(began, |first| first.min(began));
+    Story { answered_after: right.map(|at| at.saturating_duration_since(first)), said }
 }
 
 fn says_user_binds(why: &Why) -> bool {

@@ -264,7 +264,11 @@ pub(super) fn mixed(dice: &mut Dice) -> Scene {
     });
     let strike: Act = Box::new(move |stage| match pair {
         Pair::IdleAndSlow | Pair::LeakAndSlow => slowed(stage, "orders", span),
-        Pair::LeakAndLock => hold_beside(stage, Lock::Row),
+        Pair::LeakAndLock => {
+            // Whoever comes to the lock takes every connection that is left, so the leaks come first.
+            stage.signs.rest(every * (half + 2));
+            hold_beside(stage, Lock::Row);
+        }
     });
     let chosen = json!({ "pair": format!("{pair:?}"), "size": size, "span_ms": span.as_millis(), "every_ms": every.as_millis() });
     Scene { plan: pool_of(size), web: false, truth, chosen, set, strike }
