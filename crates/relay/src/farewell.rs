@@ -4,7 +4,7 @@ use poolwarden_pgwire::make;
 
 use crate::client::{Body, Client};
 use crate::expect::Expect;
-use crate::from_server::{Turn, interrupted_copy};
+use crate::from_server::Turn;
 use crate::gather::Out;
 use crate::server::{Fault, Gate, Keep, Server};
 use crate::session::{Held, Pin};
@@ -75,9 +75,6 @@ impl Server {
     pub(crate) fn after_farewell_round(&mut self, out: &mut Out) -> Result<Turn, Fault> {
         if !self.queue.is_empty() {
             return Ok(Turn::More);
-        }
-        if self.uncertain {
-            return Err(interrupted_copy());
         }
         if self.failure.take().is_some() {
             return Err(Fault::Server("a query that cleans the session failed".into()));

@@ -84,7 +84,7 @@ impl Server {
             }
             let reply = Reply { tag: header.tag, body: &input[at + HEADER..end], at, end, input };
             at = end;
-            match self.reply(&mut client, reply, out).map_err(|fault| self.in_doubt(fault))? {
+            match self.reply(&mut client, reply, out)? {
                 Turn::More if self.gate == Gate::Settle && (self.queue.is_empty() || self.reads_rows()) => {
                     self.gate = Gate::Open;
                     turn = Turn::Opened;
@@ -100,13 +100,6 @@ impl Server {
             self.counts.to_client += at as u64;
         }
         Ok((at, turn))
-    }
-
-    /// Replies that fit nothing are no breach of the protocol where it is not known how many are owed.
-    #[cold]
-    fn in_doubt(&self, fault: Fault) -> Fault {
-        let doubtful = self.uncertain && self.gate == Gate::Farewell;
-        if doubtful && matches!(fault, Fault::Server(_)) { interrupted_copy() } else { fault }
     }
 
     /// The error that a query of ours met, as the server's whole ErrorResponse.
@@ -159,7 +152,11 @@ impl Server {
         let shown = client.is_some() && self.is_shown(reply.tag);
         match reply.tag {
             tag::READY => return self.ready_for_query(client, reply, out),
-            tag::ERROR => return Ok(self.error(client, reply, out)),
+            tag::ERROR => {
+                let turn = self.error(client, reply, out);
+                // nobody is there to go on, and what would be waited for may never come
+                return if self.uncertain && self.gate == Gate::Farewell { Err(interrupted_copy()) } else { Ok(turn) };
+            }
             tag::PARAMETER_STATUS => self.parameter(client, reply, shown, out),
             tag::COMMAND_COMPLETE | tag::EMPTY_QUERY | tag::PORTAL_SUSPENDED => {
                 let visible = self.executed(client, reply)?;
@@ -175,7 +172,9 @@ impl Server {
                 self.unsynced |= swallowed && !self.queue.has_round();
                 show(shown, reply, &mut out.client);
                 if self.gate == Gate::Farewell {
-                    self.uncertain |= swallowed; // a cancel may be on its way
+                    if swallowed {
+                        return Err(interrupted_copy()); // a cancel may be on its way
+                    }
                     self.end_requests(out);
                 }
                 if self.gate == Gate::Draining {
