@@ -245,3 +245,90 @@ impl Truth {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(cause: &str, guilty: &str, lent: u64) -> Why {
+        let verdict = |name: &str| if name == guilty { "supported" } else { "ruled_out" };
+        let text = json!({
+            "schema": 1,
+            "pools": [{
+                "pool": "app", "user": "app", "state": "saturated", "lent": lent, "waiting": 7, "mixed": false, "next_step": "wait",
+                "binding_limit": { "name": "user", "size": 3, "binds": true },
+                "causes": [
+                    { "code": cause, "verdict": "supported", "share": 0.9, "evidence": [] },
+                    { "code": "pool_too_small", "verdict": "ruled_out", "share": 0.0, "evidence": [] },
+                ],
+                "holders": [{ "pid": 11, "state": "active", "age_ms": 20 }],
+            }],
+            "layers": [
+                { "name": "web tier", "verdict": verdict("web tier") },
+                { "name": "postgresql main", "verdict": verdict("postgresql main") },
+            ],
+        });
+        Why::read(&text.to_string()).unwrap()
+    }
+
+    fn truth() -> Truth {
+        Truth {
+            causes: vec!["user_limit"],
+            allowed: vec!["demand_growth"],
+            binding: Some(("user", Some(3))),
+            guilty: None,
+            states: &["saturated"],
+        }
+    }
+
+    #[test]
+    fn the_right_answer_has_no_fault_and_each_wrong_one_has_its_own() {
+        assert_eq!(faults(&answer("user_limit", "", 3), &truth()), Vec::<String>::new());
+        let wrong = faults(&answer("leak", "", 3), &truth());
+        assert_eq!(wrong, ["the first cause is Some(\"leak\"), not user_limit", "leak is called a cause"]);
+        let slander = faults(&answer("user_limit", "postgresql main", 3), &truth());
+        assert_eq!(slander, ["postgresql main is accused"]);
+        let other = Truth { binding: Some(("user", Some(4))), ..truth() };
+        assert_eq!(faults(&answer("user_limit", "", 3), &other), ["user is Some(4), not Some(3)"]);
+        let guilty = Truth { guilty: Some("postgresql"), states: &["down"], ..truth() };
+        let faults = faults(&answer("user_limit", "", 3), &guilty);
+        assert_eq!(faults, ["the state is saturated, not of [\"down\"]", "postgresql is not accused"]);
+    }
+
+    #[test]
+    fn both_causes_of_a_mixture_are_wanted() {
+        let both = Truth { causes: vec!["user_limit", "leak"], ..truth() };
+        assert_eq!(faults(&answer("user_limit", "", 3), &both), ["leak is not supported"]);
+    }
+
+    #[test]
+    fn numbers_are_held_against_those_of_the_books_and_of_postgresql() {
+        let facts = Facts { ours: vec![(11, "active".to_string()), (12, "idle".to_string())], ..Facts::default() };
+        let known = Known { counts: vec![Count { asked: 10, held: 1 }], facts: vec![facts], ..Known::default() };
+        let differing = |why: &Why| -> Vec<String> {
+            let all = compared(why, &known);
+            all.into_iter().filter_map(|(name, how)| Some(format!("{name}: {}", how?))).collect()
+        };
+        assert_eq!(differing(&answer("user_limit", "", 3)), Vec::<String>::new());
+        let many = differing(&answer("user_limit", "", 6));
+        assert_eq!(many, ["requests: 13 is said, 10 to 10 were counted", "lent: 6 is said, 1 to 2 were counted"]);
+        let strangers = Known { facts: vec![Facts::default()], ..known.clone() };
+        let wrong = compared(&answer("user_limit", "", 0), &strangers);
+        let pids = wrong.into_iter().find(|(name, _)| *name == "holders' pids").and_then(|(_, how)| how);
+        assert_eq!(pids.as_deref(), Some("[11] are no backends of the pool"));
+    }
+
+    #[test]
+    fn a_convoy_is_held_against_who_took_the_lock() {
+        let mut why = answer("lock_convoy", "", 3).whole;
+        why["pools"][0]["causes"][0]["evidence"] = json!([{ "numbers": { "blocked": 2, "root_pid": 99 } }]);
+        let why = Why::read(&why.to_string()).unwrap();
+        let facts = Facts { lock_waiters: [12, 13].into(), ..Facts::default() };
+        let known = Known { facts: vec![facts], culprit: Some(99), ..Known::default() };
+        assert_eq!(lock_waiters(&why, &known), None);
+        let other = Known { culprit: Some(98), ..known.clone() };
+        assert_eq!(lock_waiters(&why, &other).as_deref(), Some("pid Some(99) is said to block, not Some(98)"));
+        let none = Known { facts: vec![Facts::default()], ..known };
+        assert_eq!(lock_waiters(&why, &none).as_deref(), Some("2 is said, 0 to 0 were counted"));
+    }
+}
