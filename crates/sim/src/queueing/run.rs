@@ -75,8 +75,9 @@ impl<'a> Run<'a> {
         let mut clients = Vec::new();
         for group in &scenario.groups {
             let class = class(group, config, &settings)?;
+            let role = config.pool(DATABASE).and_then(|pool| pool.user.as_deref()); // as the proxy has it
             for _ in 0..group.clients {
-                let user = group.user.as_deref().unwrap_or(USER);
+                let user = role.or(group.user.as_deref()).unwrap_or(USER);
                 let key = PoolKey { database: DATABASE.into(), user: user.into() };
                 let Handled::Entered(pool) = host.handle(Time::ZERO, Input::Enter(key)) else {
                     return Err(format!(

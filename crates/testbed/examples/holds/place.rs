@@ -15,7 +15,7 @@ use crate::machine;
 /// Who logs in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Users {
-    /// A role per class, sharing the host budget.
+    /// A user per class, all of them forced into one role, and so into one pool.
     ByClass,
     /// One role; its application_name tells the class.
     One,
@@ -93,8 +93,8 @@ impl Front {
         postgres.sql("grant create on schema public to app");
         let pooler = match pooling {
             Pooling::Poolwarden => Either::Ours(Box::new(ours(users, text, &postgres))),
-            Pooling::PgBouncer => Either::Theirs(theirs(text, &postgres, whole_seconds(text))),
-            Pooling::PgBouncerPatient => Either::Theirs(theirs(text, &postgres, 120)),
+            Pooling::PgBouncer => Either::Theirs(theirs(users, text, &postgres, whole_seconds(text))),
+            Pooling::PgBouncerPatient => Either::Theirs(theirs(users, text, &postgres, 120)),
         };
         Front { pooler, _postgres: postgres, place: Place::new("holds") }
     }
@@ -166,7 +166,11 @@ fn ours(users: Users, text: &str, postgres: &Postgres) -> Pooler {
     let min_size = number(text, "min_size").unwrap_or(0);
     let size = number(text, "size").expect("the scenario's size");
     let plan = Plan { size, budget: number(text, "budget"), max_clients: 8_000, ..Plan::default() };
-    let plan = plan.edit("max_wait = \"60s\"", &format!("max_wait = {wait}\nmin_size = {min_size}"));
+    let role = match users {
+        Users::ByClass => "\nuser = \"app\"\nscram_file = \"{dir}/app.password\"",
+        Users::One => "",
+    };
+    let plan = plan.edit("max_wait = \"60s\"", &format!("max_wait = {wait}\nmin_size = {min_size}{role}"));
     Pooler::start(&plan.edit("[users.app]\n", &format!("{sections}{trust}")), postgres.address())
 }
 
@@ -177,11 +181,12 @@ fn whole_seconds(text: &str) -> u32 {
 }
 
 /// PgBouncer with the same pool and the same budget. It is given the roles' SCRAM secrets, which makes its logins cheapest.
-fn theirs(text: &str, postgres: &Postgres, wait: u32) -> Running {
+fn theirs(users: Users, text: &str, postgres: &Postgres, wait: u32) -> Running {
     let budget = number(text, "budget").expect("the scenario's budget");
     let size = number(text, "size").expect("the scenario's size");
+    let role = if users == Users::ByClass { format!(" user=app password={PASSWORD}") } else { String::new() };
     let ini = format!(
-        "[databases]\napp = host=127.0.0.1 port={} dbname=app\n\n\
+        "[databases]\napp = host=127.0.0.1 port={} dbname=app{role}\n\n\
          [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {{port}}\nunix_socket_dir =\n\
          auth_type = scram-sha-256\nauth_file = {{dir}}/users\npool_mode = transaction\ndefault_pool_size = {size}\n\
          max_db_connections = {budget}\nmax_client_conn = 8000\nquery_wait_timeout = {wait}\n\
