@@ -27,7 +27,8 @@ fn untagged(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
 
 /// Appends a text and its NUL; the text ends at its own first NUL.
 fn text(out: &mut Vec<u8>, text: &[u8]) {
-    let end = text.iter().position(|&b| b == 0).unwrap_or(text.len());
+    // nearly none has one, which is seen many bytes at a time
+    let end = if text.contains(&0) { text.iter().position(|&b| b == 0) } else { None }.unwrap_or(text.len());
     out.extend_from_slice(&text[..end]);
     out.push(0);
 }

@@ -222,14 +222,14 @@ fn first_verb(text: &[u8], whole: bool) -> Verb {
 /// taken for BEGIN wrongly does no harm, and a text with quotes is not believed to end anything.
 fn last_verb(text: &[u8], whole: bool) -> Verb {
     let text = text.strip_suffix(&[0]).unwrap_or(text);
-    let quoted = text.iter().any(|byte| matches!(byte, b'\'' | b'"' | b'$'));
+    let quoted = || text.iter().any(|byte| matches!(byte, b'\'' | b'"' | b'$'));
     let mut last = Verb::Other;
     let mut statements = text.split(|byte| *byte == b';').peekable();
     while let Some(statement) = statements.next() {
         let closed = whole || statements.peek().is_some();
         match first_verb(statement, closed) {
             Verb::Opens => last = Verb::Opens,
-            verb @ (Verb::Commits | Verb::RollsBack) if !quoted => last = verb,
+            verb @ (Verb::Commits | Verb::RollsBack) if !quoted() => last = verb,
             Verb::Commits | Verb::RollsBack | Verb::Other => {}
         }
     }

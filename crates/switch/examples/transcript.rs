@@ -2,6 +2,7 @@
 //!
 //! One loop, two clients, one server connection, so that every second transaction waits for a hand-over: a simple query,
 //! an unnamed statement and a named one, in turn. Counted under `valgrind --tool=callgrind` by `xtask instructions`.
+//! `transcript N refusals` runs N requests that are refused at once instead.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -52,8 +53,8 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
-        let any = Some(DatabaseSettings { size: 1, ..DatabaseSettings::default() });
+    fn new(max_queue: u32) -> Self {
+        let any = Some(DatabaseSettings { size: 1, max_queue, ..DatabaseSettings::default() });
         let settings = HostSettings { any, max_connections: Some(10), ..HostSettings::default() };
         let shared = Arc::new(Shared::new(vec![settings], 1, 1, TermsBook::default()));
         let switch = Switch::new(LoopId(0), shared.clone(), Rules::default());
@@ -168,10 +169,31 @@ fn script() -> [Exchange; 3] {
     [simple, unnamed, Exchange { request, answer }]
 }
 
+/// Simple queries that are refused at once, because one client holds the only connection and another waits already.
+fn refusals(count: usize) {
+    let mut scene = Scene::new(1);
+    scene.join(1);
+    scene.connect();
+    scene.join(2);
+    scene.join(3);
+    let [Exchange { request, .. }, ..] = script();
+    scene.receive(Peer::Client(0), &request);
+    scene.receive(Peer::Client(1), &request);
+    let before = scene.sink.to_clients;
+    for _ in 0..count {
+        scene.receive(Peer::Client(2), &request);
+    }
+    assert!(scene.sink.to_clients - before > count * 100, "every request is refused in words");
+}
+
 fn main() {
     #[allow(clippy::disallowed_methods, reason = "an example is run from outside, and this is how it is told")]
-    let transactions: usize = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1000);
-    let mut scene = Scene::new();
+    let mut arguments = std::env::args().skip(1);
+    let transactions: usize = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(1000);
+    if arguments.next().is_some_and(|what| what == "refusals") {
+        return refusals(transactions);
+    }
+    let mut scene = Scene::new(1000);
     scene.join(1);
     scene.connect();
     scene.join(2);

@@ -309,8 +309,9 @@ impl<L> Switch<L> {
         if io.has_unread(Peer::Client(key)) {
             client.relay.has_sent_more(); // what is read later must not run outside the transaction that is refused now
         }
-        let mut reply = Vec::new();
-        match client.relay.refuse(&told.error(self.rules.voice), &mut reply) {
+        let error = told.error(self.rules.voice);
+        let mut reply = Vec::with_capacity(error.len() + 16); // one error and its ReadyForQuery, mostly
+        match client.relay.refuse(&error, &mut reply) {
             Ok(Refused::Answered) => {
                 self.send_client(key, &reply, io);
                 self.again.push_back(key);

@@ -7,6 +7,7 @@ use poolwarden_pool::{ClassId, ConnectFailure, Limit, Reason, Refusal};
 use poolwarden_relay::pgwire::{frame, make, read};
 use poolwarden_relay::{Fault, Server};
 
+mod sentence;
 mod words;
 
 pub(crate) use words::{Hearer, told, torn};
@@ -121,22 +122,31 @@ pub(crate) const TOO_MANY_SETTINGS: Told<'static> = fixed(
     None,
 );
 
+/// Bytes of an ErrorResponse around its texts, and some.
+const AROUND: usize = 64;
+
 impl Told<'_> {
     fn report(&self, severity: &str, voice: Voice) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(256);
         let theirs = self.theirs.as_deref().filter(|_| voice == Voice::PgBouncer);
-        let detail = match (theirs, &self.detail) {
-            (Some(_), Some(detail)) => Some(format!("{}; {detail}", self.message).into()),
-            (Some(_), None) => Some(self.message.clone()),
-            (None, detail) => detail.clone(),
+        let both;
+        let detail = match (theirs, self.detail.as_deref()) {
+            (Some(_), Some(detail)) => {
+                both = format!("{}; {detail}", self.message);
+                Some(&*both)
+            }
+            (Some(_), None) => Some(&*self.message),
+            (None, detail) => detail,
         };
         let report = make::Report {
             severity,
             sqlstate: &self.sqlstate,
             message: theirs.unwrap_or(&self.message),
-            detail: detail.as_deref(),
+            detail,
             hint: self.hint.as_deref(),
         };
+        let length = |text: Option<&str>| text.map_or(0, str::len);
+        let texts = report.message.len() + length(report.detail) + length(report.hint);
+        let mut bytes = Vec::with_capacity(AROUND + texts);
         make::error(&mut bytes, &report);
         bytes
     }

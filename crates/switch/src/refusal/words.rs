@@ -6,6 +6,7 @@ use std::time::Duration;
 use poolwarden_pool::{Limit, Reason, Refusal};
 
 use super::Told;
+use super::sentence::sentence;
 use crate::voice;
 
 /// Who hears of a refusal.
@@ -95,58 +96,105 @@ fn theirs(refusal: &Refusal, starting: bool) -> Option<Cow<'static, str>> {
 }
 
 fn message(refusal: &Refusal, Hearer { database, class, patience, .. }: Hearer<'_>) -> String {
-    let pool = format!("pool \"{database}\"");
+    let pool = "pool \"";
     match (refusal.reason, refusal.limit, refusal.failure.as_deref()) {
-        (_, Limit::Breaker, Some(failure)) => format!("{pool}: no connection to the server: {}", failure.message),
-        (_, Limit::Breaker, None) => format!("{pool}: no connection to the server"),
-        (Reason::Queue, _, _) => format!("{pool}: the wait queue is full ({} waiting)", refusal.waiting),
+        (_, Limit::Breaker, Some(failure)) => {
+            sentence![pool, database, "\": no connection to the server: ", &*failure.message]
+        }
+        (_, Limit::Breaker, None) => sentence![pool, database, "\": no connection to the server"],
+        (Reason::Queue, _, _) => {
+            sentence![pool, database, "\": the wait queue is full (", refusal.waiting, " waiting)"]
+        }
         (Reason::Hopeless, _, _) => {
-            let own = patience.filter(|own| *own < refusal.would_wait);
-            let may = own.map_or_else(|| "its max_wait".to_owned(), |own| format!("the {} it may", spoken(own)));
-            let wait = spoken(refusal.would_wait);
-            format!("{pool}: would wait {wait} for a server connection, longer than {may}: refused at once")
+            let wait = refusal.would_wait;
+            let (would, than) = ("\": would wait ", " for a server connection, longer than ");
+            match patience.filter(|own| *own < refusal.would_wait) {
+                None => sentence![pool, database, would, wait, than, "its max_wait: refused at once"],
+                Some(own) => sentence![pool, database, would, wait, than, "the ", own, " it may: refused at once"],
+            }
         }
-        (Reason::Overload, _, _) => format!(
-            "{pool}: overloaded: no server connection within {}, and class \"{class}\" may wait no longer while it is",
-            spoken(refusal.waited)
-        ),
-        (Reason::Shed, _, _) => format!("{pool}: class \"{class}\" is being shed by an operator"),
-        (Reason::Time | Reason::Server, Limit::WaitTime, _) => {
-            let longest = refusal.longest_pid.map_or(String::new(), |pid| format!(" by pid {pid}"));
-            format!(
-                "{pool}: no server connection within {} ({} of {} of {} used, {} lent; longest held {}{longest})",
-                spoken(refusal.waited),
-                refusal.used,
-                refusal.size,
-                refusal.binding.name(),
-                refusal.lent,
-                spoken(refusal.longest_held),
-            )
+        (Reason::Overload, _, _) => sentence![
+            pool,
+            database,
+            "\": overloaded: no server connection within ",
+            refusal.waited,
+            ", and class \"",
+            class,
+            "\" may wait no longer while it is"
+        ],
+        (Reason::Shed, _, _) => {
+            sentence![pool, database, "\": class \"", class, "\" is being shed by an operator"]
         }
-        (Reason::Time | Reason::Server, limit, _) => {
-            format!("{pool}: refused by {} ({} of {} used)", limit.name(), refusal.used, refusal.size)
-        }
+        (Reason::Time | Reason::Server, Limit::WaitTime, _) => outwaited(refusal, database),
+        (Reason::Time | Reason::Server, limit, _) => sentence![
+            pool,
+            database,
+            "\": refused by ",
+            limit.name(),
+            " (",
+            refusal.used,
+            " of ",
+            refusal.size,
+            " used)"
+        ],
     }
 }
 
-fn detail(refusal: &Refusal, Hearer { database, user, class, .. }: Hearer<'_>) -> String {
-    let mut detail = format!(
-        "pool={database} user={user} class={class} reason={} limit={} binding={} size={} used={} lent={} waiting={} waited={} \
-         would_wait={} longest_held={}",
-        refusal.reason.name(),
-        refusal.limit.name(),
-        refusal.binding.name(),
-        refusal.size,
+/// It waited as long as it may.
+fn outwaited(refusal: &Refusal, database: &str) -> String {
+    let longest = refusal.longest_pid.map_or(String::new(), |pid| sentence![" by pid ", pid]);
+    sentence![
+        "pool \"",
+        database,
+        "\": no server connection within ",
+        refusal.waited,
+        " (",
         refusal.used,
+        " of ",
+        refusal.size,
+        " of ",
+        refusal.binding.name(),
+        " used, ",
         refusal.lent,
+        " lent; longest held ",
+        refusal.longest_held,
+        &*longest,
+        ")"
+    ]
+}
+
+fn detail(refusal: &Refusal, Hearer { database, user, class, .. }: Hearer<'_>) -> String {
+    let mut detail = sentence![
+        "pool=",
+        database,
+        " user=",
+        user,
+        " class=",
+        class,
+        " reason=",
+        refusal.reason.name(),
+        " limit=",
+        refusal.limit.name(),
+        " binding=",
+        refusal.binding.name(),
+        " size=",
+        refusal.size,
+        " used=",
+        refusal.used,
+        " lent=",
+        refusal.lent,
+        " waiting=",
         refusal.waiting,
-        spoken(refusal.waited),
-        spoken(refusal.would_wait),
-        spoken(refusal.longest_held),
-    );
+        " waited=",
+        refusal.waited,
+        " would_wait=",
+        refusal.would_wait,
+        " longest_held=",
+        refusal.longest_held
+    ];
     if let Some(failure) = refusal.failure.as_deref() {
         let sqlstate = String::from_utf8_lossy(&failure.sqlstate);
-        detail.push_str(&format!(" server_sqlstate={sqlstate} server_message={}", failure.message));
+        detail.push_str(&sentence![" server_sqlstate=", &*sqlstate, " server_message=", &*failure.message]);
     }
     detail
 }
@@ -154,37 +202,29 @@ fn detail(refusal: &Refusal, Hearer { database, user, class, .. }: Hearer<'_>) -
 fn hint(refusal: &Refusal, hearer: Hearer<'_>) -> String {
     let (step, table) = match refusal.reason {
         Reason::Shed => {
-            ("it ends by itself, or with SHED ... FOR '0s'".to_owned(), "SHOW CLASSES on the console says when")
+            (["it ends by itself, or with SHED ... FOR '0s'", "", ""], "SHOW CLASSES on the console says when")
         }
         Reason::Time | Reason::Hopeless | Reason::Queue | Reason::Overload | Reason::Server => {
             (binding(refusal, hearer), "SHOW LIMITS on the console names every limit")
         }
     };
-    let again = if refusal.retry_after.is_zero() {
-        String::new()
+    let [before, name, behind] = step;
+    if refusal.retry_after.is_zero() {
+        sentence![before, name, behind, " (", table, ")"]
     } else {
-        format!("; retry after {}", spoken(refusal.retry_after))
-    };
-    format!("{step} ({table}){again}")
+        sentence![before, name, behind, " (", table, "); retry after ", refusal.retry_after]
+    }
 }
 
-/// What the limit that binds asks for.
-fn binding(refusal: &Refusal, Hearer { database, user, .. }: Hearer<'_>) -> String {
-    let named;
+/// What the limit that binds asks for, around the name it is about.
+fn binding<'a>(refusal: &Refusal, Hearer { database, user, .. }: Hearer<'a>) -> [&'a str; 3] {
     let step = match refusal.binding {
         Limit::PoolSize | Limit::Reserve => {
-            named = format!("find who holds the connections (SHOW SERVERS), then raise pools.{database}.size");
-            &named
+            return ["find who holds the connections (SHOW SERVERS), then raise pools.", database, ".size"];
         }
+        Limit::User => return ["users.", user, ".max_connections binds; raising the pool has no effect"],
+        Limit::Database => return ["pools.", database, ".max_connections binds; raising size has no effect"],
         Limit::ClassShare => "the place is reserved for another class",
-        Limit::User => {
-            named = format!("users.{user}.max_connections binds; raising the pool has no effect");
-            &named
-        }
-        Limit::Database => {
-            named = format!("pools.{database}.max_connections binds; raising size has no effect");
-            &named
-        }
         Limit::HostBudget => "servers.NAME.max_connections binds; raising a pool has no effect",
         Limit::Connects => "connections are being opened as fast as is good for the server; try again",
         Limit::Breaker => "the server cannot be reached or refuses logins; raising a limit has no effect",
@@ -197,7 +237,7 @@ fn binding(refusal: &Refusal, Hearer { database, user, .. }: Hearer<'_>) -> Stri
         Limit::QueueLength => "more requests wait than may; slow down and try again",
         Limit::WaitTime => "try again",
     };
-    step.to_owned()
+    [step, "", ""]
 }
 
 /// What belongs to a transaction whose beginning was refused is refused with it.
@@ -209,17 +249,6 @@ pub(crate) fn torn(database: &str) -> Told<'static> {
         detail: Some("what is sent within 2s of a refused BEGIN may have been meant to run inside it".into()),
         hint: Some("begin the transaction again, or say ROLLBACK first".into()),
         theirs: None,
-    }
-}
-
-/// A duration as people write it: 850ms, 2s, 41s, 12m.
-pub(super) fn spoken(span: Duration) -> String {
-    let millis = span.as_millis();
-    match millis {
-        0..1000 => format!("{millis}ms"),
-        1000..10_000 if !millis.is_multiple_of(1000) => format!("{}.{}s", millis / 1000, millis % 1000 / 100),
-        1000..120_000 => format!("{}s", millis / 1000),
-        _ => format!("{}m", millis / 60_000),
     }
 }
 
