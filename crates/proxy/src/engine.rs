@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use poolwarden_switch::pool::{EndCause, LoopId, Time};
-use poolwarden_switch::{LoopReport, Peer, Rules, Shared, Switch, Target};
+use poolwarden_switch::{Detail, LoopReport, Peer, Rules, Shared, Switch, Target};
 use rustix::event::epoll;
 use rustix::fs::Timespec;
 use rustix::io::Errno;
@@ -29,7 +29,7 @@ const MAX_EVENTS: usize = 256;
 
 /// Somebody wants a report.
 pub(crate) struct Ask {
-    pub(crate) rows: bool,
+    pub(crate) detail: Detail,
     pub(crate) reply: oneshot::Sender<LoopReport>,
 }
 
@@ -182,7 +182,7 @@ impl Engine {
         self.door.rung.store(false, Ordering::Release);
         self.switch.mail(now, &mut self.sockets);
         for ask in self.door.answer() {
-            let report = self.switch.report(now, ask.rows);
+            let report = self.switch.report(now, ask.detail);
             let _ = ask.reply.send(report); // whoever asked may have given up
         }
         let (clients, servers) = self.switch.counts();

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{HostId, Input, Limit, LoopId, ServerFacts};
-use poolwarden_switch::{Desk, LoopReport, Mail, Shared, Voice};
+use poolwarden_switch::{Desk, Detail, LoopReport, Mail, Shared, Voice};
 use tokio::sync::{oneshot, watch};
 
 use crate::auth::Auth;
@@ -166,13 +166,13 @@ impl Inner {
         self.stopped.load(Ordering::Acquire)
     }
 
-    pub(crate) async fn reports(&self, rows: bool) -> Vec<LoopReport> {
+    pub(crate) async fn reports(&self, detail: Detail) -> Vec<LoopReport> {
         let asked: Vec<_> = self
             .doors
             .iter()
             .map(|door| {
                 let (reply, answer) = oneshot::channel();
-                door.ask(Ask { rows, reply });
+                door.ask(Ask { detail, reply });
                 answer
             })
             .collect();

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{ClassId, Event, HostId, HostSnapshot, Input, ServerFacts, Time, Verb};
-use poolwarden_switch::{Lease, LoopReport, Mail, Passage, Target};
+use poolwarden_switch::{Detail, Lease, LoopReport, Mail, Passage, Target};
 
 use crate::accept::{self, Listeners};
 use crate::cancel::{self, PeerFigures};
@@ -86,9 +86,9 @@ impl Proxy {
         held(&self.0.watched.get(usize::from(host.0))?.activity).clone()
     }
 
-    /// What every loop tells; one that does not answer within a second is left out. `rows`: connections one by one as well.
-    pub async fn reports(&self, rows: bool) -> Vec<LoopReport> {
-        self.0.reports(rows).await
+    /// What every loop tells; one that does not answer within a second is left out.
+    pub async fn reports(&self, detail: Detail) -> Vec<LoopReport> {
+        self.0.reports(detail).await
     }
 
     /// Figures of every loop.
@@ -146,7 +146,7 @@ impl Proxy {
     pub async fn figures(&self) -> ProcessFigures {
         let cancels = self
             .0
-            .reports(false)
+            .reports(Detail::Totals)
             .await
             .iter()
             .fold((0, 0), |sum, report| (sum.0 + report.cancels.0, sum.1 + report.cancels.1));

@@ -8,6 +8,7 @@ mod question;
 use std::sync::Arc;
 use std::time::Duration;
 
+use poolwarden_switch::Detail;
 use poolwarden_switch::pool::{ConnectFailure, Failure, HostId, Input, Limit};
 use poolwarden_switch::relay::login::{Credentials, Password};
 use poolwarden_switch::relay::pgwire::password::Plain;
@@ -137,7 +138,7 @@ async fn rest(inner: &Inner, host: HostId, is_scarce: bool) {
 
 async fn publish(inner: &Inner, host: HostId, answer: Answer, blind: Option<String>) {
     let Answer { mut facts, mut activity, sees_all: _ } = answer;
-    let reports = inner.reports(true).await;
+    let reports = inner.reports(Detail::Servers).await;
     let servers = reports.iter().flat_map(|report| &report.servers);
     let mut own: Vec<u32> = servers.filter(|row| row.pool.host == host).filter_map(|row| row.pid).collect();
     own.sort_unstable();

@@ -167,9 +167,9 @@ impl Heard {
 
     /// The statement that took longest on the server; of several that went out at once, the last of them.
     #[must_use]
-    pub fn longest(&self) -> Option<&Reading> {
-        let newest = self.newest.as_deref().filter(|_| self.longest.is_none() || self.spent >= self.most);
-        newest.or(self.longest.as_deref())
+    pub fn longest(&self) -> Option<&Arc<Reading>> {
+        let newest = self.newest.as_ref().filter(|_| self.longest.is_none() || self.spent >= self.most);
+        newest.or(self.longest.as_ref())
     }
 
     /// The route of the first statement that named one.

@@ -1,7 +1,7 @@
 //! The loops' turns: each reads the clock a little late, its mail when it gets to it, its connections in pieces of any size.
 
-use poolwarden_switch::Switch;
 use poolwarden_switch::pool::Time;
+use poolwarden_switch::{Detail, Switch};
 
 use crate::edge::Edge;
 use crate::wire::LinkId;
@@ -62,7 +62,7 @@ impl World {
         if self.turns(at, Happening::Timer(at)) {
             self.loops[at].timer = Time::NEVER;
             self.turn(at, |switch, now, edge| switch.timeout(now, edge));
-            self.excuses.stalled |= self.loops[at].switch.report(self.now, false).stalled > 0;
+            self.excuses.stalled |= self.loops[at].switch.report(self.now, Detail::Totals).stalled > 0;
         }
     }
 

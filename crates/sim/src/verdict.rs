@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use poolwarden_switch::pool::Time;
-use poolwarden_switch::{ClientState, ServerState};
+use poolwarden_switch::{ClientState, Detail, ServerState};
 
 use crate::client::Client;
 use crate::world::{HOST, Happening, World};
@@ -24,7 +24,7 @@ impl World {
     /// No server connection may take longer to become clean than the rules say.
     fn watch_cleaning(&mut self) {
         let now = self.now;
-        let rows = self.loops.iter().flat_map(|one| one.switch.report(now, true).servers);
+        let rows = self.loops.iter().flat_map(|one| one.switch.report(now, Detail::Servers).servers);
         let cleaning = rows.filter(|row| row.state == ServerState::Cleaning).map(|row| row.serial);
         let since: BTreeMap<u64, Time> =
             cleaning.map(|serial| (serial, self.cleaning.get(&serial).copied().unwrap_or(now))).collect();
@@ -49,7 +49,7 @@ impl World {
         if let Some(snapshot) = self.shared.snapshot(now, HOST) {
             let waiting: u32 = snapshot.pools.iter().map(|pool| pool.waiting).sum();
             self.watch_cleaning();
-            let clients = self.loops.iter().flat_map(|one| one.switch.report(now, true).clients);
+            let clients = self.loops.iter().flat_map(|one| one.switch.report(now, Detail::Everything).clients);
             let waiters = clients.filter(|row| row.state == ClientState::Waiting).count();
             if waiting as usize > waiters {
                 self.breaches.push(format!("{waiting} requests wait in the core, {waiters} clients in the loops"));
@@ -95,7 +95,7 @@ impl World {
         }
         let mut servers = 0;
         for (at, one) in self.loops.iter().enumerate() {
-            let report = one.switch.report(self.now, true);
+            let report = one.switch.report(self.now, Detail::Servers);
             servers += report.counts.1;
             if report.counts.0 > 0 {
                 wrong.push(format!("loop {at} ends with {} clients, {} bytes of texts", report.counts.0, report.texts));
@@ -104,7 +104,7 @@ impl World {
                 report
                     .servers
                     .iter()
-                    .filter(|row| row.fenced || row.link.is_some())
+                    .filter(|row| row.fenced || row.lease.is_some())
                     .map(|row| format!("loop {at} ends with {row:?}")),
             );
             if one.places.len() != report.counts.1 {

@@ -11,7 +11,7 @@ use poolwarden_switch::pool::{DatabaseSettings, HostId, HostSettings, LoopId, Po
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::relay::{Defaults, Server};
 use poolwarden_switch::{
-    Errand, Io, Joining, Mail, Newcomer, Peer, Rules, Secret, Sent, Shared, Switch, Target, TermsBook,
+    Detail, Errand, Io, Joining, Mail, Newcomer, Peer, Rules, Secret, Sent, Shared, Switch, Target, TermsBook,
 };
 
 /// A world that takes everything at once and keeps nothing but its size.
@@ -215,7 +215,7 @@ fn main() {
         scene.receive(Peer::Server(0), &exchange.answer);
         scene.receive(Peer::Server(0), &exchange.answer);
     }
-    let report = scene.switch.report(Time::from_nanos(scene.clock), false);
+    let report = scene.switch.report(Time::from_nanos(scene.clock), Detail::Totals);
     let done: u64 = report.totals.iter().map(|(_, totals)| totals.transactions).sum();
     let expected = transactions.div_ceil(2) as u64 * 2 + 1;
     assert_eq!(done, expected, "every transaction of the transcript ends");

@@ -15,6 +15,7 @@ use crate::secret::Secret;
 use crate::server::Standing;
 use crate::shared::PoolShare;
 use crate::switch::{Look, Switch};
+use crate::usage::Payer;
 
 /// One client of this loop.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct ClientSlot {
     /// Whom it logged in as, where that is not the pool's user.
     pub(crate) login: Option<Box<str>>,
     pub(crate) claim: Claim,
+    /// Whose use its leases are.
+    pub(crate) payer: Payer,
     /// It has been told the server's parameters and its cancel key.
     pub(crate) greeted: bool,
     /// It does not read what it is sent.
@@ -51,6 +54,12 @@ impl ClientSlot {
     /// Whom it logged in as: what class it has, whether it is trusted and what limits hold for it are that user's.
     pub(crate) fn user(&self) -> &str {
         self.login.as_deref().unwrap_or(&self.pool.key.user)
+    }
+
+    /// What it calls itself.
+    pub(crate) fn application(&self) -> &str {
+        let settings = if self.greeted { &self.relay.settings } else { &self.asked };
+        settings.value("application_name").unwrap_or_default()
     }
 
     /// Database and user as it asked for them.

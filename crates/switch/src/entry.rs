@@ -22,6 +22,7 @@ use crate::passage::Passing;
 use crate::refusal::{self, Hearer};
 use crate::shared::PoolShare;
 use crate::switch::Switch;
+use crate::usage::Payer;
 
 impl<L> Switch<L> {
     pub(crate) fn join<I: Io<Link = L>>(&mut self, now: Time, joining: Joining, link: L, io: &mut I) {
@@ -45,6 +46,7 @@ impl<L> Switch<L> {
             pool: pool.clone(),
             login: joining.user,
             claim: Claim::new(joining.deadline),
+            payer: Payer::default(),
             greeted: false,
             blocked: false,
             blocked_at: Time::ZERO,

@@ -17,6 +17,7 @@ use crate::report::Totals;
 use crate::server::Standing;
 use crate::shared::PoolShare;
 use crate::switch::Switch;
+use crate::usage::Bill;
 
 /// What became of a client's wish for a server connection.
 pub(crate) enum Asked {
@@ -140,6 +141,7 @@ impl<L> Switch<L> {
                 let terms = slot.rules(self.shared.rules_number()).lease;
                 slot.relay.lend(now.as_nanos(), terms, &mut client.relay, &mut out);
             }
+            slot.bill = self.usage.payer(client).map(|payer| Bill { payer, waited });
             let pool = client.pool.clone();
             let totals = self.count(&pool);
             totals.assignments += 1;
@@ -244,6 +246,9 @@ impl<L> Switch<L> {
     pub(crate) fn close_books(&mut self, now: Time, server: u32) -> LeaseEnd {
         let Some(slot) = self.servers.at_mut(server) else { return LeaseEnd::default() };
         let end = slot.relay.settle(now.as_nanos());
+        if let Some(bill) = slot.bill.take() {
+            self.usage.charge(&bill, &end, slot.relay.heard());
+        }
         let tally = slot.relay.take_tally();
         let pool = slot.pool.clone();
         self.count(&pool).add(&end);
@@ -293,6 +298,7 @@ impl<L> Switch<L> {
     pub(crate) fn tell_refused<I: Io<Link = L>>(&mut self, now: Time, key: u32, told: &Told<'_>, io: &mut I) {
         if let Some(client) = self.clients.at_mut(key) {
             client.claim.refused(now, false);
+            self.usage.refused(client);
         }
         self.answer_refused(now, key, told, io);
     }

@@ -4,13 +4,15 @@ use core::net::SocketAddr;
 use std::sync::Arc;
 
 use poolwarden_pool::Time;
-use poolwarden_relay::{LeaseEnd, Pin, Pins, Settings, Tally};
+use poolwarden_relay::{Doing, LeaseEnd, Pin, Pins, Reading, Settings, Tally};
 
 use crate::client::{ClientSlot, Stage};
 use crate::mail::Asker;
 use crate::server::{ServerSlot, Standing};
 use crate::shared::PoolShare;
 use crate::switch::Switch;
+use crate::usage::UsageRow;
+use crate::waiting::WaiterRow;
 
 /// Sums of one pool's leases on one loop, since the loop began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,6 +140,21 @@ pub enum ServerState {
     Ending,
 }
 
+/// Whom a server connection is lent to, and what goes on.
+#[derive(Clone, Debug)]
+pub struct LeaseRow {
+    /// The client's serial.
+    pub client: u64,
+    /// What the client calls itself.
+    pub application: String,
+    /// Where it comes from; `None` is a unix socket.
+    pub remote: Option<SocketAddr>,
+    /// What goes on.
+    pub doing: Doing,
+    /// The newest statement, if it could be read.
+    pub statement: Option<Arc<Reading>>,
+}
+
 /// One server connection.
 #[derive(Clone, Debug)]
 pub struct ServerRow {
@@ -161,8 +178,8 @@ pub struct ServerRow {
     pub used_at: u64,
     /// PostgreSQL's process.
     pub pid: Option<u32>,
-    /// The client that holds it.
-    pub link: Option<u64>,
+    /// Who holds it.
+    pub lease: Option<LeaseRow>,
     /// What it calls its client.
     pub application_name: String,
     /// Its statements.
@@ -175,6 +192,17 @@ pub struct ServerRow {
     pub pins: (Pins, u64),
 }
 
+/// How much a loop is to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Sums and counts.
+    Totals,
+    /// Server connections one by one as well, who waits, and who used what.
+    Servers,
+    /// Clients one by one as well.
+    Everything,
+}
+
 /// What a loop tells.
 #[derive(Clone, Debug, Default)]
 pub struct LoopReport {
@@ -182,6 +210,10 @@ pub struct LoopReport {
     pub clients: Vec<ClientRow>,
     /// Its server connections.
     pub servers: Vec<ServerRow>,
+    /// Who waits.
+    pub waiters: Vec<WaiterRow>,
+    /// Who used what.
+    pub usage: Vec<UsageRow>,
     /// Its totals, by pool.
     pub totals: Vec<(Arc<PoolShare>, Totals)>,
     /// How many server connections stay with their clients now, by pool, in the order of `Pin::ALL`.
@@ -216,6 +248,16 @@ fn asker_row<L>(asker: &Asker<L>, server: &ServerSlot) -> ClientRow {
     }
 }
 
+fn lease_row(client: &ClientSlot, server: &ServerSlot) -> LeaseRow {
+    LeaseRow {
+        client: client.serial,
+        application: client.application().to_owned(),
+        remote: client.remote,
+        doing: server.relay.doing(),
+        statement: server.relay.heard().newest().cloned(),
+    }
+}
+
 impl<L> Switch<L> {
     /// How many clients and server connections it has.
     #[must_use]
@@ -229,9 +271,9 @@ impl<L> Switch<L> {
         self.moved
     }
 
-    /// Everything this loop can tell; `rows`: clients and server connections one by one as well.
+    /// What this loop can tell.
     #[must_use]
-    pub fn report(&self, now: Time, rows: bool) -> LoopReport {
+    pub fn report(&self, now: Time, detail: Detail) -> LoopReport {
         let mut report = LoopReport {
             totals: self.totals.iter().flatten().cloned().collect(),
             counts: (self.clients.len(), self.servers.len()),
@@ -241,13 +283,17 @@ impl<L> Switch<L> {
             ..LoopReport::default()
         };
         self.report_pins(&mut report);
-        if rows {
+        if detail >= Detail::Servers {
+            report.servers = self.servers.iter().map(|(_, server)| self.server_row(now, server)).collect();
+            report.waiters = self.waiters();
+            report.usage = self.usage.rows();
+        }
+        if detail == Detail::Everything {
             report.clients = self.clients.iter().map(|(_, client)| self.client_row(client)).collect();
             report.clients.extend(self.askers.iter().flat_map(|(server, askers)| {
                 let server = self.servers.at(*server);
                 askers.iter().filter_map(move |asker| Some(asker_row(asker, server?)))
             }));
-            report.servers = self.servers.iter().map(|(_, server)| self.server_row(now, server)).collect();
         }
         report
     }
@@ -319,7 +365,7 @@ impl<L> Switch<L> {
             opened_at: server.opened_at,
             used_at: client.map_or(server.used_at, |client| client.requested_at),
             pid: server.relay.pid,
-            link: client.map(|client| client.serial),
+            lease: client.map(|client| lease_row(client, server)),
             application_name: server.relay.settings().value("application_name").unwrap_or_default().into(),
             statements: server.relay.statements(),
             session: session(&server.pool, server.relay.settings()),

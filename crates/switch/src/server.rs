@@ -14,6 +14,7 @@ use crate::mail::{Errand, Newcomer};
 use crate::refusal;
 use crate::shared::PoolShare;
 use crate::switch::{Look, Switch};
+use crate::usage::Bill;
 
 /// One server connection of this loop.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(crate) struct ServerSlot {
     pub(crate) marks: Marks,
     /// Its pool's rules, as last looked at.
     pub(crate) rules: Rules,
+    /// While it is lent: whose use that is.
+    pub(crate) bill: Option<Bill>,
     pub(crate) opened_at: u64,
     pub(crate) used_at: u64,
     pub(crate) serial: u64,
@@ -140,6 +143,7 @@ impl<L> Switch<L> {
             clean_by: Time::NEVER,
             marks: Marks::default(),
             rules: Rules::default(),
+            bill: None,
             opened_at: newcomer.opened_at,
             used_at: newcomer.opened_at,
             serial: newcomer.serial,

@@ -17,6 +17,7 @@ use crate::report::Totals;
 use crate::server::{ServerSlot, Standing};
 use crate::shared::{Desk, PoolShare, Shared};
 use crate::table::{Directory, Table};
+use crate::usage::Usage;
 use crate::voice::Voice;
 
 /// Bounds that every loop keeps.
@@ -94,6 +95,7 @@ pub struct Switch<L> {
     /// The time of the last call.
     pub(crate) last: Time,
     pub(crate) totals: Vec<Option<(Arc<PoolShare>, Totals)>>,
+    pub(crate) usage: Usage,
     pub(crate) draining: bool,
     pub(crate) cancels: (u64, u64),
     /// Who waits for the cancel request towards which server connection.
@@ -128,6 +130,7 @@ impl<L> Switch<L> {
             ending: None,
             last: Time::ZERO,
             totals: Vec::new(),
+            usage: Usage::default(),
             draining: false,
             cancels: (0, 0),
             askers: BTreeMap::new(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use poolwarden_switch::pool::{ClassId, DatabaseSettings, Guard, HostId, HostSettings, Input, Request, Time};
 use poolwarden_switch::relay::pgwire::{frame, make, read};
-use poolwarden_switch::{Desk, IdlerEnd, Patience, Pattern, Peer, PoolTerms, TermsBook, UserTerms};
+use poolwarden_switch::{Desk, Detail, IdlerEnd, Patience, Pattern, Peer, PoolTerms, TermsBook, UserTerms};
 use scene::{FIRST, SECOND, SERVER, Scene, query};
 
 const HOST: HostId = HostId(0);
@@ -243,7 +243,7 @@ fn ends(scene: &Scene) -> Vec<IdlerEnd> {
 }
 
 fn counted(scene: &Scene) -> (u64, u64, u64) {
-    let report = scene.switch.report(scene.now, false);
+    let report = scene.switch.report(scene.now, Detail::Totals);
     let totals = report.totals[0].1;
     (totals.idle_warned, totals.idle_ended, totals.idle_spared)
 }

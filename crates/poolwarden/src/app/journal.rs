@@ -9,6 +9,7 @@ use poolwarden_config::Config;
 use poolwarden_config::pgbouncer::Process;
 use poolwarden_pool::Time;
 use poolwarden_proxy::{Note, Proxy};
+use poolwarden_switch::Detail;
 use poolwarden_watch::{Field, FieldValue, Level, LogLine, StateLog};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -106,7 +107,7 @@ fn averages_every(running: &Running) -> u32 {
 }
 
 async fn averages(running: &Running, proxy: &Proxy) {
-    let mut view = running.view(false).await;
+    let mut view = running.view(Detail::Totals).await;
     let ended = held(&running.averages).observe(proxy.now(), &view.traffic);
     let said = running.config().pgbouncer.as_ref().is_some_and(|process| process.log_stats);
     if ended && said {

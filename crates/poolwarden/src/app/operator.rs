@@ -11,7 +11,7 @@ use poolwarden_console::sql::{self, Answer, Asker, Command, Kind, Rights, Shutdo
 use poolwarden_pool::{HostId, Slots, Time, Verb};
 use poolwarden_proxy::{Operator, Proxy, Reply, Who};
 use poolwarden_relay::console::ColumnKind;
-use poolwarden_switch::ServerRow;
+use poolwarden_switch::{Detail, ServerRow};
 use poolwarden_watch::Level;
 
 use super::edit::Edit;
@@ -42,7 +42,7 @@ impl Operator for Desk {
 }
 
 async fn answer(running: &Arc<Running>, sql: &str, who: &Who) -> Reply {
-    let view = running.view(wants_rows(sql)).await;
+    let view = running.view(detail(sql)).await;
     let holders = if wants_holders(sql) { held(&running.watch).holders(&view, None) } else { Vec::new() };
     match sql::answer(sql, Sight { view: &view, holders: &holders }, asker(running, who)) {
         Answer::Rows { rows, tag } => Reply::Rows { columns: columns(rows.columns), rows: rows.rows, tag },
@@ -64,9 +64,10 @@ fn columns(of: &[sql::Column]) -> Vec<(&'static str, ColumnKind)> {
 }
 
 /// Connections are listed one by one only where a question may be about them: they can be many.
-fn wants_rows(sql: &str) -> bool {
+fn detail(sql: &str) -> Detail {
     let sql = sql.to_ascii_lowercase();
-    ["clients", "servers", "sockets", "fds", "pins", "kill_client", "holders"].iter().any(|word| sql.contains(word))
+    let rows = ["clients", "servers", "sockets", "fds", "pins", "kill_client", "holders"];
+    if rows.iter().any(|word| sql.contains(word)) { Detail::Everything } else { Detail::Totals }
 }
 
 /// Who holds is worked out only where a question may be about it.
@@ -190,7 +191,7 @@ async fn suspend(running: &Running, proxy: &Proxy) -> Vec<String> {
 async fn wait_close(running: &Running, proxy: &Proxy, name: Option<&str>) -> Vec<String> {
     loop {
         let said = held(&running.said).clone();
-        let reports = proxy.reports(true).await;
+        let reports = proxy.reports(Detail::Servers).await;
         let of_name = |row: &&ServerRow| name.is_none_or(|name| row.pool.key.database == name);
         let mut rows = reports.iter().flat_map(|report| &report.servers).filter(of_name);
         if !rows.any(|row| said.is_replaced(&row.pool.key.database, Time::from_nanos(row.opened_at))) {
@@ -257,8 +258,13 @@ fn sum(proxy: &Proxy, hosts: &[HostId], name: Option<&str>, count: fn(&Slots) ->
     snapshots.map(of_host).sum()
 }
 
+/// Server connections of a database, or of all, that are lent now.
+pub(super) fn lent_now(running: &Running, proxy: &Proxy, name: Option<&str>) -> u32 {
+    sum(proxy, &hosts(&running.config(), name), name, lent)
+}
+
 async fn kill_clients(proxy: &Proxy, name: Option<&str>) -> Vec<String> {
-    let reports = proxy.reports(true).await;
+    let reports = proxy.reports(Detail::Everything).await;
     let clients = reports.iter().flat_map(|report| &report.clients);
     for client in clients.filter(|client| name.is_none_or(|name| client.pool.key.database == name)) {
         proxy.kill_client(client.serial);
@@ -281,9 +287,11 @@ mod tests {
 
     #[test]
     fn rows_are_gathered_only_for_questions_about_connections() {
-        assert!(wants_rows("show Clients") && wants_rows("SHOW SERVERS;"));
-        assert!(!wants_rows("SHOW POOLS") && !wants_rows("RELOAD"));
-        assert!(wants_rows("show HOLDERS") && wants_holders("show HOLDERS") && !wants_holders("SHOW PINS"));
+        for sql in ["show Clients", "SHOW SERVERS;", "show HOLDERS"] {
+            assert_eq!(detail(sql), Detail::Everything, "{sql}");
+        }
+        assert_eq!((detail("SHOW POOLS"), detail("RELOAD")), (Detail::Totals, Detail::Totals));
+        assert!(wants_holders("show HOLDERS") && !wants_holders("SHOW PINS"));
     }
 
     #[test]

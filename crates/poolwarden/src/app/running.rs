@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use poolwarden_config::Config;
 use poolwarden_proxy::Proxy;
+use poolwarden_switch::Detail;
 use poolwarden_watch::why::{Holder, Why};
 use poolwarden_watch::{Averages, View, Watch};
 use tokio::sync::mpsc;
@@ -159,13 +160,13 @@ impl Running {
         let _full = self.stop.try_send(how);
     }
 
-    /// The picture of now; `rows`: with clients and server connections one by one.
-    pub(super) async fn view(&self, rows: bool) -> View {
+    /// The picture of now.
+    pub(super) async fn view(&self, detail: Detail) -> View {
         let configs = self.configs();
         let Some(proxy) = self.proxy() else {
             return view::view(&configs, &Seen { now_ms: unix_ms(), started_at_ms: unix_ms(), ..Seen::default() });
         };
-        let (reports, figures) = tokio::join!(proxy.reports(rows), proxy.figures());
+        let (reports, figures) = tokio::join!(proxy.reports(detail), proxy.figures());
         let hosts = (0..configs.now.servers.len()).filter_map(|index| proxy.host(plan::host_id(index)));
         let seen = Seen {
             hosts: hosts.collect(),
@@ -187,13 +188,13 @@ impl Running {
 
     /// Why requests of this database, or of any, wait now.
     pub(super) async fn why(&self, pool: Option<&str>) -> Why {
-        let view = self.view(true).await;
+        let view = self.view(Detail::Servers).await;
         held(&self.watch).why(&view, pool)
     }
 
     /// Who holds server connections of this database, or of any, and when that was in milliseconds since 1970 UTC.
     pub(super) async fn holders(&self, pool: Option<&str>) -> (u64, Vec<Holder>) {
-        let view = self.view(true).await;
+        let view = self.view(Detail::Servers).await;
         (view.now_ms, held(&self.watch).holders(&view, pool))
     }
 

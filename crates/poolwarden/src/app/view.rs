@@ -18,6 +18,7 @@ use super::said::Said;
 
 mod named;
 mod rows;
+mod usage;
 
 /// What was seen at one moment.
 #[derive(Default)]
@@ -72,8 +73,8 @@ pub(super) fn view(configs: &Configs, seen: &Seen) -> View {
         clients: rows::clients(seen),
         servers: rows::servers(config, seen),
         pins: rows::pins(seen),
-        waiters: Vec::new(),
-        usage: Vec::new(),
+        waiters: usage::waiters(seen),
+        usage: usage::usage(&seen.reports),
         probes: Vec::new(),
         changes: Vec::new(),
         session_state: rows::session_state(&seen.reports),

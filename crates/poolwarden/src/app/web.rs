@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use poolwarden_config::nearest;
 use poolwarden_console::http::{self, Held, Operate, Scraping, Shed, ShedOrder, Source, Telling, Untold};
 use poolwarden_console::metrics::Scrape;
+use poolwarden_switch::Detail;
 use poolwarden_watch::Level;
 use poolwarden_watch::why::Why;
 use tokio::sync::watch;
@@ -124,7 +125,7 @@ impl Source for Picture {
     fn scrape(&self) -> Scraping {
         let running = Arc::clone(&self.0);
         Box::pin(async move {
-            let view = running.view(true).await;
+            let view = running.view(Detail::Servers).await;
             let watch = held(&running.watch);
             let (why, holders) = (watch.why(&view, None), watch.holders(&view, None));
             Scrape { view, why, holders, pgbouncer: running.config().listen.pgbouncer_metrics }

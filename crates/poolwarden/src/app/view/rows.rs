@@ -1,7 +1,7 @@
 //! Clients, server connections and traffic, from the loops' reports.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use poolwarden_config::{Config, Host};
 use poolwarden_pool::{PoolKey, Time};
@@ -11,7 +11,7 @@ use poolwarden_watch::{
     ClientState, ClientView, PinView, PoolTraffic, ServerState, ServerView, SessionStateView, SessionView, Traffic,
 };
 
-use super::Seen;
+use super::{Seen, usage};
 
 pub(super) fn clients(seen: &Seen) -> Vec<ClientView> {
     let rows = seen.reports.iter().flat_map(|report| &report.clients);
@@ -104,31 +104,29 @@ fn server(config: &Config, seen: &Seen, row: &ServerRow) -> ServerView {
         close_needed: row.state == switch::ServerState::Ending
             || seen.said.is_replaced(&row.pool.key.database, Time::from_nanos(row.opened_at)),
         remote_pid: row.pid,
-        link: row.link,
+        link: row.lease.as_ref().map(|lease| lease.client),
         application_name: row.application_name.clone(),
         prepared_statements: count(row.statements),
         tls: row.tls.as_deref().unwrap_or_default().to_owned(),
         session: session(&row.session),
-        lease: None,
+        lease: row.lease.as_ref().map(|lease| usage::lease(seen, row, lease)),
     }
 }
 
 /// Server connections that stay with their clients beyond a transaction.
 pub(super) fn pins(seen: &Seen) -> Vec<PinView> {
-    let clients: BTreeMap<u64, &ClientRow> =
-        seen.reports.iter().flat_map(|report| &report.clients).map(|row| (row.serial, row)).collect();
     let servers = seen.reports.iter().flat_map(|report| &report.servers);
     let pinned = servers.filter(|row| !row.pins.0.is_empty()).filter_map(|row| {
-        let client = clients.get(&row.link?)?;
-        let (addr, port) = ends(client.remote);
+        let lease = row.lease.as_ref()?;
+        let (addr, port) = ends(lease.remote);
         Some(PinView {
             host: usize::from(row.pool.host.0),
             database: shown(&row.pool),
             user: row.pool.key.user.clone(),
-            client: client.serial,
+            client: lease.client,
             addr,
             port,
-            application_name: client.application_name.clone(),
+            application_name: lease.application.clone(),
             remote_pid: row.pid,
             reason: row.pins.0.to_string(),
             since_ms: seen.unix_ms(row.pins.1),
@@ -215,8 +213,12 @@ fn convert(of: &Totals) -> Traffic {
 }
 
 /// Address and port; a unix socket has neither.
-fn ends(address: Option<SocketAddr>) -> (String, u16) {
-    address.map_or(("unix".to_owned(), 0), |address| (address.ip().to_canonical().to_string(), address.port()))
+pub(super) fn ends(address: Option<SocketAddr>) -> (String, u16) {
+    (shown_address(address.map(|address| address.ip())), address.map_or(0, |address| address.port()))
+}
+
+pub(super) fn shown_address(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "unix".to_owned(), |address| address.to_canonical().to_string())
 }
 
 fn count(number: usize) -> u32 {

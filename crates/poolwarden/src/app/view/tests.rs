@@ -1,9 +1,12 @@
 //! A picture of a made-up moment: one server, one pool of `*`, a client and its server connection.
 
 use poolwarden_pool::{Handled, HostId, Input, PoolKey};
-use poolwarden_relay::Pins;
-use poolwarden_switch::{self as switch, ClientRow, Desk, PoolShare, ServerRow, Shared, TermsBook, Totals};
-use poolwarden_watch::{ClientState, ServerState};
+use poolwarden_relay::{Doing, Pins, Reading};
+use poolwarden_switch::{
+    self as switch, ClientRow, Desk, LeaseRow, PoolShare, ServerRow, Shared, TermsBook, Totals, UsageName, UsageRow,
+    WaiterRow,
+};
+use poolwarden_watch::{ClientState, LeaseState, ServerState, UsageKind, Used};
 
 use super::*;
 use crate::app::plan;
@@ -56,6 +59,7 @@ fn client(pool: &Arc<PoolShare>, state: switch::ClientState, link: Option<u64>) 
     ClientRow {
         serial: 17,
         pool: Arc::clone(pool),
+        user: "web".to_owned(),
         state,
         remote: Some("[::ffff:10.0.0.7]:5000".parse().unwrap()),
         local: None,
@@ -82,12 +86,21 @@ fn server(pool: &Arc<PoolShare>, fenced: bool) -> ServerRow {
         opened_at: 0,
         used_at: 2 * MINUTE - 1_500_000_000,
         pid: Some(8123),
-        link: Some(17),
+        lease: Some(LeaseRow {
+            client: 17,
+            application: "shop".to_owned(),
+            remote: Some("[::ffff:10.0.0.7]:5000".parse().unwrap()),
+            doing: Doing::IdleInTransaction {
+                since: 2 * MINUTE - 1_500_000_000,
+                transaction: 2 * MINUTE - 4_000_000_000,
+            },
+            statement: Some(Arc::new(Reading::of(b"SELECT 'secret' /*route='%2Fcart'*/"))),
+        }),
         application_name: "shop".to_owned(),
         statements: 1,
         session: [None, None, None, None],
         pins: (Pins::NONE, 0),
-        times: (0, 0, 0),
+        times: (5_000_000_000, 2_000_000_000, 1_500_000_000),
     }
 }
 
@@ -113,6 +126,66 @@ fn connections_are_shown_with_their_times_by_the_wall_clock() {
     assert_eq!((used.state, fenced.state), (ServerState::Active, ServerState::BeingCanceled));
     assert_eq!((used.addr.as_str(), used.port, used.remote_pid), ("unix", 5433, Some(8123)));
     assert_eq!((used.connected_at_ms, used.requested_at_ms), (NOW_MS - 120_000, NOW_MS - 1_500));
+}
+
+#[test]
+fn a_lease_tells_whose_it_is_and_what_goes_on_without_values() {
+    let configs = configs(FILE, FILE);
+    let mut world = World::new(&configs);
+    let pool = world.pool("app", "web");
+    world.seen.reports = vec![LoopReport { servers: vec![server(&pool, false)], ..LoopReport::default() }];
+    let view = world.look(&configs);
+    let lease = view.servers[0].lease.as_ref().unwrap();
+    assert_eq!((lease.host, lease.pool, lease.client, lease.application.as_str()), (0, pool.id, 17, "shop"));
+    assert_eq!((lease.addr.as_str(), lease.port), ("10.0.0.7", 5000));
+    assert_eq!((lease.state, lease.state_us, lease.held_us), (LeaseState::IdleInTransaction, 1_500_000, 5_000_000));
+    assert_eq!((lease.on_server_us, lease.idle_in_transaction_us), (2_000_000, 1_500_000));
+    assert_eq!((lease.route.as_deref(), lease.query.as_str()), (Some("/cart"), "select ?"));
+    assert_ne!(lease.fingerprint, 0);
+    assert_eq!(view.servers[0].link, Some(17));
+}
+
+#[test]
+fn who_waits_and_who_used_what_is_added_up_over_the_loops() {
+    let configs = configs(FILE, FILE);
+    let mut world = World::new(&configs);
+    let pool = world.pool("app", "web");
+    let waiter = |application: &str, count, since| WaiterRow {
+        pool: Arc::clone(&pool),
+        application: application.to_owned(),
+        remote: Some("::ffff:10.0.0.7".parse().unwrap()),
+        count,
+        since,
+    };
+    let used =
+        switch::Used { leases: 2, held: 5_000, on_server: 4_000, waited: 3_000, refused: 1, idle_in_transaction: 0 };
+    let statement = Arc::new(Reading::of(b"select 7"));
+    let usage = |kind, name| UsageRow { pool: Arc::clone(&pool), kind, name, used };
+    let report = |waiters| LoopReport {
+        waiters,
+        usage: vec![
+            usage(switch::UsageKind::Application, Some(UsageName::Text("shop".into()))),
+            usage(switch::UsageKind::Application, None),
+            usage(switch::UsageKind::Query, Some(UsageName::Query(Arc::clone(&statement)))),
+        ],
+        ..LoopReport::default()
+    };
+    let late = 2 * MINUTE - 1_000_000_000;
+    world.seen.reports =
+        vec![report(vec![waiter("shop", 2, late)]), report(vec![waiter("shop", 2, MINUTE), waiter("batch", 3, late)])];
+    let view = world.look(&configs);
+    let groups: Vec<_> = view.waiters.iter().map(|of| (of.application.as_str(), of.count, of.oldest_us)).collect();
+    assert_eq!(groups, [("shop", 4, 60_000_000), ("batch", 3, 1_000_000)]);
+    assert_eq!((view.waiters[0].addr.as_str(), view.waiters[0].pool), ("10.0.0.7", pool.id));
+    let names: Vec<_> = view.usage.iter().map(|of| (of.kind, of.name.clone(), of.query.as_str())).collect();
+    let hex = Some(format!("{:016x}", statement.fingerprint));
+    let shop = Some("shop".to_owned());
+    assert_eq!(
+        names,
+        [(UsageKind::Application, None, ""), (UsageKind::Application, shop, ""), (UsageKind::Query, hex, "select ?")]
+    );
+    let sums = Used { leases: 4, held_us: 10, on_server_us: 8, idle_in_transaction_us: 0, waited_us: 6, refused: 2 };
+    assert!(view.usage.iter().all(|of| of.used == sums && (of.host, of.pool) == (0, pool.id)));
 }
 
 #[test]
