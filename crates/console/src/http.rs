@@ -10,7 +10,10 @@ mod openapi;
 mod operate;
 
 pub use look::{Held, OPENAPI_DOCUMENT, Untold};
-pub use operate::{Operate, Shed, ShedOrder};
+pub use operate::{
+    Acted, Doing, Done, LeaseAct, LeaseOrder, Meant, Operate, PoolAct, PoolOrder, PoolsActed, Refused, RefusedKind,
+    Shed, ShedOrder,
+};
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -51,8 +54,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const EXISTS: &str = "/metrics, /healthz, /readyz";
 /// What is there besides where operators are.
-const OPERATED: &str =
-    ", /api/v1/why, /api/v1/holders, /api/v1/openapi.json; with POST and the operate token: /api/v1/shed";
+const OPERATED: &str = ", /api/v1/why, /api/v1/holders, /api/v1/openapi.json; with POST and the operate token: \
+                        /api/v1/shed, /api/v1/cancel, /api/v1/terminate, /api/v1/pause, /api/v1/resume, /api/v1/bundle";
 
 /// Who sent the request.
 #[derive(Clone, Copy, Debug)]
@@ -210,7 +213,7 @@ fn verdict(answer: Result<(), String>) -> Response {
 
 /// What is refused before any route: other methods, and on loopback other hosts.
 async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let operated = gate.operated && request.method() == Method::POST && request.uri().path() == operate::SHED;
+    let operated = gate.operated && request.method() == Method::POST && operate::PATHS.contains(&request.uri().path());
     if request.method() != Method::GET && request.method() != Method::HEAD && !operated {
         let allow = [(header::ALLOW, "GET, HEAD")];
         return (StatusCode::METHOD_NOT_ALLOWED, allow, "only GET and HEAD are answered here\n").into_response();

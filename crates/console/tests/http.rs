@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use poolwarden_console::http::{
+    Acted, Doing, Done, LeaseAct, LeaseOrder, Meant, PoolAct, PoolOrder, PoolsActed, Refused, RefusedKind,
+};
 use poolwarden_console::http::{Held, MAX_CONNECTIONS, Operate, Scraping, Shed, ShedOrder, Source, Telling, serve};
 use poolwarden_console::metrics::{CONTENT_TYPE, Scrape};
 use poolwarden_watch::why::{Holder, PoolState, PoolWhy, Why};
@@ -74,6 +77,36 @@ impl Operate for MadeUp {
             _ => Err(("no such class: bacth".to_owned(), "did you mean batch?".to_owned())),
         }
     }
+
+    fn lease(&self, order: LeaseOrder) -> Doing<Acted> {
+        assert!(order.by.starts_with("http from 127.0.0.1:"), "{order:?}");
+        let of = |conn| Done { conn, pool: "app".into(), application: order.act.name().into(), ..Done::default() };
+        let done = match (&order.meant, order.act) {
+            (Meant::Conn(7), _) => Ok(Acted { done: vec![of(7)], skipped: Vec::new() }),
+            (Meant::Conn(8), LeaseAct::Cancel) => Err(refused(RefusedKind::Idle, "connection 8 runs nothing")),
+            (Meant::Conn(_), _) => Err(refused(RefusedKind::Absent, "no such connection")),
+            (Meant::Stuck(_), _) => Ok(Acted { done: Vec::new(), skipped: vec![(9, "it has ended".to_owned())] }),
+        };
+        Box::pin(async { done })
+    }
+
+    fn pools(&self, order: PoolOrder) -> Doing<PoolsActed> {
+        assert!(order.by.starts_with("http from 127.0.0.1:"), "{order:?}");
+        let lent = u32::from(order.act == PoolAct::Pause);
+        let pools = order.pool.map_or_else(|| vec!["app".to_owned(), "shop".to_owned()], |name| vec![name]);
+        Box::pin(async move { Ok(PoolsActed { pools, lent }) })
+    }
+
+    fn bundle(&self, _: String) -> Doing<Vec<u8>> {
+        if self.draining.load(Ordering::Acquire) {
+            return Box::pin(async { Err(refused(RefusedKind::Unready, "it is starting")) });
+        }
+        Box::pin(async { Ok(b"an archive".to_vec()) })
+    }
+}
+
+fn refused(kind: RefusedKind, error: &str) -> Refused {
+    Refused { kind, error: error.to_owned(), fix: "wait".to_owned() }
 }
 
 const TOKEN: &str = "0123456789abcdef";
@@ -201,8 +234,12 @@ async fn a_shutdown_closes_idle_connections_and_ends() {
 
 /// A request to shed, with `headers` besides Host.
 async fn post(at: SocketAddr, headers: &str, body: &str) -> String {
+    post_to(at, "/api/v1/shed", headers, body).await
+}
+
+async fn post_to(at: SocketAddr, path: &str, headers: &str, body: &str) -> String {
     let request = format!(
-        "POST /api/v1/shed HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
         body.len()
     );
     ask(at, &request).await
@@ -320,5 +357,38 @@ async fn where_only_metrics_are_served_nobody_asks_why() {
     let running = started(false).await;
     for path in ["/api/v1/why", "/api/v1/holders", "/api/v1/openapi.json"] {
         assert!(get(running.at, path).await.starts_with("HTTP/1.1 404 "), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn leases_are_cancelled_and_ended_and_pools_paused_with_the_token_alone() {
+    let running = running().await;
+    let at = running.at;
+    let paths = ["cancel", "terminate", "pause", "resume", "bundle"].map(|verb| format!("/api/v1/{verb}"));
+    let [cancel, terminate, pause, resume, bundle] = &paths;
+    let cases = [
+        (cancel, "{\"conn\": 7}", "200", "\"done\":[{\"application\":\"cancel\""),
+        (terminate, "{\"conn\": 7}", "200", "\"application\":\"terminate\""),
+        (terminate, "{\"stuck\": \"app\"}", "200", "\"skipped\":[{\"conn\":9,\"why\":\"it has ended\"}]"),
+        (cancel, "{\"conn\": 8}", "409", "runs nothing"),
+        (terminate, "{\"conn\": 8}", "404", "no such connection"),
+        (cancel, "{\"conn\": 7, \"stuck\": \"app\"}", "400", "which connection is meant"),
+        (cancel, "{\"conn\": \"7\"}", "400", "which connection is meant"),
+        (pause, "{\"pool\": \"app\"}", "200", "\"done\":[{\"pool\":\"app\",\"state\":\"paused\"}],\"lent\":1"),
+        (resume, "{\"pool\": null}", "200", "{\"pool\":\"shop\",\"state\":\"active\"}],\"lent\":0"),
+        (pause, "{}", "400", "which pool is meant"),
+        (bundle, "{}", "200", "an archive"),
+    ];
+    for (path, body, status, said) in cases {
+        let answer = post_to(at, path, JSON, body).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(said), "{path} {body}\n{answer}");
+    }
+    assert!(post_to(at, bundle, JSON, "{}").await.to_ascii_lowercase().contains("content-type: application/gzip"));
+    running.source.draining.store(true, Ordering::Release);
+    assert!(post_to(at, bundle, JSON, "{}").await.starts_with("HTTP/1.1 503 "));
+    for path in &paths {
+        let answer = post_to(at, path, "Content-Type: application/json\r\n", "{}").await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{path}\n{answer}");
+        assert!(get(at, path).await.starts_with("HTTP/1.1 405 "), "{path}");
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! The main thread stays here from start to end: the embedded PostgreSQL is bound to the thread that started it.
 
+mod bundle;
 mod certificates;
+mod changes;
+mod drawer;
 pub(crate) mod edit;
 mod journal;
 pub(crate) mod json;
@@ -13,6 +16,7 @@ mod passage;
 mod pidfile;
 mod place;
 mod plan;
+mod probes;
 mod reload;
 mod run_as;
 mod running;
@@ -21,6 +25,7 @@ mod shed;
 mod stats;
 mod stop;
 mod syslog;
+mod ticker;
 mod view;
 mod web;
 
@@ -152,6 +157,8 @@ impl Served {
         running.serve(&proxy);
         let (stopping, stopped) = watch::channel(false);
         let mut tasks = doors.serve(running, token, &stopped)?;
+        tasks.push(tokio::spawn(ticker::keep(Arc::clone(running), stopped.clone())));
+        tasks.push(tokio::spawn(probes::keep(Arc::clone(running), stopped.clone())));
         tasks.push(tokio::spawn(journal::keep(Arc::clone(running), proxy.clone(), stopped)));
         place.announce(&addresses)?;
         Ok(Self { proxy, addresses, stopping, tasks })

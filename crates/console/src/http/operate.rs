@@ -3,6 +3,13 @@
 //! A page in somebody's browser has no token; it is kept away twice more: its Origin is not ours, and it may not send JSON
 //! without asking first, which nobody answers.
 
+mod order;
+
+pub use order::{
+    Acted, Doing, Done, LeaseAct, LeaseOrder, Meant, PoolAct, PoolOrder, PoolsActed, Refused, RefusedKind, Shed,
+    ShedOrder,
+};
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +26,23 @@ use tokio::time::timeout;
 use super::{Asker, Gate, is_ours};
 use crate::calendar::rfc3339;
 
-pub(super) const SHED: &str = "/api/v1/shed";
-/// A class's name and a length of time are far shorter.
+const SHED: &str = "/api/v1/shed";
+const CANCEL: &str = "/api/v1/cancel";
+const TERMINATE: &str = "/api/v1/terminate";
+const PAUSE: &str = "/api/v1/pause";
+const RESUME: &str = "/api/v1/resume";
+const BUNDLE: &str = "/api/v1/bundle";
+/// Everything that is taken with POST.
+pub(super) const PATHS: [&str; 6] = [SHED, CANCEL, TERMINATE, PAUSE, RESUME, BUNDLE];
+
+/// A name and a length of time are far shorter.
 const MAX_BODY: usize = 4 << 10;
 /// A body this short is sent at once or not at all.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for what was asked; a bundle is the longest of it.
+const DONE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Who does what an operator asks for.
+/// Who does what an operator asks for. Each writes into the log who asked for what, and what came of it.
 pub trait Operate: Send + Sync + 'static {
     /// The operate token.
     fn token(&self) -> &str;
@@ -35,26 +52,15 @@ pub trait Operate: Send + Sync + 'static {
     /// # Errors
     /// Why nothing was done, and what to do instead.
     fn shed(&self, order: ShedOrder) -> Result<Shed, (String, String)>;
-}
 
-/// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShedOrder {
-    /// The class's name, as it was written.
-    pub class: String,
-    /// For how long, as it was written: `10m`; `0s` ends it.
-    pub length: String,
-    /// Who asks, for the log.
-    pub by: String,
-}
+    /// Cancels what leases run, or ends them.
+    fn lease(&self, order: LeaseOrder) -> Doing<Acted>;
 
-/// What was done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shed {
-    /// The class's name.
-    pub class: String,
-    /// Until when it is shed, in milliseconds since 1970 UTC; `None`: no longer.
-    pub until_ms: Option<u64>,
+    /// Has pools lend no more, or again.
+    fn pools(&self, order: PoolOrder) -> Doing<PoolsActed>;
+
+    /// Everything worth keeping before somebody restarts something, as a gzip archive without secrets; `by`: who asks.
+    fn bundle(&self, by: String) -> Doing<Vec<u8>>;
 }
 
 #[derive(Clone)]
@@ -64,20 +70,25 @@ struct Door {
 }
 
 pub(super) fn router(operator: Arc<dyn Operate>, gate: Gate) -> Router {
-    Router::new().route(SHED, post(shed)).with_state(Door { operator, gate })
+    Router::new()
+        .route(SHED, post(shed))
+        .route(CANCEL, post(|door, asker, request| lease(LeaseAct::Cancel, door, asker, request)))
+        .route(TERMINATE, post(|door, asker, request| lease(LeaseAct::Terminate, door, asker, request)))
+        .route(PAUSE, post(|door, asker, request| pools(PoolAct::Pause, door, asker, request)))
+        .route(RESUME, post(|door, asker, request| pools(PoolAct::Resume, door, asker, request)))
+        .route(BUNDLE, post(bundle))
+        .with_state(Door { operator, gate })
 }
 
 async fn shed(State(door): State<Door>, Extension(Asker(peer)): Extension<Asker>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
+    const FIX: &str = "send {\"class\": \"batch\", \"for\": \"10m\"}";
     let done = async {
-        door.admit(&head.headers)?;
-        let asked = read(body).await?;
+        let asked = door.asked(request, FIX).await?;
         let text = |key: &str| asked.get(key).and_then(Value::as_str).map(str::to_owned);
         let (Some(class), Some(length)) = (text("class"), text("for")) else {
-            let fix = "send {\"class\": \"batch\", \"for\": \"10m\"}";
-            return Err(refused(StatusCode::BAD_REQUEST, "the class or its time is missing", fix));
+            return Err(refused(StatusCode::BAD_REQUEST, "the class or its time is missing", FIX));
         };
-        let order = ShedOrder { class, length, by: format!("http from {peer}") };
+        let order = ShedOrder { class, length, by: by(peer) };
         let told = |(error, fix): (String, String)| refused(StatusCode::UNPROCESSABLE_ENTITY, &error, &fix);
         door.operator.shed(order).map_err(told)
     };
@@ -89,7 +100,114 @@ async fn shed(State(door): State<Door>, Extension(Asker(peer)): Extension<Asker>
     }
 }
 
+async fn lease(
+    act: LeaseAct,
+    State(door): State<Door>,
+    Extension(Asker(peer)): Extension<Asker>,
+    request: Request,
+) -> Response {
+    const FIX: &str = "send {\"conn\": 7} with a number of GET /api/v1/holders, or {\"stuck\": \"app\"}";
+    let done = async {
+        let asked = door.asked(request, FIX).await?;
+        let meant = match (asked.get("conn").and_then(Value::as_u64), asked.get("stuck").and_then(Value::as_str)) {
+            (Some(conn), None) => Meant::Conn(conn),
+            (None, Some(pool)) => Meant::Stuck(pool.to_owned()),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(refused(StatusCode::BAD_REQUEST, "it does not say which connection is meant", FIX));
+            }
+        };
+        settled(door.operator.lease(LeaseOrder { act, meant, by: by(peer) })).await
+    };
+    match done.await {
+        Ok(Acted { done, skipped }) => {
+            let done: Vec<Value> = done.iter().map(one_done).collect();
+            let skipped: Vec<Value> = skipped.iter().map(|(conn, why)| json!({"conn": conn, "why": why})).collect();
+            answer(StatusCode::OK, &json!({"schema": 1, "done": done, "skipped": skipped}))
+        }
+        Err(refused) => *refused,
+    }
+}
+
+fn one_done(of: &Done) -> Value {
+    json!({
+        "conn": of.conn, "pool": of.pool, "user": of.user, "server": of.server, "pid": of.pid,
+        "client": of.client, "application": of.application,
+    })
+}
+
+async fn pools(
+    act: PoolAct,
+    State(door): State<Door>,
+    Extension(Asker(peer)): Extension<Asker>,
+    request: Request,
+) -> Response {
+    const FIX: &str = "send {\"pool\": \"app\"}, or {\"pool\": null} for all";
+    let done = async {
+        let asked = door.asked(request, FIX).await?;
+        let pool = match asked.get("pool") {
+            Some(Value::String(name)) => Some(name.clone()),
+            Some(Value::Null) => None,
+            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) | None => {
+                return Err(refused(StatusCode::BAD_REQUEST, "it does not say which pool is meant", FIX));
+            }
+        };
+        settled(door.operator.pools(PoolOrder { act, pool, by: by(peer) })).await
+    };
+    let state = match act {
+        PoolAct::Pause => "paused",
+        PoolAct::Resume => "active",
+    };
+    match done.await {
+        Ok(PoolsActed { pools, lent }) => {
+            let done: Vec<Value> = pools.iter().map(|pool| json!({"pool": pool, "state": state})).collect();
+            answer(StatusCode::OK, &json!({"schema": 1, "done": done, "lent": lent}))
+        }
+        Err(refused) => *refused,
+    }
+}
+
+async fn bundle(State(door): State<Door>, Extension(Asker(peer)): Extension<Asker>, request: Request) -> Response {
+    let done = async {
+        door.asked(request, "send {}").await?;
+        settled(door.operator.bundle(by(peer))).await
+    };
+    match done.await {
+        Ok(archive) => {
+            let headers = [(header::CONTENT_TYPE, "application/gzip"), (header::CACHE_CONTROL, "no-store")];
+            (StatusCode::OK, headers, archive).into_response()
+        }
+        Err(refused) => *refused,
+    }
+}
+
+fn by(peer: std::net::SocketAddr) -> String {
+    format!("http from {peer}")
+}
+
+/// What came of it, in time.
+async fn settled<T>(doing: Doing<T>) -> Result<T, Box<Response>> {
+    let late = |_| {
+        let error = format!("it was begun and has not ended within {}s", DONE_TIMEOUT.as_secs());
+        refused(StatusCode::GATEWAY_TIMEOUT, &error, "see the log for what came of it")
+    };
+    timeout(DONE_TIMEOUT, doing).await.map_err(late)?.map_err(|why| {
+        let status = match why.kind {
+            RefusedKind::Absent => StatusCode::NOT_FOUND,
+            RefusedKind::Idle => StatusCode::CONFLICT,
+            RefusedKind::Unready => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        refused(status, &why.error, &why.fix)
+    })
+}
+
 impl Door {
+    /// What the request asks for, once it is known that it may.
+    async fn asked(&self, request: Request, fix: &str) -> Result<Value, Box<Response>> {
+        let (head, body) = request.into_parts();
+        self.admit(&head.headers)?;
+        read(body, fix).await
+    }
+
     /// Whether the request may be: from no other site's page, as JSON, with the token.
     fn admit(&self, headers: &HeaderMap) -> Result<(), Box<Response>> {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
@@ -120,16 +238,13 @@ impl Door {
     }
 }
 
-async fn read(body: Body) -> Result<Value, Box<Response>> {
+async fn read(body: Body, fix: &str) -> Result<Value, Box<Response>> {
     let bytes = timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await;
     let late = |_| refused(StatusCode::REQUEST_TIMEOUT, "the request did not come whole", "send it again");
-    let long =
-        |_| refused(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long or broke off", "send a class and a time");
+    let long = |_| refused(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long or broke off", fix);
     let bytes = bytes.map_err(late)?.map_err(long)?;
-    serde_json::from_slice(&bytes).map_err(|why| {
-        let fix = "send {\"class\": \"batch\", \"for\": \"10m\"}";
-        refused(StatusCode::BAD_REQUEST, &format!("the request is not JSON: {why}"), fix)
-    })
+    let no_json = |why| refused(StatusCode::BAD_REQUEST, &format!("the request is not JSON: {why}"), fix);
+    serde_json::from_slice(&bytes).map_err(no_json)
 }
 
 fn refused(status: StatusCode, error: &str, fix: &str) -> Box<Response> {

@@ -5,13 +5,14 @@
 //! as soon as there is room. Text is for people, JSON for machines, PgBouncer's own form for the tools that read its log;
 //! none of them lets a peer's words start a line of their own.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,8 +21,13 @@ use poolwarden_config::{Config, LogFormat, LogLevel};
 use poolwarden_watch::{Field, FieldValue, Level, LogLine};
 
 use super::json;
+use super::running::held;
 use super::syslog::Syslog;
 
+/// The newest lines are kept for a bundle, these many,
+const MAX_RECENT: usize = 2_000;
+/// and of all of them together this much.
+const MAX_RECENT_BYTES: usize = 1 << 20;
 /// Lines waiting for the writer: repeats are folded before, so this is many seconds of trouble.
 const MAX_WAITING: usize = 4096;
 /// A reader of standard error that takes nothing must not keep the process from ending.
@@ -41,6 +47,25 @@ struct Switches {
     pgbouncer: AtomicBool,
     level: AtomicU8,
     dropped: AtomicU64,
+    recent: Mutex<Recent>,
+}
+
+/// The newest lines as text, oldest first.
+#[derive(Debug, Default)]
+struct Recent {
+    lines: VecDeque<String>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn add(&mut self, line: String) {
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        while self.lines.len() > MAX_RECENT || self.bytes > MAX_RECENT_BYTES {
+            let Some(oldest) = self.lines.pop_front() else { break };
+            self.bytes -= oldest.len();
+        }
+    }
 }
 
 /// Where lines go besides standard error.
@@ -71,8 +96,8 @@ impl Log {
     fn to(settings: poolwarden_config::Log, out: impl Write + Send + 'static) -> anyhow::Result<Self> {
         let (sender, receiver) = sync_channel(MAX_WAITING);
         let (json, level, dropped) = (AtomicBool::new(false), AtomicU8::new(0), AtomicU64::new(0));
-        let pgbouncer = AtomicBool::new(false);
-        let log = Self { sender, switches: Arc::new(Switches { json, pgbouncer, level, dropped }) };
+        let (pgbouncer, recent) = (AtomicBool::new(false), Mutex::default());
+        let log = Self { sender, switches: Arc::new(Switches { json, pgbouncer, level, dropped, recent }) };
         log.obey(settings);
         let switches = Arc::clone(&log.switches);
         let writer = thread::Builder::new().name("log".to_owned());
@@ -112,6 +137,11 @@ impl Log {
     /// A line of this process's own.
     pub(super) fn say(&self, level: Level, event: &'static str, message: impl Into<String>) {
         self.write(LogLine { level, event, message: message.into(), fields: Vec::new() });
+    }
+
+    /// The newest lines that were written, as text, oldest first.
+    pub(super) fn recent(&self) -> Vec<String> {
+        held(&self.switches.recent).lines.iter().cloned().collect()
     }
 
     /// Lines dropped so far.
@@ -189,6 +219,7 @@ fn write_all(entries: &Receiver<Entry>, switches: &Switches, mut out: impl Write
 }
 
 fn write_line(out: &mut impl Write, outlets: &mut Outlets, switches: &Switches, (at, line): (u64, &LogLine)) {
+    held(&switches.recent).add(as_text(at, line));
     let written = if switches.json.load(Ordering::Relaxed) {
         as_json(at, line)
     } else if switches.pgbouncer.load(Ordering::Relaxed) {

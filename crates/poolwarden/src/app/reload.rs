@@ -11,6 +11,7 @@ use poolwarden_watch::{Field, FieldValue, Level, LogLine, raised_in_vain};
 
 use super::certificates::Certificates;
 use super::edit::Edit;
+use super::log::unix_ms;
 use super::plan;
 use super::running::{Origin, Running, held};
 use crate::{discover, pgbouncer};
@@ -97,6 +98,7 @@ async fn attempt(running: &Arc<Running>, by: &str, edits: Vec<Edit>) -> Result<V
     proxy.reload(reload);
     let after = snapshots(proxy, &config);
     running.obey(Arc::clone(&config));
+    running.changes.note(unix_ms(), if edits.is_empty() { "reload" } else { "set" }, &changes);
     *held(&running.edits) = edits;
     running.reloads.fetch_add(1, Ordering::Relaxed);
     let names = config.servers.iter().map(|server| server.name.as_str());

@@ -11,9 +11,11 @@ use poolwarden_watch::why::{Holder, Why};
 use poolwarden_watch::{Averages, View, Watch};
 use tokio::sync::mpsc;
 
+use super::changes::Changes;
 use super::edit::Edit;
 use super::log::{Log, unix_ms};
 use super::plan::{self, Seed};
+use super::probes::Tally;
 use super::said::Said;
 use super::view::{self, Configs, Counts, Seen};
 
@@ -75,6 +77,10 @@ pub(super) struct Running {
     /// What was seen over time, one picture a second.
     pub(super) watch: Mutex<Watch>,
     pub(super) said: Mutex<Said>,
+    /// What the probes have come to.
+    pub(super) probes: Tally,
+    /// The newest changes of the configuration in force.
+    pub(super) changes: Changes,
     /// What SET changed since the file was last read.
     pub(super) edits: Mutex<Vec<Edit>>,
     proxy: OnceLock<Proxy>,
@@ -103,6 +109,8 @@ impl Running {
             averages: Mutex::default(),
             watch: Mutex::default(),
             said: Mutex::default(),
+            probes: Tally::default(),
+            changes: Changes::default(),
             edits: Mutex::default(),
             proxy: OnceLock::new(),
             configs: Mutex::new(Configs { now: Arc::clone(&config), start: config }),
@@ -170,6 +178,9 @@ impl Running {
         let hosts = (0..configs.now.servers.len()).filter_map(|index| proxy.host(plan::host_id(index)));
         let seen = Seen {
             hosts: hosts.collect(),
+            activities: (0..configs.now.servers.len()).map(|index| proxy.activity(plan::host_id(index))).collect(),
+            probes: self.probes.views(&configs.now.probes),
+            changes: self.changes.all(),
             now: proxy.now(),
             now_ms: unix_ms(),
             started_at_ms: proxy.started_unix_ms(),

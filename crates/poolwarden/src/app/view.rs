@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use poolwarden_config::{Class, Config};
 use poolwarden_pool::{ClassId, HostSnapshot, Limit, PoolSnapshot, ServerFacts, Time};
-use poolwarden_proxy::{Address, LoopFigures, PeerFigures, ProcessFigures};
+use poolwarden_proxy::{Activity, Address, LoopFigures, PeerFigures, ProcessFigures};
 use poolwarden_switch::LoopReport;
 use poolwarden_watch::{
-    Cancels, CertificateView, ClassView, ConfigView, HostView, LoopView, PeerView, ProcessState, ProcessView, Uses,
-    View,
+    Cancels, CertificateView, ChangeView, ClassView, ConfigView, HostView, LoopView, PeerView, ProbeView, ProcessState,
+    ProcessView, Uses, View,
 };
 
 use super::plan;
 use super::said::Said;
 
+mod activity;
 mod named;
 mod rows;
 mod usage;
@@ -32,6 +33,10 @@ pub(super) struct Seen {
     pub(super) said: Said,
     /// In the order of the servers.
     pub(super) hosts: Vec<(HostSnapshot, Option<ServerFacts>, Option<String>)>,
+    /// What PostgreSQL told of its backends, in the order of the servers.
+    pub(super) activities: Vec<Option<Arc<Activity>>>,
+    pub(super) probes: Vec<ProbeView>,
+    pub(super) changes: Vec<ChangeView>,
     pub(super) reports: Vec<LoopReport>,
     pub(super) loops: Vec<LoopFigures>,
     pub(super) figures: ProcessFigures,
@@ -75,8 +80,8 @@ pub(super) fn view(configs: &Configs, seen: &Seen) -> View {
         pins: rows::pins(seen),
         waiters: usage::waiters(seen),
         usage: usage::usage(&seen.reports),
-        probes: Vec::new(),
-        changes: Vec::new(),
+        probes: seen.probes.clone(),
+        changes: seen.changes.clone(),
         session_state: rows::session_state(&seen.reports),
         databases: named::databases(config, seen),
         users: named::users(config, seen),
@@ -116,13 +121,16 @@ fn state(seen: &Seen) -> ProcessState {
 }
 
 fn hosts(config: &Config, seen: &Seen) -> Vec<HostView> {
-    let host = |(server, told): (&poolwarden_config::Server, &(HostSnapshot, Option<ServerFacts>, Option<String>))| {
+    type Told = (HostSnapshot, Option<ServerFacts>, Option<String>);
+    let host = |(index, (server, told)): (usize, (&poolwarden_config::Server, &Told))| {
         let (mut snapshot, facts, watch_error) = told.clone();
         snapshot.pools = together(std::mem::take(&mut snapshot.pools));
         let (name, address) = (server.name.clone(), plan::shown_address(server));
-        HostView { name, address, port: server.port, snapshot, facts, activity: None, watch_error }
+        let told = seen.activities.get(index).and_then(Option::as_deref);
+        let activity = told.map(|told| activity::activity(seen, told));
+        HostView { name, address, port: server.port, snapshot, facts, activity, watch_error }
     };
-    config.servers.iter().zip(&seen.hosts).map(host).collect()
+    config.servers.iter().zip(&seen.hosts).enumerate().map(host).collect()
 }
 
 /// The pools of one client each as one row per user and database, behind all others.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use poolwarden_config::nearest;
 use poolwarden_console::http::{self, Held, Operate, Scraping, Shed, ShedOrder, Source, Telling, Untold};
+use poolwarden_console::http::{Acted, Doing, LeaseOrder, PoolOrder, PoolsActed};
 use poolwarden_console::metrics::Scrape;
 use poolwarden_switch::Detail;
 use poolwarden_watch::Level;
@@ -13,6 +14,8 @@ use poolwarden_watch::why::Why;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::bundle;
+use super::drawer;
 use super::running::{Phase, Running, held};
 use super::shed;
 
@@ -105,10 +108,25 @@ impl Operate for Operator {
     fn shed(&self, order: ShedOrder) -> Result<Shed, (String, String)> {
         shed::shed(&self.running, order)
     }
+
+    fn lease(&self, order: LeaseOrder) -> Doing<Acted> {
+        let running = Arc::clone(&self.running);
+        Box::pin(async move { drawer::lease(&running, &order).await })
+    }
+
+    fn pools(&self, order: PoolOrder) -> Doing<PoolsActed> {
+        let running = Arc::clone(&self.running);
+        Box::pin(async move { drawer::pools(&running, &order).await })
+    }
+
+    fn bundle(&self, by: String) -> Doing<Vec<u8>> {
+        let running = Arc::clone(&self.running);
+        Box::pin(async move { bundle::bundle(&running, &by).await })
+    }
 }
 
 /// Whether clients may ask for this database; else what was probably meant.
-fn known(running: &Running, pool: Option<&str>) -> Result<(), Untold> {
+pub(super) fn known(running: &Running, pool: Option<&str>) -> Result<(), Untold> {
     let config = running.config();
     let Some(name) = pool.filter(|name| config.pool(name).is_none()) else { return Ok(()) };
     let names = || config.pools.keys().map(String::as_str);

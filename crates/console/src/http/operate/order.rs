@@ -1,0 +1,156 @@
+//! What is asked of whoever operates, and what came of it. Plain values.
+
+use std::pin::Pin;
+
+/// What comes of an order, soon.
+pub type Doing<T> = Pin<Box<dyn Future<Output = Result<T, Refused>> + Send>>;
+
+/// Why nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Of which kind.
+    pub kind: RefusedKind,
+    /// Why, in words.
+    pub error: String,
+    /// What to do instead.
+    pub fix: String,
+}
+
+/// How an order can be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedKind {
+    /// What it names is not there.
+    Absent,
+    /// It is there, and nothing of the kind can be done with it now.
+    Idle,
+    /// Not yet, or not any more: it is starting, or too busy to say.
+    Unready,
+}
+
+/// A class is to be shed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShedOrder {
+    /// The class's name, as it was written.
+    pub class: String,
+    /// For how long, as it was written: `10m`; `0s` ends it.
+    pub length: String,
+    /// Who asks, for the log.
+    pub by: String,
+}
+
+/// A class is shed, or no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shed {
+    /// The class's name.
+    pub class: String,
+    /// Until when it is shed, in milliseconds since 1970 UTC; `None`: no longer.
+    pub until_ms: Option<u64>,
+}
+
+/// Leases are to be cancelled or ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseOrder {
+    /// What to do.
+    pub act: LeaseAct,
+    /// To whom.
+    pub meant: Meant,
+    /// Who asks, for the log.
+    pub by: String,
+}
+
+/// What can be done to a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseAct {
+    /// What it runs is cancelled.
+    Cancel,
+    /// Its client leaves, what it runs is cancelled, its server connection is closed.
+    Terminate,
+}
+
+impl LeaseAct {
+    /// The verb.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Terminate => "terminate",
+        }
+    }
+}
+
+/// Which leases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meant {
+    /// Of the server connection with this serial.
+    Conn(u64),
+    /// All that are stuck in pools of this database.
+    Stuck(String),
+}
+
+/// What was done to leases.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acted {
+    /// To whom it was done.
+    pub done: Vec<Done>,
+    /// To whom it was not, by the server connection's serial, and why.
+    pub skipped: Vec<(u64, String)>,
+}
+
+/// One lease to which it was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// The server connection's serial.
+    pub conn: u64,
+    /// Database name that clients ask for.
+    pub pool: String,
+    /// The pool's user.
+    pub user: String,
+    /// Its server's name.
+    pub server: String,
+    /// PostgreSQL's process, where it told.
+    pub pid: Option<u32>,
+    /// The client's serial.
+    pub client: u64,
+    /// What the client calls itself.
+    pub application: String,
+}
+
+/// Pools are to lend no more, or again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolOrder {
+    /// Which of the two.
+    pub act: PoolAct,
+    /// Database name that clients ask for; `None`: all.
+    pub pool: Option<String>,
+    /// Who asks, for the log.
+    pub by: String,
+}
+
+/// What can be done to a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolAct {
+    /// It lends no more; who comes waits.
+    Pause,
+    /// It lends again.
+    Resume,
+}
+
+impl PoolAct {
+    /// The verb.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+}
+
+/// What was done to pools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolsActed {
+    /// Which pools, by the database name that clients ask for.
+    pub pools: Vec<String>,
+    /// Their server connections that are still lent.
+    pub lent: u32,
+}
