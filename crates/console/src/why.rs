@@ -12,6 +12,7 @@ pub use holder::{holders_json, holders_text};
 pub use json::json;
 pub use text::text;
 pub(crate) use word::paragraph;
+pub use word::{plain, span};
 
 /// Whether statements of applications are shown. They have no literals, and are somebody's business all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

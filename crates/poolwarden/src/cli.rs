@@ -1,5 +1,11 @@
 //! The command line. Usage errors end with exit code 2, as clap does of itself.
 
+mod look;
+
+pub(crate) use look::{
+    BundleArgs, ConnArgs, ExplainArgs, HoldersArgs, PauseArgs, ResumeArgs, TerminateArgs, TopArgs, WhyArgs,
+};
+
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -21,7 +27,16 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArgs),
+    Why(WhyArgs),
+    Top(TopArgs),
+    Holders(HoldersArgs),
+    Cancel(ConnArgs),
+    Terminate(TerminateArgs),
+    Pause(PauseArgs),
+    Resume(ResumeArgs),
     Shed(ShedArgs),
+    Bundle(BundleArgs),
+    Explain(ExplainArgs),
     Import(ImportArgs),
     Simulate(SimulateArgs),
     Drill(DrillArgs),
@@ -211,7 +226,7 @@ mod tests {
     #[test]
     fn a_misspelt_verb_is_answered_with_the_verbs() {
         let error = with_verbs(Cli::try_parse_from(["poolwarden", "rnu"]).expect_err("no such verb"));
-        assert!(error.to_string().contains("the verbs are: run, shed, import"), "{error}");
+        assert!(error.to_string().contains("the verbs are: run, why, top"), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
 

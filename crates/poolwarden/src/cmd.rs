@@ -1,7 +1,16 @@
 //! One file per verb.
 
+pub(crate) mod bundle;
+pub(crate) mod conn;
 pub(crate) mod drill;
+pub(crate) mod explain;
+pub(crate) mod holders;
 pub(crate) mod import;
+pub(crate) mod pause;
 pub(crate) mod run;
 pub(crate) mod shed;
 pub(crate) mod simulate;
+pub(crate) mod top;
+pub(crate) mod why;
+
+mod said;

@@ -8,6 +8,7 @@ mod embedded;
 mod load;
 mod pgbouncer;
 mod remote;
+mod top;
 
 use std::process::ExitCode;
 
@@ -17,6 +18,15 @@ const UNUSABLE: u8 = 2;
 fn main() -> ExitCode {
     let done = match cli::Cli::read().command {
         cli::Command::Run(args) => cmd::run::run(&args),
+        cli::Command::Why(args) => cmd::why::why(&args),
+        cli::Command::Top(args) => cmd::top::top(&args),
+        cli::Command::Holders(args) => cmd::holders::holders(&args),
+        cli::Command::Cancel(args) => cmd::conn::cancel(&args),
+        cli::Command::Terminate(args) => cmd::conn::terminate(&args),
+        cli::Command::Pause(args) => cmd::pause::pause(&args),
+        cli::Command::Resume(args) => cmd::pause::resume(&args),
+        cli::Command::Bundle(args) => cmd::bundle::bundle(&args),
+        cli::Command::Explain(args) => cmd::explain::explain(&args),
         cli::Command::Shed(args) => cmd::shed::shed(&args),
         cli::Command::Import(args) => cmd::import::import(&args),
         cli::Command::Simulate(args) => cmd::simulate::simulate(&args),

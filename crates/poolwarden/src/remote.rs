@@ -18,8 +18,10 @@ use crate::discover;
 const DEFAULT: &str = "127.0.0.1:9432";
 /// It answers in milliseconds or something is wrong.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// An archive is gathered from many places.
+const LONG_PATIENCE: Duration = Duration::from_secs(60);
 /// Far above any answer, so that a wrong address ends soon.
-const MAX_ANSWER: usize = 16 << 20;
+const MAX_ANSWER: usize = 64 << 20;
 /// A token has 64 characters.
 const MAX_TOKEN: u64 = 4 << 10;
 
@@ -28,15 +30,50 @@ const MAX_TOKEN: u64 = 4 << 10;
 pub(crate) struct Remote {
     /// `host:port` of each.
     places: Vec<String>,
-    token: String,
+    /// `None`: there is none to be read, and what is asked needs none.
+    token: Option<String>,
 }
 
-/// An answer.
+/// An answer as it came.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct Answer {
+    status: u16,
+    body: Bytes,
+}
+
+/// An answer as it is meant.
+#[derive(Debug)]
+pub(crate) struct Said<T> {
     pub(crate) status: u16,
-    /// `null` where it is no JSON.
-    pub(crate) body: Value,
+    /// What was asked for; else the JSON that says why not, `null` where it is none.
+    pub(crate) body: Result<T, Value>,
+}
+
+impl Answer {
+    /// What was asked for is JSON.
+    pub(crate) fn json(self) -> anyhow::Result<Said<Value>> {
+        self.read(|body| {
+            serde_json::from_slice(body).context("the answer is no JSON: is this poolwarden's HTTP address?")
+        })
+    }
+
+    /// What was asked for is a text.
+    pub(crate) fn text(self) -> anyhow::Result<Said<String>> {
+        self.read(|body| String::from_utf8(body.to_vec()).context("the answer is no text"))
+    }
+
+    /// What was asked for is a file.
+    pub(crate) fn bytes(self) -> anyhow::Result<Said<Vec<u8>>> {
+        self.read(|body| Ok(body.to_vec()))
+    }
+
+    fn read<T>(self, good: impl FnOnce(&[u8]) -> anyhow::Result<T>) -> anyhow::Result<Said<T>> {
+        let body = match self.status {
+            200..300 => Ok(good(&self.body)?),
+            _ => Err(serde_json::from_slice(&self.body).unwrap_or(Value::Null)), // any other status is a refusal
+        };
+        Ok(Said { status: self.status, body })
+    }
 }
 
 /// What of a configuration file says how to reach who runs with it.
@@ -47,14 +84,21 @@ struct Told {
 }
 
 impl Remote {
+    /// To do something: without the operate token there is nothing to begin.
     pub(crate) fn find(to: &ToArgs) -> anyhow::Result<Self> {
         let told = to.config.as_deref().map(told).transpose()?.unwrap_or_default();
-        let named: Result<Vec<_>, _> = to.at.iter().map(|url| place(url)).collect();
-        let mut places = named?;
-        if places.is_empty() {
-            places.push(told.http.clone().unwrap_or_else(|| DEFAULT.to_owned()));
-        }
-        Ok(Self { places, token: token(to, &told)? })
+        Ok(Self { places: places(to, &told)?, token: Some(token(to, &told)?) })
+    }
+
+    /// To look: the token shows more, and is not needed. One that was named must be readable.
+    pub(crate) fn look(to: &ToArgs) -> anyhow::Result<Self> {
+        let told = to.config.as_deref().map(told).transpose()?.unwrap_or_default();
+        let token = match (token(to, &told), &to.token_file) {
+            (Ok(token), _) => Some(token),
+            (Err(why), Some(_)) => return Err(why),
+            (Err(_), None) => None,
+        };
+        Ok(Self { places: places(to, &told)?, token })
     }
 
     /// `host:port` of each.
@@ -62,38 +106,73 @@ impl Remote {
         &self.places
     }
 
-    /// Sends one request and reads its answer.
-    pub(crate) fn post(&self, at: &str, path: &str, body: &Value) -> anyhow::Result<Said> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let late = || anyhow!("{at}: no answer within {}s", PATIENCE.as_secs());
-        runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, self.ask(at, path, body)).await.unwrap_or_else(|_| Err(late()))
-        })
+    /// Asks for something.
+    pub(crate) fn get(&self, at: &str, path: &str) -> anyhow::Result<Answer> {
+        self.exchange(at, self.request(at, path, None)?, PATIENCE)
     }
 
-    async fn ask(&self, at: &str, path: &str, body: &Value) -> anyhow::Result<Said> {
-        let stream = tokio::net::TcpStream::connect(at).await.map_err(|why| {
-            anyhow!(
-                "nothing listens at {at} ({why}): start poolwarden, or name its HTTP address with --at URL or -c FILE"
-            )
-        })?;
-        let broken = || format!("{at} does not answer as poolwarden does");
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(broken)?;
-        // What ends the connection early ends the request too, with the same fault.
-        tokio::spawn(async move { connection.await.is_ok() });
-        let request = Request::post(path)
-            .header(header::HOST, at)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
-            .body(Full::new(Bytes::from(body.to_string())))
-            .context("the token is no token")?;
-        let answer = sender.send_request(request).await.with_context(broken)?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map_err(|why| anyhow!("{at}: the answer broke off: {why}"))?.to_bytes();
-        Ok(Said { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+    /// Has something done.
+    pub(crate) fn post(&self, at: &str, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        self.exchange(at, self.request(at, path, Some(body))?, PATIENCE)
     }
+
+    /// Has something done that takes its time.
+    pub(crate) fn post_patiently(&self, at: &str, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        self.exchange(at, self.request(at, path, Some(body))?, LONG_PATIENCE)
+    }
+
+    fn request(&self, at: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Request<Full<Bytes>>> {
+        let mut request = if body.is_some() { Request::post(path) } else { Request::get(path) };
+        request = request.header(header::HOST, at);
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let content = match body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Bytes::from(body.to_string())
+            }
+            None => Bytes::new(),
+        };
+        request.body(Full::new(content)).with_context(|| format!("{path} or the token cannot be sent"))
+    }
+
+    fn exchange(&self, at: &str, request: Request<Full<Bytes>>, patience: Duration) -> anyhow::Result<Answer> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let late = || anyhow!("{at}: no answer within {}s", patience.as_secs());
+        runtime
+            .block_on(async { tokio::time::timeout(patience, send(at, request)).await.unwrap_or_else(|_| Err(late())) })
+    }
+}
+
+async fn send(at: &str, request: Request<Full<Bytes>>) -> anyhow::Result<Answer> {
+    let stream = tokio::net::TcpStream::connect(at).await.map_err(|why| {
+        anyhow!("nothing listens at {at} ({why}): start poolwarden, or name its HTTP address with --at URL or -c FILE")
+    })?;
+    let broken = || format!("{at} does not answer as poolwarden does");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(broken)?;
+    // What ends the connection early ends the request too, with the same fault.
+    tokio::spawn(async move { connection.await.is_ok() });
+    let answer = sender.send_request(request).await.with_context(broken)?;
+    let status = answer.status().as_u16();
+    let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+    let body = body.map_err(|why| anyhow!("{at}: the answer broke off: {why}"))?.to_bytes();
+    Ok(Answer { status, body })
+}
+
+fn places(to: &ToArgs, told: &Told) -> anyhow::Result<Vec<String>> {
+    let mut places = to.at.iter().map(|url| place(url)).collect::<anyhow::Result<Vec<_>>>()?;
+    if places.is_empty() {
+        places.push(told.http.clone().unwrap_or_else(|| DEFAULT.to_owned()));
+    }
+    Ok(places)
+}
+
+/// A text as it stands in a URL's query.
+pub(crate) fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// `host:port` of a URL. Without a scheme the port may be left out.
@@ -195,5 +274,32 @@ mod tests {
     fn a_token_is_one_word() {
         assert_eq!(usable(" abc123\n").unwrap(), "abc123");
         assert!(usable("").is_err() && usable("a b").is_err() && usable("a\r\nHost: b").is_err());
+    }
+    #[test]
+    fn a_pool_may_be_called_anything() {
+        assert_eq!(escaped("app-1.x_~"), "app-1.x_~");
+        assert_eq!(escaped("a b&c=é"), "a%20b%26c%3D%C3%A9");
+    }
+
+    #[test]
+    fn looking_needs_no_token_but_one_that_is_named_must_be_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("poolwarden.toml");
+        let text = format!("[poolwarden]\ndata_dir = {:?}\n", dir.path().join("none"));
+        std::fs::write(&file, text).unwrap();
+        let mut to = ToArgs { config: Some(file), ..ToArgs::default() };
+        assert!(Remote::find(&to).is_err());
+        assert_eq!(Remote::look(&to).unwrap().places(), [DEFAULT]);
+        to.token_file = Some(dir.path().join("absent"));
+        assert!(Remote::look(&to).unwrap_err().to_string().contains("absent"));
+    }
+
+    #[test]
+    fn a_refusal_is_told_apart_from_an_answer() {
+        let answer = |status, body: &str| Answer { status, body: Bytes::from(body.to_owned()) };
+        assert_eq!(answer(200, "{\"schema\":1}").json().unwrap().body.unwrap()["schema"], 1);
+        assert_eq!(answer(404, "{\"error\":\"no\"}").text().unwrap().body.unwrap_err()["error"], "no");
+        assert_eq!(answer(404, "lost").json().unwrap().body, Err(Value::Null));
+        assert!(answer(200, "<html>").json().is_err());
     }
 }

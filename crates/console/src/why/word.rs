@@ -2,7 +2,18 @@
 
 use std::fmt::Write;
 
-/// A length of time with two digits that count: `850 us`, `1.3 s`, `4m 12s`.
+/// A length of time in microseconds, with two digits that count: `850 us`, `1.3 s`, `4m 12s`.
+#[must_use]
+pub fn span(us: f64) -> String {
+    span_us(us)
+}
+
+/// `text` without line breaks and control characters: what comes from a client must not move the cursor of who looks.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 pub(super) fn span_us(us: f64) -> String {
     let ms = us / 1_000.0;
     if !us.is_finite() {

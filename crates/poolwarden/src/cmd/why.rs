@@ -1,0 +1,36 @@
+//! `why`: the answer of one or several running poolwardens, as they say it.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::said::{Answers, gathered, headed, print, width};
+use crate::cli::{Format, ToArgs, WhyArgs};
+use crate::remote::{Remote, escaped};
+
+pub(crate) fn why(args: &WhyArgs) -> anyhow::Result<ExitCode> {
+    look(&args.to, "/api/v1/why", args.pool.as_deref(), args.format)
+}
+
+/// Asks and prints; what needs no token to be seen is seen without one.
+pub(super) fn look(to: &ToArgs, path: &str, pool: Option<&str>, format: Format) -> anyhow::Result<ExitCode> {
+    let remote = Remote::look(to)?;
+    let asked = remote.places().len();
+    let pool = pool.map_or_else(String::new, |pool| format!("&pool={}", escaped(pool)));
+    match format {
+        Format::Text => {
+            let width = width().map_or_else(String::new, |columns| format!("&width={columns}"));
+            let path = format!("{path}?format=text{pool}{width}");
+            let answers = Answers::gather(&remote, |at| remote.get(at, &path)?.text());
+            print(&headed(&answers.good, asked))?;
+            Ok(answers.exit())
+        }
+        Format::Json => {
+            let path = format!("{path}?format=json{pool}");
+            let mut answers: Answers<Value> = Answers::gather(&remote, |at| remote.get(at, &path)?.json());
+            let good = std::mem::take(&mut answers.good);
+            print(&format!("{}\n", gathered(good, asked)))?;
+            Ok(answers.exit())
+        }
+    }
+}
