@@ -18,7 +18,7 @@ use crate::sql::Dialect;
 use crate::statement::{Texts, hash, text_of};
 
 /// One statement, without its values.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// Equal for statements that differ in values, comments, white space and case alone; 0: there is no statement in the text.
     /// Of a text above 16 KiB its beginning counts.

@@ -8,7 +8,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use poolwarden_relay::{Heard, LeaseEnd, Reading};
+use poolwarden_relay::{Heard, LeaseEnd, Reading, Route};
 
 use crate::client::ClientSlot;
 use crate::shared::PoolShare;
@@ -127,6 +127,13 @@ struct Found {
     generation: u32,
 }
 
+/// Whose use it is.
+struct Who<'a> {
+    application: &'a str,
+    user: &'a str,
+    remote: Option<SocketAddr>,
+}
+
 /// Whose sums a client's leases go to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Payer {
@@ -192,25 +199,28 @@ impl Usage {
         if client.pool.is_alone() {
             return None;
         }
-        let pool = client.pool.number;
-        if self.pools.len() <= pool {
-            self.pools.resize(pool + 1, None);
-            self.others.resize((pool + 1) * KINDS, Used::default());
-            self.counts.resize((pool + 1) * KINDS, 0);
-        }
-        self.pools[pool].get_or_insert_with(|| client.pool.clone());
-        let text = |text: &str| UsageName::Text(cut(text).into());
         let application = client.relay.settings.value("application_name").unwrap_or_default();
-        let (user, network) = (client.user(), Network::of(client.remote));
-        let group = pool * KINDS;
+        let who = Who { application, user: client.user(), remote: client.remote };
+        client.payer = Payer { flavor, ..self.payer_of(&client.pool, &who) };
+        Some(client.payer)
+    }
+
+    fn payer_of(&mut self, pool: &Arc<PoolShare>, who: &Who<'_>) -> Payer {
+        if self.pools.len() <= pool.number {
+            self.pools.resize(pool.number + 1, None);
+            self.others.resize((pool.number + 1) * KINDS, Used::default());
+            self.counts.resize((pool.number + 1) * KINDS, 0);
+        }
+        self.pools[pool.number].get_or_insert_with(|| pool.clone());
+        let text = |text: &str| UsageName::Text(cut(text).into());
+        let (group, network) = (pool.number * KINDS, Network::of(who.remote));
         let epoch = self.epoch; // of before: a name that is here may have to give way to the next one
         let found = [
-            self.found(group, hash(application), || text(application)),
-            self.found(group + 1, hash(user), || text(user)),
+            self.found(group, hash(who.application), || text(who.application)),
+            self.found(group + 1, hash(who.user), || text(who.user)),
             self.found(group + 2, network.id(), || text(&network.name())),
         ];
-        client.payer = Payer { flavor, epoch, pool, found };
-        Some(client.payer)
+        Payer { flavor: 0, epoch, pool: pool.number, found }
     }
 
     fn found(&mut self, group: Group, id: u64, name: impl FnOnce() -> UsageName) -> Found {
@@ -222,15 +232,25 @@ impl Usage {
     pub(crate) fn charge(&mut self, bill: &Bill, end: &LeaseEnd, heard: &Heard) {
         let used = Used::of(end, bill.waited);
         self.add(&bill.payer, &used);
-        let group = bill.payer.pool * KINDS;
         if let Some(route) = heard.route() {
-            let place = self.remembered(group + 3, route.hash, || UsageName::Text(route.name.clone()));
-            self.add_at(place, &used);
+            self.add_route(bill.payer.pool, route, &used);
         }
-        if let Some(reading) = heard.longest().filter(|reading| reading.fingerprint != 0) {
-            let place = self.remembered(group + 4, reading.fingerprint, || UsageName::Query(reading.clone()));
-            self.add_at(place, &used);
+        if let Some(statement) = heard.longest().filter(|statement| statement.fingerprint != 0) {
+            self.add_query(bill.payer.pool, statement, &used);
         }
+    }
+
+    #[inline]
+    fn add_route(&mut self, pool: usize, route: &Route, used: &Used) {
+        let place = self.remembered(pool * KINDS + 3, route.hash, || UsageName::Text(route.name.clone()));
+        self.add_at(place, used);
+    }
+
+    #[inline]
+    fn add_query(&mut self, pool: usize, statement: &Arc<Reading>, used: &Used) {
+        let name = || UsageName::Query(statement.clone());
+        let place = self.remembered(pool * KINDS + 4, statement.fingerprint, name);
+        self.add_at(place, used);
     }
 
     /// A request of this client is refused.
