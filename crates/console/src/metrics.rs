@@ -76,11 +76,11 @@ fn application_label(name: &str) -> &str {
 }
 
 /// The largest [`MAX_APPLICATIONS`] by `size`, and the rest together as [`OTHER`], last.
-fn largest<'a, T: Default>(
-    mut all: BTreeMap<&'a str, T>,
+fn largest<T: Default>(
+    mut all: BTreeMap<&str, T>,
     size: impl Fn(&T) -> u64,
     add: impl Fn(&mut T, &T),
-) -> Vec<(&'a str, T)> {
+) -> Vec<(&str, T)> {
     let other = all.remove(OTHER);
     let mut sorted: Vec<(&str, T)> = all.into_iter().collect();
     sorted.sort_by_key(|(_, of)| std::cmp::Reverse(size(of)));

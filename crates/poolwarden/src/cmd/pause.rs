@@ -30,8 +30,8 @@ fn act(args: &PauseArgs, path: &str, did: &str) -> anyhow::Result<ExitCode> {
 }
 
 fn line(at: &str, did: &str, body: &Value) -> String {
-    let pools: Vec<&str> = body["pools"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let names = if pools.is_empty() { "no pool is there to".to_owned() } else { pools.join(", ") };
+    let pools: Vec<&str> = body["done"].as_array().into_iter().flatten().filter_map(|of| of["pool"].as_str()).collect();
+    let names = if pools.is_empty() { "no pool is configured".to_owned() } else { pools.join(", ") };
     let lent = match body["lent"].as_u64() {
         None | Some(0) => String::new(),
         Some(lent) => format!("; {lent} server connections are still lent, until their clients are done"),
@@ -45,10 +45,10 @@ mod tests {
 
     #[test]
     fn what_is_still_lent_is_said() {
-        let body = json!({"schema": 1, "pools": ["app", "web"], "lent": 2});
+        let body = json!({"schema": 1, "done": [{"pool": "app", "state": "paused"}, {"pool": "web"}], "lent": 2});
         let expected =
             "a:1: app, web: lend no more; 2 server connections are still lent, until their clients are done\n";
         assert_eq!(line("a:1", "lend no more", &body), expected);
-        assert_eq!(line("a:1", "lend again", &json!({"pools": ["app"], "lent": 0})), "a:1: app: lend again\n");
+        assert_eq!(line("a:1", "lend again", &json!({"done": [{"pool": "app"}], "lent": 0})), "a:1: app: lend again\n");
     }
 }

@@ -31,7 +31,7 @@ impl<T> Answers<T> {
                     let fault = body.err().unwrap_or(Value::Null);
                     eprintln!("poolwarden: {at}: {}", refusal(status, &fault));
                     // wrong usage goes before a refusal, whichever came first
-                    answers.worst = answers.worst.max(if (400..500).contains(&status) { WRONG } else { REFUSED });
+                    answers.worst = answers.worst.max(code(status));
                 }
                 Err(why) => {
                     eprintln!("poolwarden: {why:#}");
@@ -49,6 +49,15 @@ impl<T> Answers<T> {
     /// Something went wrong besides.
     pub(super) fn wrong(&mut self) {
         self.worst = WRONG;
+    }
+}
+
+/// 409 says that it is there and nothing of the kind can be done with it now.
+const fn code(status: u16) -> u8 {
+    match status {
+        409 => REFUSED,
+        400..500 => WRONG,
+        _ => REFUSED, // the server's own trouble passes
     }
 }
 
@@ -126,6 +135,7 @@ mod tests {
             refusal(422, &json!({"error": "no such class: x", "fix": "did you mean y?"})),
             "no such class: x; did you mean y?"
         );
+        assert_eq!([404, 401, 422, 409, 503, 504].map(code), [WRONG, WRONG, WRONG, REFUSED, REFUSED, REFUSED]);
         assert_eq!(refusal(404, &Value::Null), "answered 404: is this poolwarden's HTTP address?");
     }
 }

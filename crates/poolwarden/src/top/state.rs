@@ -180,6 +180,7 @@ impl State {
     }
 
     /// A key was pressed.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "what keys a terminal has is not ours")]
     pub(super) fn key(&mut self, key: KeyEvent) -> Flow {
         if key.modifiers.contains(KeyModifiers::CONTROL) && matches!(key.code, KeyCode::Char('c' | 'd')) {
             return Flow::Leave;
@@ -208,6 +209,7 @@ impl State {
         Flow::Stay
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "what keys a terminal has is not ours")]
     fn typed(&mut self, code: KeyCode) {
         match code {
             KeyCode::Enter => self.typing = false,
