@@ -17,6 +17,7 @@ pub mod corpus_word;
 pub mod crowd;
 pub mod delay;
 pub mod door;
+pub mod drawer;
 pub mod fault_proxy;
 pub mod ini;
 pub mod leak;

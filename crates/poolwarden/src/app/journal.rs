@@ -131,9 +131,10 @@ impl Journal {
     fn blindness(&mut self, running: &Running, proxy: &Proxy) {
         let config = running.config();
         for (index, (server, said)) in config.servers.iter().zip(&mut self.blind).enumerate() {
-            let why = proxy.host(plan::host_id(index)).and_then(|(_, _, why)| why);
+            let told = proxy.host(plan::host_id(index));
+            let (facts, why) = told.map_or((None, None), |(_, facts, why)| (facts, why));
             if server.watch.is_some() && why != *said {
-                running.log.write(sight(&server.name, why.as_deref()));
+                running.log.write(sight(&server.name, facts.is_some(), why.as_deref()));
                 *said = why;
             }
         }
@@ -235,11 +236,14 @@ impl Remarks {
     }
 }
 
-fn sight(server: &str, why: Option<&str>) -> LogLine {
+fn sight(server: &str, is_there: bool, why: Option<&str>) -> LogLine {
     let text = |name, value: &str| Field { name, value: FieldValue::Text(value.to_owned()) };
     let mut fields = vec![text("server", server)];
     fields.extend(why.map(|why| text("error", why)));
     let (level, event, message) = match why {
+        Some(why) if is_there => {
+            (Level::Warn, "watch_blind", format!("server \"{server}\": the watch connection sees too little: {why}"))
+        }
         Some(why) => {
             let next = format!("PostgreSQL's own limits are not seen until it is back; see servers.{server}.watch");
             (Level::Warn, "watch_lost", format!("server \"{server}\": no watch connection ({why}); {next}"))
