@@ -17,13 +17,14 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "frames", run: target::frames::run },
     Target { name: "startup", run: target::startup::run },
     Target { name: "login", run: target::login::run },
     Target { name: "scram", run: target::scram::run },
     Target { name: "relay", run: target::relay::run },
     Target { name: "lease", run: target::lease::run },
+    Target { name: "statement", run: target::statement::run },
     Target { name: "ini", run: target::ini::run },
     Target { name: "toml", run: target::toml::run },
     Target { name: "hba", run: target::hba::run },

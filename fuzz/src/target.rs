@@ -9,4 +9,5 @@ pub(crate) mod login;
 pub(crate) mod relay;
 pub(crate) mod scram;
 pub(crate) mod startup;
+pub(crate) mod statement;
 pub(crate) mod toml;

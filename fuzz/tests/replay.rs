@@ -82,6 +82,11 @@ fn lease_holds() {
 }
 
 #[test]
+fn statement_holds() {
+    replay("statement", 20_000);
+}
+
+#[test]
 fn ini_holds() {
     replay("ini", 2_000);
 }
