@@ -4,6 +4,7 @@
 //! A read that returns less than was asked for means the socket is empty. Nothing is read of a peer without appetite.
 //! One turn: wait, note what is ready, mailbox, one read of each ready connection, time-outs, then everything is sent.
 
+mod lull;
 mod sealed;
 mod sockets;
 
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 use crate::clock::{Clock, TICK};
 use crate::figures::{Counters, LoopGauge};
 use crate::link::Link;
+use lull::{LULL, Lull};
 use sockets::{Read, Sockets, WAKE};
 
 /// Events taken from the kernel at once; more stay there for the next turn.
@@ -96,6 +98,7 @@ pub(crate) struct Engine {
     sockets: Sockets,
     door: Arc<Door>,
     clock: Arc<Clock>,
+    lull: Lull,
     buffer: Box<[u8]>,
 }
 
@@ -107,6 +110,7 @@ impl Engine {
             sockets,
             door: parts.door,
             clock: parts.clock,
+            lull: Lull::default(),
             buffer: vec![0; parts.rules.read].into_boxed_slice(),
         })
     }
@@ -121,18 +125,22 @@ impl Engine {
             let now = self.clock.now();
             self.door.gauge.turned_at.store(now.as_nanos(), Ordering::Relaxed);
             self.turn(now, &events);
+            self.lull.turned(now, self.switch.refusals(), events.len());
             let lag = self.clock.now().since(now);
             self.door.gauge.lag.fetch_max(u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
     }
 
     fn wait(&mut self, events: &mut Vec<epoll::Event>) {
-        let patience = if self.sockets.has_ready() {
+        let mut patience = if self.sockets.has_ready() {
             Duration::ZERO
         } else {
             let next = self.switch.poll_timeout().unwrap_or(Time::NEVER).since(self.clock.now());
             next.min(TICK)
         };
+        if self.lull.holds() && self.sockets.attend(&self.door.event, self.switch.busy(), patience.min(LULL)) {
+            patience = Duration::ZERO;
+        }
         let timeout = Timespec {
             tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(patience.subsec_nanos()),

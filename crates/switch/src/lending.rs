@@ -305,6 +305,7 @@ impl<L> Switch<L> {
 
     /// Answers a client's pending requests with an error.
     pub(crate) fn answer_refused<I: Io<Link = L>>(&mut self, now: Time, key: u32, told: &Told<'_>, io: &mut I) {
+        self.refusals += 1;
         self.note(key, |_| Passing::Refused(told.spoken(self.rules.voice).to_owned()));
         let Some(client) = self.clients.at_mut(key) else { return };
         client.stage = Stage::Idle;
@@ -329,6 +330,24 @@ impl<L> Switch<L> {
             }
             Err(fault) => self.fail_client(now, key, &fault, io),
         }
+    }
+
+    /// How many times requests were refused.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.refusals
+    }
+
+    /// Everybody whose reading or sending others wait for: server connections in use, and who holds them.
+    pub fn busy(&self) -> impl Iterator<Item = Peer> {
+        self.servers.iter().flat_map(|(key, slot)| {
+            let client = match slot.standing {
+                Standing::Leased { client } => Some(Peer::Client(client)),
+                Standing::Idle | Standing::Farewell | Standing::Resetting | Standing::Ending => None,
+            };
+            let server = (slot.standing != Standing::Idle).then_some(Peer::Server(key));
+            client.into_iter().chain(server)
+        })
     }
 
     /// The numbers of a pool on this loop.

@@ -101,6 +101,8 @@ pub struct Switch<L> {
     /// Who waits for the cancel request towards which server connection.
     pub(crate) askers: BTreeMap<u32, Vec<Asker<L>>>,
     pub(crate) moved: u64,
+    /// Requests that were answered with a refusal.
+    pub(crate) refusals: u64,
     /// Clients that wait to be welcomed.
     pub(crate) strangers: usize,
     out: Out,
@@ -135,6 +137,7 @@ impl<L> Switch<L> {
             cancels: (0, 0),
             askers: BTreeMap::new(),
             moved: 0,
+            refusals: 0,
             strangers: 0,
             out: Out::default(),
             shared,

@@ -5,9 +5,11 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use poolwarden_switch::{Io, Peer, Sent, Target};
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
@@ -26,6 +28,8 @@ const KEEP_BACKLOG: usize = 4096;
 const SMALL: usize = 8 << 10;
 /// So many bytes of them at most; then they go out before the turn ends.
 const ARENA: usize = 64 << 10;
+/// Looking at more connections one by one costs more than it saves.
+const MOST_ATTENDED: usize = 128;
 
 /// What reading brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +108,28 @@ impl Sockets {
             Peer::Client(key) => self.clients.get_mut(key as usize)?.as_mut(),
             Peer::Server(key) => self.servers.get_mut(key as usize)?.as_mut(),
         }
+    }
+
+    /// Waits until one of these can go on or the door is rung, at most so long, and for nobody else; false: not at all, they are too many.
+    pub(super) fn attend(&self, door: &OwnedFd, peers: impl Iterator<Item = Peer>, most: Duration) -> bool {
+        let mut wanted = Vec::with_capacity(16);
+        wanted.push(PollFd::new(door, PollFlags::IN));
+        for peer in peers {
+            let socket = match peer {
+                Peer::Client(key) => self.clients.get(key as usize),
+                Peer::Server(key) => self.servers.get(key as usize),
+            };
+            let Some(socket) = socket.and_then(Option::as_ref) else { continue };
+            let sends = if socket.backlog.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+            wanted.push(PollFd::new(&socket.link.fd, PollFlags::IN | sends));
+            if wanted.len() > MOST_ATTENDED {
+                return false;
+            }
+        }
+        let timeout = Timespec { tv_sec: 0, tv_nsec: most.subsec_nanos().into() };
+        // however it ends, what is ready is asked for next
+        let _ = poll(&mut wanted, Some(&timeout));
+        true
     }
 
     fn take(&mut self, peer: Peer) -> Option<Socket> {
