@@ -36,7 +36,8 @@ fn a_lock_chain_is_seen_with_its_blocker_and_other_applications_with_what_they_d
     let (waits, blocks) = truth.split_once(' ').expect("two numbers");
     until("the holder to be told with its blocker", PATIENCE, || {
         let all = holders(bed.pooler().expect("poolwarden"));
-        all.iter().any(|of| of["pid"].to_string() == waits && of["blocked_by"][0].to_string() == blocks).then_some(())
+        let number = |text: &str| text.parse::<u64>().expect("a process id");
+        all.iter().any(|of| of["pid"] == number(waits) && of["blocked_by"][0] == number(blocks)).then_some(())
     });
     let lines = seen(&bed);
     let of =

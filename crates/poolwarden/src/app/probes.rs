@@ -213,6 +213,8 @@ async fn spoken(probe: &Probe, stream: impl AsyncRead + AsyncWrite + Unpin + Sen
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
     use super::*;
 
@@ -271,6 +273,43 @@ mod tests {
         let patient =
             Probe { timeout: Duration::from_millis(50), ..probe(&silent.local_addr().unwrap().to_string(), 200) };
         assert_eq!(tried(&patient, None).await.error, "no answer within 50ms");
+    }
+
+    #[tokio::test]
+    async fn over_tls_a_certificate_must_be_the_hosts_and_of_an_authority_that_is_trusted() {
+        let issued = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+        let certificate = issued.cert.der().clone();
+        let provider = || Arc::new(default_provider());
+        let server = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let server = server.with_no_client_auth().with_single_cert(vec![certificate.clone()], key).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let _served = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut some = [0; 1024];
+                assert!(stream.read(&mut some).await.unwrap() > 0);
+                stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+                stream.shutdown().await.unwrap();
+            }
+        });
+        let trusting = |roots: RootCertStore| {
+            let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+            Some(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let probe = Probe { tls: true, ..probe(&format!("127.0.0.1:{port}"), 204) };
+        let result = tried(&probe, trusting(roots.clone())).await;
+        assert!(result.good, "{result:?}");
+        let other = Probe { host: "localhost".to_owned(), ..probe.clone() };
+        let result = tried(&other, trusting(roots)).await;
+        assert!(!result.good && result.error.starts_with("no TLS with "), "another name: {result:?}");
+        let result = tried(&probe, trusting_the_system()).await;
+        assert!(!result.good && result.error.starts_with("no TLS with "), "nobody's authority: {result:?}");
     }
 
     #[test]
