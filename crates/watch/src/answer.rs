@@ -72,17 +72,11 @@ fn rates(case: &Case<'_>) -> Rates {
 
 /// The limit for which most was waited; where nobody waits, the one that would bind.
 fn binding(case: &Case<'_>) -> Option<Binding> {
-    let waited = Limit::ALL.into_iter().max_by_key(|limit| (case.window.waited_us[limit.index()], limit.index() == 0));
-    let waited = waited.filter(|_| case.troubled && case.window.waited() > 0);
     let would = || case.pool.limits.iter().find(|of| of.binds).map(|of| of.limit);
-    let limit = case.pool.binding.filter(|_| case.troubled).or(waited).or_else(would)?;
-    let of = case.limit(limit);
-    Some(Binding {
-        limit,
-        setting: remedy::setting(limit, &case.host.name, &case.pool.key),
-        size: of.and_then(|of| of.size),
-        used: of.map_or(0, |of| of.used),
-    })
+    let waited = case.troubled.then_some(case.waited_for.or(case.pool.binding)).flatten();
+    let limit = waited.or_else(would)?;
+    let (used, size) = case.limit(limit).map_or((0, None), |of| case.shown(of));
+    Some(Binding { limit, setting: remedy::setting(limit, &case.host.name, &case.pool.key), size, used })
 }
 
 fn state(case: &Case<'_>) -> PoolState {

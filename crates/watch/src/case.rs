@@ -9,7 +9,11 @@ use crate::span::Span;
 use crate::{HostView, LeaseView, ServerView, View};
 
 /// PostgreSQL, asked every second while somebody waits, is silent after so long without an answer.
-const SILENT_MS: u64 = 4_000;
+const SILENT_MS: u64 = 3_000;
+/// And nothing of the pool has ended for so long.
+const STILL_MS: u64 = 2_500;
+/// An answer older than this is no evidence of anything: it is asked every five seconds at least.
+pub(crate) const STALE_MS: u64 = 11_000;
 
 /// Everything that is known of one pool, around one moment.
 pub(crate) struct Case<'a> {
@@ -24,6 +28,8 @@ pub(crate) struct Case<'a> {
     /// The same of every pool of the host, this one among them.
     pub(crate) windows: &'a [(&'a PoolSnapshot, Span)],
     pub(crate) backends: &'a Backends<'a>,
+    /// The limit for which most was waited in the last moments.
+    pub(crate) waited_for: Option<Limit>,
     /// Requests wait noticeably or are refused.
     pub(crate) troubled: bool,
     /// Its clients as a queueing model sees them; `None` without traffic.
@@ -48,6 +54,40 @@ impl<'a> Case<'a> {
     /// The limit as it stands.
     pub(crate) fn limit(&self, limit: Limit) -> Option<&'a LimitUse> {
         self.pool.limits.iter().find(|of| of.limit == limit)
+    }
+
+    /// How much of a limit is used and its size, as whoever set it would say: PostgreSQL counts everybody's backends, the core ours.
+    pub(crate) fn shown(&self, of: &LimitUse) -> (u32, Option<u32>) {
+        let others = self.quota(of.limit).zip(of.size).map_or(0, |(quota, size)| quota.size.saturating_sub(size));
+        (of.used + others, of.size.map(|size| size + others))
+    }
+
+    /// PostgreSQL's own limit of the pool's role or database, where it has one and told of it.
+    pub(crate) fn quota(&self, limit: Limit) -> Option<&'a crate::Quota> {
+        let activity = self.host.activity.as_ref()?;
+        let named = |quotas: &'a [crate::Quota], name: &str| quotas.iter().find(|quota| quota.name == name);
+        match limit {
+            Limit::PgRole => named(&activity.roles, &self.pool.key.user),
+            Limit::PgDatabase => {
+                let place = (self.host_index(), self.pool.id);
+                let traffic = self.view.traffic.iter().find(|of| (of.host, of.pool) == place);
+                named(&activity.databases, traffic.map_or(&self.pool.key.database, |of| &of.server_database))
+            }
+            Limit::PoolSize
+            | Limit::Reserve
+            | Limit::ClassShare
+            | Limit::User
+            | Limit::Database
+            | Limit::HostBudget
+            | Limit::Connects
+            | Limit::Breaker
+            | Limit::MaxClients
+            | Limit::PgSlots
+            | Limit::Fds
+            | Limit::Memory
+            | Limit::QueueLength
+            | Limit::WaitTime => None,
+        }
     }
 
     /// Its size, where it has one.
@@ -99,6 +139,12 @@ impl<'a> Case<'a> {
         self.view.hosts.iter().position(|host| std::ptr::eq(host, self.host)).unwrap_or(usize::MAX)
     }
 
+    /// What PostgreSQL told of its backends, unless that is too old to say anything of now.
+    pub(crate) fn activity(&self) -> Option<&'a crate::Activity> {
+        let silent = self.silent_ms().is_some();
+        self.host.activity.as_ref().filter(|of| !silent && self.view.now_ms.saturating_sub(of.seen_at_ms) < STALE_MS)
+    }
+
     /// Backends of others, as PostgreSQL told; `None` where it told nothing.
     pub(crate) fn others(&self) -> Option<u32> {
         self.host.facts.as_ref().map(|facts| facts.others)
@@ -114,7 +160,8 @@ impl<'a> Case<'a> {
     pub(crate) fn silent_ms(&self) -> Option<u64> {
         let seen = self.host.activity.as_ref()?.seen_at_ms;
         let silent = self.view.now_ms.saturating_sub(seen);
-        let stands_still = self.pool.slots.lent + self.pool.slots.opening > 0 && self.window.leases == 0;
+        let still = self.view.now_ms.saturating_sub(self.memory.ended_ms);
+        let stands_still = self.pool.slots.lent + self.pool.slots.opening > 0 && still >= STILL_MS;
         (silent >= SILENT_MS && stands_still && self.troubled).then_some(silent)
     }
 

@@ -44,7 +44,7 @@ fn gain(case: &Case<'_>, counted: &[&LimitUse], of: &LimitUse, paced: Option<Lim
         (None, Some(next)) => Some(room(next).saturating_sub(room(of))),
         (None, None) => None,
     };
-    let size = of.size.unwrap_or_default();
+    let (used, size) = case.shown(of);
     let narrowest = counted.iter().map(|of| room(of)).min().unwrap_or(0);
     let may = case.pool.slots.counted().saturating_add(narrowest);
     let wanted = case.sources.map_or(0, |sources| sources.enough().saturating_sub(may));
@@ -54,10 +54,10 @@ fn gain(case: &Case<'_>, counted: &[&LimitUse], of: &LimitUse, paced: Option<Lim
     Gain {
         limit: of.limit,
         setting: remedy::setting(of.limit, &case.host.name, &case.pool.key),
-        used: of.used,
-        size: of.size,
+        used,
+        size,
         connections,
-        enough: (more > 0).then(|| size.saturating_add(more)),
+        enough: size.filter(|_| more > 0).map(|size| size.saturating_add(more)),
         per_second: if more == 0 { 0.0 } else { then.map_or(0.0, |then| (then.per_second - now).max(0.0)) },
         wait_us: then.map(|then| then.wait_s * 1e6),
         next: paced.or_else(|| next.map(|next| next.limit)),

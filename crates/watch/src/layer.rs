@@ -1,6 +1,6 @@
 //! What stands around the pools: web tier, network, PostgreSQL, poolwarden. Each is at fault, or is not, or is not seen.
 
-use crate::case::Process;
+use crate::case::{Process, STALE_MS};
 use crate::say::{percent, span};
 use crate::why::{Evidence, Layer, PoolState, PoolWhy, Verdict};
 use crate::{HostView, View};
@@ -10,7 +10,7 @@ pub(crate) fn layers(view: &View, process: &Process, pools: &[PoolWhy]) -> Vec<L
     let mut layers = vec![web_layer(view, process, pools)];
     for host in &view.hosts {
         let down = pools.iter().find(|pool| pool.server == host.name && pool.state == PoolState::Down);
-        layers.extend(server_layers(host, down));
+        layers.extend(server_layers(view, host, down));
     }
     layers.push(own_layer(process, pools));
     layers
@@ -59,12 +59,14 @@ fn web_layer(view: &View, process: &Process, pools: &[PoolWhy]) -> Layer {
     Layer { name, verdict: if at_fault { Verdict::Supported } else { Verdict::RuledOut }, evidence }
 }
 
-fn server_layers(host: &HostView, down: Option<&PoolWhy>) -> [Layer; 2] {
+fn server_layers(view: &View, host: &HostView, down: Option<&PoolWhy>) -> [Layer; 2] {
     let at_fault = |code| {
         let cause = down.and_then(|pool| pool.causes.iter().find(|cause| cause.code == code));
         cause.filter(|cause| cause.verdict == Verdict::Supported)
     };
-    let layer = |name: String, code| match (at_fault(code), &host.activity) {
+    let told = host.activity.as_ref().filter(|of| view.now_ms.saturating_sub(of.seen_at_ms) < STALE_MS);
+    let told = told.filter(|_| down.is_none());
+    let layer = |name: String, code| match (at_fault(code), told) {
         (Some(cause), _) => {
             let evidence = cause.evidence.first().cloned().unwrap_or_default();
             Layer { name, verdict: Verdict::Supported, evidence }

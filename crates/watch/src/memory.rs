@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use poolwarden_pool::PoolSnapshot;
+use poolwarden_pool::{Limit, PoolSnapshot};
 
 use crate::occupancy::Yardstick;
 use crate::span::{Span, quantile_us};
@@ -87,6 +87,8 @@ pub(crate) struct Memory {
     pub(crate) usual: Usual,
     /// Since when somebody has waited noticeably, or was refused, without a calm second between.
     pub(crate) troubled_since_ms: Option<u64>,
+    /// When a lease ended last, as far as is known.
+    pub(crate) ended_ms: u64,
     /// Exponential mean of lent + waiting over half a minute: demand, never clamped.
     pub(crate) demand: f64,
 }
@@ -99,6 +101,7 @@ impl Memory {
             spans: VecDeque::new(),
             usual: Usual::default(),
             troubled_since_ms: None,
+            ended_ms: now_ms,
             demand: 0.0,
         }
     }
@@ -107,11 +110,12 @@ impl Memory {
     pub(crate) fn yardstick(&self) -> Yardstick {
         let recent = self.spans.iter().fold(Span::default(), |sum, span| sum.plus(span));
         let enough = recent.leases >= KNOWN_LEASES;
-        let of = |quantile| {
-            let usual = self.usual.quantile_us(quantile);
-            usual.or_else(|| enough.then(|| quantile_us(&recent.hold, quantile)).flatten())
-        };
-        Yardstick { median_us: of(0.5), p99_us: of(0.99) }
+        let median = || enough.then(|| quantile_us(&recent.hold, 0.5)).flatten();
+        let (lately, usually) = (quantile_us(&recent.hold, 1.0), self.usual.quantile_us(0.99));
+        Yardstick {
+            median_us: self.usual.quantile_us(0.5).or_else(median),
+            longest_us: lately.into_iter().chain(usually).max_by(f64::total_cmp),
+        }
     }
 
     /// The span since the last picture.
@@ -130,6 +134,9 @@ impl Memory {
         } else {
             self.troubled_since_ms = None;
         }
+        if span.leases > 0 {
+            self.ended_ms = now_ms;
+        }
         let keep = (-seconds / 30.0).exp();
         self.demand = self.demand * keep + (span.lent() + span.waiting()) * (1.0 - keep);
         (self.last, self.last_ms) = (now, now_ms);
@@ -144,14 +151,33 @@ impl Memory {
         }
     }
 
-    /// What the answer is about: the last seconds, `newest` included.
-    pub(crate) fn window(&self, newest: Span) -> Span {
+    /// What the answer is about: the last seconds, `newest` included, but nothing from before `changed_ms`, when settings were changed.
+    /// `forgotten`: since when each transaction that is stuck now has been idle, in milliseconds; it was so all the time, though
+    /// nobody could know at first.
+    pub(crate) fn window(&self, newest: Span, changed_ms: u64, forgotten: &[u64]) -> Span {
         let now_ms = newest.ended_ms;
         let from = self.troubled_since_ms.unwrap_or(now_ms).min(now_ms.saturating_sub(SHORTEST_MS));
-        let from = from.max(now_ms.saturating_sub(WINDOW_MS));
+        let from = from.max(now_ms.saturating_sub(WINDOW_MS)).max(changed_ms);
+        let stuck_ms = (self.yardstick().stuck_us() / 1e3) as u64;
         let troubled = self.troubled_since_ms.is_some();
         let recent = self.spans.iter().rev().take_while(|span| !troubled || span.ended_ms > from);
-        recent.fold(newest, |sum, span| sum.plus(span))
+        recent.fold(newest, |sum, span| {
+            let mut sum = sum.plus(span);
+            let as_idle = |since: &&u64| (**since..=**since + stuck_ms).contains(&span.ended_ms);
+            let moved = u32::try_from(forgotten.iter().filter(as_idle).count()).unwrap_or(u32::MAX);
+            let moved = moved.min(span.occupancy.idle);
+            sum.occupancy.idle -= moved;
+            sum.occupancy.stuck += moved;
+            sum
+        })
+    }
+
+    /// The limit for which most was waited in the last moments, `newest` included.
+    pub(crate) fn binding(&self, newest: &Span) -> Option<Limit> {
+        let last = self.spans.back().map_or_else(|| newest.clone(), |last| newest.plus(last));
+        let most =
+            Limit::ALL.into_iter().max_by_key(|limit| (last.waited_us[limit.index()], usize::MAX - limit.index()))?;
+        (last.waited_us[most.index()] > 0).then_some(most)
     }
 }
 

@@ -7,9 +7,11 @@ use crate::{Activity, Backend, LeaseState, LeaseView, ServerView};
 /// What PostgreSQL told is believed for so long: it is asked every second while somebody waits.
 const FRESH_MS: u64 = 2_500;
 /// A transaction that is idle for less is not called stuck, however short others are: a person would not call it forgotten yet.
-const STUCK_US: f64 = 5e6;
-/// And one that is idle for less than so many usual holds is not either.
-const STUCK_HOLDS: f64 = 10.0;
+const STUCK_US: f64 = 3e6;
+/// One that is idle for longer is, whatever others do.
+const SURELY_STUCK_US: f64 = 60e6;
+/// In between, one that is idle for so many times the longest hold that ended: those that live come to an end.
+const STUCK_HOLDS: f64 = 3.0;
 /// A statement that runs for so many times what leases usually take is slow.
 const SLOW_HOLDS: f64 = 5.0;
 /// A statement that has run for less is not called slow, however quick others are.
@@ -22,13 +24,14 @@ const MAX_SLOW: usize = 8;
 pub(crate) struct Yardstick {
     /// The usual hold: half of the leases are shorter; `None`: too few were seen.
     pub(crate) median_us: Option<f64>,
-    /// One in a hundred is longer; likewise.
-    pub(crate) p99_us: Option<f64>,
+    /// The longest that ended lately, and one in a hundred of the usual ones is longer than this; `None`: none was seen.
+    pub(crate) longest_us: Option<f64>,
 }
 
 impl Yardstick {
-    fn stuck_us(self) -> f64 {
-        self.p99_us.map_or(STUCK_US, |p99| (p99 * STUCK_HOLDS).clamp(STUCK_US, 12.0 * STUCK_US))
+    /// For how long a transaction is idle when it is called stuck.
+    pub(crate) fn stuck_us(self) -> f64 {
+        self.longest_us.map_or(STUCK_US, |longest| (longest * STUCK_HOLDS).clamp(STUCK_US, SURELY_STUCK_US))
     }
 
     fn slow_us(self) -> Option<f64> {

@@ -12,7 +12,7 @@ use crate::occupancy::{Backends, Occupancy};
 use crate::queueing::Sources;
 use crate::span::Span;
 use crate::why::{Holder, PoolWhy, Why};
-use crate::{HostView, LeaseView, ServerView, View};
+use crate::{HostView, LeaseState, LeaseView, ServerView, View};
 
 /// Pools by the server's place and their own.
 type Key = (usize, PoolId);
@@ -59,7 +59,7 @@ impl Watch {
                 let before = self.pools.remove(&key);
                 let mut memory = before.unwrap_or_else(|| Memory::new(pool.clone(), view.now_ms));
                 let mut span = memory.newest(pool, view.now_ms);
-                span.occupancy = occupancy(&memory, &backends, leases.remove(&key).unwrap_or_default());
+                span.occupancy = occupancy(&memory, &backends, &leases.remove(&key).unwrap_or_default());
                 memory.take(span, pool.clone());
                 there.insert(key, memory);
             }
@@ -94,17 +94,24 @@ impl Watch {
     fn each(&self, view: &View, wanted: Option<&str>, mut tell: impl FnMut(&Case<'_>)) {
         let leases = leases(view);
         let process = self.process.window(view);
+        let changed_ms = view.changes.last().map_or(0, |change| change.at_ms);
         for (at, host) in view.hosts.iter().enumerate() {
             let backends = Backends::new(host.activity.as_ref(), view.now_ms);
-            let known: Vec<(&PoolSnapshot, &Memory)> =
-                host.snapshot.pools.iter().filter_map(|pool| Some((pool, self.pools.get(&(at, pool.id))?))).collect();
+            let pools = || host.snapshot.pools.iter().filter(|pool| !pool.alone);
+            // who is younger than the newest picture is answered for all the same, from what is true now
+            let unknown = pools().filter(|pool| !self.pools.contains_key(&(at, pool.id)));
+            let fresh: BTreeMap<PoolId, Memory> =
+                unknown.map(|pool| (pool.id, Memory::new(pool.clone(), view.now_ms))).collect();
+            let known: Vec<(&PoolSnapshot, &Memory)> = pools()
+                .filter_map(|pool| Some((pool, self.pools.get(&(at, pool.id)).or_else(|| fresh.get(&pool.id))?)))
+                .collect();
             let windows: Vec<(&PoolSnapshot, Span)> = known
                 .iter()
                 .map(|(pool, memory)| {
                     let mut newest = memory.newest(pool, view.now_ms);
-                    newest.occupancy =
-                        occupancy(memory, &backends, leases.get(&(at, pool.id)).cloned().unwrap_or_default());
-                    (*pool, memory.window(newest))
+                    let leases = leases.get(&(at, pool.id)).map_or(&[][..], Vec::as_slice);
+                    newest.occupancy = occupancy(memory, &backends, leases);
+                    (*pool, memory.window(newest, changed_ms, &forgotten(memory, leases, view.now_ms)))
                 })
                 .collect();
             for (place, (pool, memory)) in known.iter().enumerate() {
@@ -114,7 +121,6 @@ impl Watch {
                 let window = &windows[place].1;
                 let newest = memory.newest(pool, view.now_ms);
                 let troubled = memory.troubled_since_ms.is_some() || memory::is_troubled(&newest, pool);
-                let sources = sources(pool, window);
                 tell(&Case {
                     view,
                     host,
@@ -124,8 +130,9 @@ impl Watch {
                     window,
                     windows: &windows,
                     backends: &backends,
+                    waited_for: memory.binding(&newest),
                     troubled,
-                    sources,
+                    sources: sources(pool, window),
                 });
             }
         }
@@ -148,7 +155,15 @@ fn leases(view: &View) -> BTreeMap<Key, Vec<(&ServerView, &LeaseView)>> {
     leases
 }
 
-fn occupancy(memory: &Memory, backends: &Backends<'_>, leases: Vec<(&ServerView, &LeaseView)>) -> Occupancy {
+/// Since when each transaction that is stuck has been idle, in milliseconds since 1970 UTC.
+fn forgotten(memory: &Memory, leases: &[(&ServerView, &LeaseView)], now_ms: u64) -> Vec<u64> {
+    let stuck = memory.yardstick().stuck_us();
+    let idle = leases.iter().filter(|(_, lease)| lease.state == LeaseState::IdleInTransaction);
+    let stuck = idle.filter(|(_, lease)| lease.state_us as f64 > stuck);
+    stuck.map(|(_, lease)| now_ms.saturating_sub(lease.state_us / 1_000)).collect()
+}
+
+fn occupancy(memory: &Memory, backends: &Backends<'_>, leases: &[(&ServerView, &LeaseView)]) -> Occupancy {
     let yard = memory.yardstick();
     let mut occupancy = Occupancy { samples: 1, ..Occupancy::default() };
     for (server, lease) in leases {

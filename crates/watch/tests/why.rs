@@ -153,3 +153,40 @@ fn every_cause_is_judged_once_in_every_answer() {
     assert_eq!(codes, CauseCode::ALL);
     assert!(why.pools[0].causes.iter().all(|cause| !cause.evidence.is_empty()), "a verdict without a reason");
 }
+
+#[test]
+fn what_turns_out_to_be_forgotten_was_so_from_its_first_second() {
+    let mut world = World::new(5);
+    world.run(20, 100.0, 0.02, 0);
+    world.forget(4);
+    world.run(2, 100.0, 0.02, 5);
+    assert_eq!(supported(&world), [CauseCode::IdleInTransaction], "nobody can know yet");
+    world.run(3, 100.0, 0.02, 5);
+    assert_eq!(supported(&world), [CauseCode::Leak]);
+}
+
+#[test]
+fn a_server_that_stands_still_is_down_though_it_takes_connections() {
+    let mut world = World::new(10);
+    world.run(10, 300.0, 0.02, 0);
+    world.freeze();
+    world.run(5, 0.0, 0.02, 20);
+    assert_eq!(supported(&world), [CauseCode::PgDown]);
+    let why = world.why();
+    assert_eq!(why.pools[0].state, PoolState::Down);
+    let server = why.layers.iter().find(|layer| layer.name == "postgresql main").unwrap();
+    assert_eq!(server.verdict, Verdict::Supported);
+}
+
+#[test]
+fn a_limit_of_postgresqls_is_told_as_postgresql_counts_it() {
+    let mut world = World::new(20);
+    world.database_limit(4, 1);
+    world.run(5, 300.0, 0.02, 30);
+    assert_eq!(supported(&world), [CauseCode::PgDatabaseLimit]);
+    let why = world.why();
+    let binding = why.pools[0].binding.as_ref().unwrap();
+    assert_eq!((binding.limit, binding.used, binding.size), (Limit::PgDatabase, 4, Some(4)));
+    let gain = why.pools[0].gains.iter().find(|gain| gain.limit == Limit::PgDatabase).unwrap();
+    assert_eq!((gain.size, gain.enough.map(|enough| enough > 4)), (Some(4), Some(true)));
+}

@@ -14,18 +14,18 @@ pub(super) fn judge(case: &Case<'_>, share: f64, limit: Limit, more: Option<Evid
     let Some(of) = case.limit(limit) else {
         return Judged::ruled_out(Evidence::said(format!("{} does not apply here", limit.name())));
     };
-    let Some(size) = of.size else {
+    let (used, Some(size)) = case.shown(of) else {
         return Judged::ruled_out(Evidence::said(format!("{} is not set", limit.name())));
     };
     let part = part(case, limit);
-    let used = format!("{} of {size} used", of.used);
+    let filled = format!("{used} of {size} used");
     let text = if part > 0.0 {
-        format!("{used}; {} of the wait was for it", percent(part))
+        format!("{filled}; {} of the wait was for it", percent(part))
     } else {
-        format!("{used}; no wait was for it")
+        format!("{filled}; no wait was for it")
     };
     let mut evidence =
-        vec![Evidence::new(text, [("used", f64::from(of.used)), ("size", f64::from(size)), ("wait_share", part)])];
+        vec![Evidence::new(text, [("used", f64::from(used)), ("size", f64::from(size)), ("wait_share", part)])];
     if let Some(hold) = case.window.hold_us().filter(|_| part > 0.0) {
         let usual = case.memory.usual.hold_us();
         let beside = usual.map_or_else(String::new, |usual| format!(" (usually {})", span(usual)));

@@ -29,7 +29,7 @@ pub(super) fn judge(case: &Case<'_>, share: f64) -> Judged {
 
 /// By what PostgreSQL is known to answer.
 pub(super) fn reachable(case: &Case<'_>) -> Evidence {
-    match &case.host.activity {
+    match case.activity() {
         Some(activity) => Evidence::new(
             format!("PostgreSQL answered in {}", span(activity.took_us as f64)),
             [("took_us", activity.took_us as f64)],

@@ -7,9 +7,7 @@ use crate::case::Case;
 use crate::why::Evidence;
 
 pub(super) fn judge(case: &Case<'_>, share: f64) -> Judged {
-    let activity = case.host.activity.as_ref();
-    let quota = activity.and_then(|of| of.roles.iter().find(|quota| quota.name == case.pool.key.user));
-    let more = quota.map(|quota| {
+    let more = case.quota(Limit::PgRole).map(|quota| {
         Evidence::new(
             format!("PostgreSQL: role {} has {} of {} connections", quota.name, quota.used, quota.size),
             [("backends", f64::from(quota.used)), ("connection_limit", f64::from(quota.size))],

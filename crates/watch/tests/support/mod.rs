@@ -7,8 +7,8 @@ use poolwarden_watch::pool::{
 };
 use poolwarden_watch::why::Why;
 use poolwarden_watch::{
-    Activity, Backend, BackendState, ChangeView, HostView, LeaseState, LeaseView, ProbeResult, ProbeView, ServerState,
-    ServerView, SessionView, View, Watch,
+    Activity, Backend, BackendState, ChangeView, HostView, LeaseState, LeaseView, ProbeResult, ProbeView, Quota,
+    ServerState, ServerView, SessionView, View, Watch,
 };
 
 /// How some of the connections are used from now on.
@@ -26,6 +26,10 @@ pub(crate) struct World {
     busy: Busy,
     binding: Limit,
     seconds: u64,
+    /// PostgreSQL answers nothing any more, and nothing ends.
+    frozen: bool,
+    /// Since when the transactions that `Busy::stuck` counts have been idle: so many seconds before the newest picture.
+    idle_s: Option<u64>,
 }
 
 impl World {
@@ -50,8 +54,15 @@ impl World {
             watch_error: None,
         };
         let view = View { now_ms: 1_000_000, hosts: vec![host], ..View::default() };
-        let mut world =
-            Self { watch: Watch::default(), view, busy: Busy::default(), binding: Limit::PoolSize, seconds: 0 };
+        let mut world = Self {
+            watch: Watch::default(),
+            view,
+            busy: Busy::default(),
+            binding: Limit::PoolSize,
+            seconds: 0,
+            frozen: false,
+            idle_s: None,
+        };
         world.watch.observe(&world.view);
         world
     }
@@ -68,6 +79,26 @@ impl World {
 
     pub(crate) fn busy(&mut self, busy: Busy) {
         self.busy = busy;
+    }
+
+    /// From now on the stuck ones have just begun to be idle, and grow older second by second.
+    pub(crate) fn forget(&mut self, count: u32) {
+        self.busy.stuck = count;
+        self.idle_s = Some(0);
+    }
+
+    pub(crate) fn freeze(&mut self) {
+        self.frozen = true;
+    }
+
+    /// The database's own limit in PostgreSQL, of which others use so much.
+    pub(crate) fn database_limit(&mut self, size: u32, others: u32) {
+        let quota = Quota { name: "app".into(), size, used: size };
+        let activity = self.view.hosts[0].activity.as_mut().expect("it answers");
+        activity.databases = vec![quota];
+        let of = LimitUse { limit: Limit::PgDatabase, used: 0, size: Some(size - others), binds: true };
+        self.pool().limits.push(of);
+        self.binding = Limit::PgDatabase;
     }
 
     pub(crate) fn probe(&mut self, database: bool) {
@@ -117,7 +148,9 @@ impl World {
     fn second(&mut self, rate: f64, hold: f64, waiting: u32) {
         self.seconds += 1;
         self.view.now_ms += 1_000;
-        let (busy, binding, seconds) = (self.busy, self.binding, self.seconds);
+        self.idle_s = self.idle_s.map(|seconds| seconds + 1);
+        let (busy, binding, seconds, idle_s) = (self.busy, self.binding, self.seconds, self.idle_s);
+        let rate = if self.frozen { 0.0 } else { rate };
         let pool = self.pool();
         let odd = busy.stuck + busy.idle + busy.slow + busy.locked;
         let most = pool.limits.iter().filter_map(|of| of.size).min().unwrap_or(pool.size);
@@ -139,8 +172,10 @@ impl World {
             of.used = if of.limit == Limit::Breaker { 0 } else { lent };
             of.binds = of.limit == binding;
         }
-        self.view.servers = (0..lent).map(|at| server(at, busy, seconds)).collect();
-        self.activity(busy);
+        self.view.servers = (0..lent).map(|at| server(at, busy, seconds, idle_s)).collect();
+        if !self.frozen {
+            self.activity(busy);
+        }
         self.probes();
         self.watch.observe(&self.view);
     }
@@ -221,10 +256,10 @@ fn pool(size: u32) -> PoolSnapshot {
 }
 
 /// The connection of this place: forgotten ones first, then idle, slow, locked and ordinary ones.
-fn server(at: u32, busy: Busy, seconds: u64) -> ServerView {
+fn server(at: u32, busy: Busy, seconds: u64, idle_s: Option<u64>) -> ServerView {
     let long = seconds * 1_000_000;
     let (state, state_us, fingerprint, query) = if at < busy.stuck {
-        (LeaseState::IdleInTransaction, 20_000_000, 1, "begin")
+        (LeaseState::IdleInTransaction, idle_s.map_or(20_000_000, |seconds| seconds * 1_000_000), 1, "begin")
     } else if at < busy.stuck + busy.idle {
         (LeaseState::IdleInTransaction, 600_000, 2, "update cart set n = ?")
     } else if at < busy.stuck + busy.idle + busy.slow {
