@@ -123,11 +123,11 @@ pub const CASES: [Case; 10] = [
     case(Raised::Pool, 3, Arrive::Closed { clients: 12, think_ms: 5 }, (40, 40), false),
     case(Raised::Pool, 4, Arrive::Closed { clients: 30, think_ms: 100 }, (30, 90), true),
     case(Raised::Pool, 2, Arrive::Open { rate: 120 }, (20, 60), false),
-    case(Raised::Pool, 6, Arrive::Open { rate: 90 }, (60, 140), true),
+    case(Raised::Pool, 6, Arrive::Open { rate: 110 }, (60, 140), true),
     case(Raised::User, 3, Arrive::Closed { clients: 15, think_ms: 20 }, (50, 50), false),
     case(Raised::User, 2, Arrive::Open { rate: 100 }, (30, 30), true),
     case(Raised::Database, 3, Arrive::Closed { clients: 20, think_ms: 60 }, (20, 100), true),
-    case(Raised::Database, 5, Arrive::Open { rate: 150 }, (20, 60), false),
+    case(Raised::Database, 5, Arrive::Open { rate: 200 }, (20, 60), false),
     case(Raised::Host, 4, Arrive::Closed { clients: 24, think_ms: 0 }, (80, 120), false),
     case(Raised::Host, 5, Arrive::Open { rate: 110 }, (40, 80), true),
 ];
@@ -252,8 +252,8 @@ fn raise(stage: &mut Stage, case: &Case, to: u32) {
 }
 
 fn arrive(stage: &mut Stage, case: &Case, seed: u64, late: &Arc<Mutex<u32>>) {
-    /// Enough for a second of waiting at the highest rate, and what is served meanwhile.
-    const SENDERS: u32 = 220;
+    /// Connections of an application that asks when its users do: most of them rest, however long some wait.
+    const SENDERS: u32 = 500;
     let hold = case.hold_ms;
     match case.arrive {
         Arrive::Closed { clients, think_ms } => {
@@ -261,7 +261,7 @@ fn arrive(stage: &mut Stage, case: &Case, seed: u64, late: &Arc<Mutex<u32>>) {
             stage.crowd(clients, "web", think, move |client| held(client, hold));
         }
         Arrive::Open { rate } => {
-            let schedule = Arc::new(Mutex::new(Schedule { next: Instant::now() + ms(500), dice: Dice(seed), rate }));
+            let schedule = Arc::new(Mutex::new(Schedule { next: None, dice: Dice(seed), rate }));
             let late = Arc::clone(late);
             stage.crowd(SENDERS, "web", (ms(0), ms(0)), move |client| {
                 let due = lock(&schedule).take();
@@ -277,16 +277,18 @@ fn arrive(stage: &mut Stage, case: &Case, seed: u64, late: &Arc<Mutex<u32>>) {
 
 /// When the next request comes, as if by many clients that know nothing of each other.
 struct Schedule {
-    next: Instant,
+    /// Nothing before the first of its clients has come.
+    next: Option<Instant>,
     dice: Dice,
     rate: u32,
 }
 
 impl Schedule {
+    /// Half to one and a half of the mean after the one before: uneven, and yet a rate that a few seconds can measure.
     fn take(&mut self) -> Instant {
-        let share = (self.dice.below(1 << 30) as f64 + 1.0) / f64::from(1 << 30);
-        self.next += Duration::from_secs_f64(-share.ln() / f64::from(self.rate));
-        self.next
+        let share = 0.5 + self.dice.below(1 << 20) as f64 / f64::from(1 << 20);
+        let next = self.next.unwrap_or_else(Instant::now) + Duration::from_secs_f64(share / f64::from(self.rate));
+        *self.next.insert(next)
     }
 }
 
