@@ -30,7 +30,8 @@ fn a_lock_chain_is_seen_with_its_blocker_and_other_applications_with_what_they_d
     holder.query("begin").expect("begun");
     holder.query("update stock set n = 2").expect("locked");
     blocked.send(&Say::new().query("update stock set n = 3").bytes).expect("sent");
-    let chain = "select pid || ' ' || (pg_blocking_pids(pid))[1] from pg_stat_activity where cardinality(pg_blocking_pids(pid)) > 0";
+    let chain = "select coalesce(min(pid || ' ' || (pg_blocking_pids(pid))[1]), '') from pg_stat_activity \
+                 where cardinality(pg_blocking_pids(pid)) > 0";
     let truth =
         until("PostgreSQL to see the chain", PATIENCE, || Some(sql(&bed, chain)).filter(|said| !said.is_empty()));
     let (waits, blocks) = truth.split_once(' ').expect("two numbers");
