@@ -33,6 +33,7 @@ pub mod race;
 pub mod sampler;
 pub mod say;
 pub mod scram;
+pub mod screen;
 pub mod serverlog;
 pub mod template;
 pub mod version;

@@ -110,6 +110,8 @@ mod tests {
         let plant = Plant::new();
         plant.write("proof/bench.json", r#"{"cells": [{"ratio_to_peer": 0.8249, "tps": 31000}], "commit": "abc"}"#);
         copy_drivers(&plant);
+        plant.write("proof/why.txt", "all is calm\n");
+        plant.write("proof/top.txt", "poolwarden top\n");
         let item = "id = \"P1\"\nwhat = \"x\"\ntests = [\"drivers::asyncpg_works_in_transaction_mode\"]\n";
         plant.write("crates/testbed/checklist.toml", &format!("[[item]]\n{item}"));
         plant.write("crates/testbed/corpus/x/y.talk", "covers P1\n");

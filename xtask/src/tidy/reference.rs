@@ -4,10 +4,10 @@
 
 use std::fmt::Write;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use poolwarden_config::Setting;
 use poolwarden_config::pgbouncer::{self, Becomes};
-use poolwarden_console::{metrics, sql};
+use poolwarden_console::{manual, metrics, sql};
 use poolwarden_switch::voice::{SAYINGS, Saying};
 use poolwarden_watch::pool::{Limit, PoolKey};
 use poolwarden_watch::remedy;
@@ -16,12 +16,15 @@ use super::finding::Tree;
 use super::{arrow, checklist, driver};
 
 /// Every generated block, and the document that must print it.
-pub(crate) const BLOCKS: [(&str, &str); 10] = [
+pub(crate) const BLOCKS: [(&str, &str); 13] = [
     ("arrows", arrow::ARCHITECTURE),
     ("settings", "docs/configuration.md"),
     ("metrics", "docs/metrics.md"),
     ("commands", "docs/console.md"),
     ("limits", "docs/troubleshooting.md"),
+    ("manual", "docs/why.md"),
+    ("screen-why", "docs/why.md"),
+    ("screen-top", "docs/why.md"),
     ("pgbouncer", "docs/pgbouncer.md"),
     ("sayings", "docs/pgbouncer.md"),
     ("drivers", "docs/drivers.md"),
@@ -37,6 +40,9 @@ pub(crate) fn block(tree: &Tree, name: &str) -> Result<String> {
         "metrics" => metric_table(&metrics::CATALOGUE),
         "commands" => commands(&sql::CATALOGUE),
         "limits" => limits(),
+        "manual" => manual_pages(),
+        "screen-why" => screen(tree, "proof/why.txt")?,
+        "screen-top" => screen(tree, "proof/top.txt")?,
         "pgbouncer" => of_pgbouncer(pgbouncer::CATALOGUE),
         "sayings" => sayings(&SAYINGS),
         "drivers" => driver::table(tree)?,
@@ -123,6 +129,32 @@ fn limits() -> String {
     text
 }
 
+/// Every limit and every cause, as `poolwarden explain` tells of them.
+fn manual_pages() -> String {
+    let mut text = String::new();
+    let mut kind = "";
+    for page in manual::pages() {
+        if page.kind() != kind {
+            kind = page.kind();
+            line(&mut text, format_args!("\n### {}s\n", if kind == "limit" { "Limit" } else { "Cause" }));
+            line(&mut text, format_args!("| {kind} | what it is | seen by | does a larger pool help? | do |"));
+            line(&mut text, format_args!("|---|---|---|---|---|"));
+        }
+        let steps: Vec<String> =
+            page.steps.iter().enumerate().map(|(at, step)| format!("{}. {}", at + 1, cell(step))).collect();
+        let (what, seen, raise) = (cell(page.what), cell(page.recognised), cell(page.raise));
+        line(&mut text, format_args!("| `{}` | {what} | {seen} | {raise} | {} |", page.code(), steps.join("<br>")));
+    }
+    text.push('\n');
+    text
+}
+
+/// What stood on a terminal, captured by a live test.
+fn screen(tree: &Tree, path: &str) -> Result<String> {
+    let file = tree.file(path).with_context(|| format!("there is no {path}: see crates/testbed/tests/drawer.rs"))?;
+    Ok(format!("```text\n{}\n```\n", file.text.trim_end()))
+}
+
 /// Every setting of PgBouncer and what it is here, one table per section of its file.
 fn of_pgbouncer(catalogue: &[pgbouncer::Entry]) -> String {
     let mut text = String::new();
@@ -183,6 +215,7 @@ mod tests {
         assert_eq!(rows("metrics"), metrics::CATALOGUE.len());
         assert_eq!(rows("commands"), sql::CATALOGUE.len());
         assert_eq!(rows("limits"), Limit::ALL.len());
+        assert_eq!(rows("manual"), manual::pages().count());
         assert_eq!(rows("sayings"), SAYINGS.len());
         assert_eq!(rows("pgbouncer"), pgbouncer::CATALOGUE.len() + pgbouncer::VERBS.len());
         assert!(block(&tree, "rumours").is_err());

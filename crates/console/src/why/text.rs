@@ -281,7 +281,9 @@ fn summary(out: &mut String, calm: &[&PoolWhy], troubled: usize, layout: Layout)
 fn layers(out: &mut String, why: &Why, layout: Layout) {
     let mut sorted: Vec<_> = why.layers.iter().collect();
     sorted.sort_by_key(|layer| layer.verdict);
-    for layer in sorted {
+    // what is not seen is said once
+    let said = |name: &str| why.not_seen.iter().any(|of| of.contains(name));
+    for layer in sorted.iter().filter(|of| of.verdict != Verdict::NotTestable || !said(&of.name)) {
         let (heading, said) = match layer.verdict {
             Verdict::Supported => ("AROUND", "at fault"),
             Verdict::NotTestable => ("unseen", "not seen"),

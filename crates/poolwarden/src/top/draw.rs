@@ -58,7 +58,7 @@ fn heading(state: &State) -> Line<'static> {
     let at = state.instances.iter().map(|of| of.answered.as_str()).max().unwrap_or_default();
     let time = at.split_once('T').map_or(at, |(_, time)| time);
     let mut spans = vec![Span::styled("poolwarden top ", BOLD), Span::raw(format!("{} {time} ", places.join(", ")))];
-    spans.push(Span::raw(format!("{all} pools, ")));
+    spans.push(Span::raw(format!("{all} pool{}, ", if all == 1 { "" } else { "s" })));
     spans.push(match troubled {
         0 => Span::raw("all calm"),
         _ => Span::styled(format!("{troubled} not calm"), BAD),
