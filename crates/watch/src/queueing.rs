@@ -6,6 +6,9 @@
 
 /// Clients beyond this many are as good as infinitely many at the same rate.
 const MAX_SOURCES: f64 = 20_000.0;
+/// Clients that think for more than this part of their time are taken for people who ask when they want to, however long they
+/// waited for the last answer; who thinks for less asks sooner when it is answered sooner.
+const OPEN: f64 = 0.7;
 /// Requests hardly wait with the offered load and twice its square root besides: about one in twenty does
 /// (Halfin and Whitt 1981; the table of Erlang C for 2 to 80 connections agrees).
 pub(crate) const RESERVE: f64 = 2.0;
@@ -39,6 +42,9 @@ impl Sources {
         }
         // a round of a client: it thinks, waits, and (if it is served) holds; Little's law over all clients gives its length
         let think_s = (clients / arrivals - wait_s - granted * hold_s).max(0.0);
+        if think_s * arrivals > OPEN * clients {
+            return Some(Self { clients: MAX_SOURCES, think_s: MAX_SOURCES / arrivals - hold_s, hold_s });
+        }
         Some(Self { clients, think_s, hold_s })
     }
 
@@ -105,6 +111,14 @@ mod tests {
         let served = sources.with(10);
         assert!(near(served.per_second, 80.0, 0.001), "{served:?}");
         assert!(near(served.wait_s, 0.4092 * 0.1 / 2.0, 0.01), "{served:?}");
+    }
+
+    #[test]
+    fn who_mostly_thinks_does_not_ask_more_because_it_waits_less() {
+        let sources = Sources::seen(220.0, 120.0, 0.4, 0.2, 0.04).unwrap();
+        let served = sources.with(40).per_second;
+        assert!(near(served, 120.0, 0.001), "{served}");
+        assert!(near(sources.load(), 4.8, 0.001));
     }
 
     #[test]
