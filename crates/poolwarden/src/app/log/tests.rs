@@ -133,3 +133,16 @@ fn a_slow_reader_costs_lines_and_never_time() {
     written.recv().unwrap();
     assert!(kept.text().contains(&format!("dropped={dropped}\n")), "{dropped}");
 }
+
+#[test]
+fn the_newest_lines_are_kept_within_a_count_and_a_size() {
+    let mut recent = Recent::default();
+    (0..MAX_RECENT + 5).for_each(|n| recent.add(format!("{n}\n")));
+    assert_eq!((recent.lines.len(), recent.lines[0].as_str()), (MAX_RECENT, "5\n"));
+    assert_eq!(recent.bytes, recent.lines.iter().map(String::len).sum::<usize>());
+    let long = "x".repeat(MAX_RECENT_BYTES / 2);
+    (0..3).for_each(|_| recent.add(long.clone()));
+    assert_eq!((recent.lines.len(), recent.bytes), (2, 2 * long.len()));
+    recent.add("x".repeat(MAX_RECENT_BYTES + 1));
+    assert_eq!((recent.lines.len(), recent.bytes), (0, 0), "one that is larger than all of them is not kept");
+}
