@@ -400,4 +400,4 @@ fn number_end(text: &[u8], from: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -28,6 +28,7 @@ mod server;
 mod session;
 mod settings;
 mod setup;
+mod shape;
 mod splice;
 mod sql;
 mod statement;

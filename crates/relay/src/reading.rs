@@ -1,7 +1,8 @@
 //! What is known of a statement without its values: fingerprint, normalised text, route, what it says of itself. Read once per
 //! distinct text and kept; and which statements a lease ran.
 //!
-//! Texts are known again by a 64-bit hash of their bytes; of a long one its beginning, its end and its length count.
+//! Texts are known again by a 64-bit hash of their bytes; of a long one its beginning, its end and its length count. Those that
+//! differ from one known in plain values alone are known by their shape.
 //! Invariant: what is kept is bounded, whatever clients send.
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use crate::fingerprint::{MAX_READ, fingerprint, normalised, shown};
 use crate::from_client::Message;
 use crate::label::{self, Label};
 use crate::server::Server;
+use crate::shape::shape;
 use crate::sql::Dialect;
 use crate::statement::{Texts, hash, text_of};
 
@@ -64,14 +66,14 @@ impl Reading {
     }
 }
 
-/// Pairs of places for texts that were read: a loop's common statements, with room for as many that come once.
-const PAIRS: usize = 512;
+/// Pairs of places for texts that were read and for their shapes: a loop's common statements, with room for as many that come once.
+const PAIRS: usize = 1024;
 /// Of longer texts so much of the beginning tells them apart,
 const HEAD: usize = 4096;
 /// and so much of the end, which is where comments are looked for.
 const TAIL: usize = label::MOST;
 
-/// A text that was read, by the hash of its bytes.
+/// A text that was read, by the hash of its bytes or of its shape.
 type Place = Option<(u64, Arc<Reading>)>;
 
 /// The texts that were read last.
@@ -86,15 +88,32 @@ impl Readings {
     #[inline]
     pub(crate) fn read(&mut self, text: &[u8], dialect: impl FnOnce() -> Dialect) -> Arc<Reading> {
         let key = key(text);
+        match self.known(key) {
+            Some(reading) => reading.clone(),
+            None => self.read_alike(key, text, dialect),
+        }
+    }
+
+    #[inline]
+    fn known(&self, key: u64) -> Option<&Arc<Reading>> {
         match self.places.get(place(key)) {
-            Some([Some((known, reading)), _]) if *known == key => reading.clone(),
-            Some([_, Some((known, reading))]) if *known == key => reading.clone(),
-            Some(_) | None => self.read_new(key, text, dialect()),
+            Some([Some((known, reading)), _]) if *known == key => Some(reading),
+            Some([_, Some((known, reading))]) if *known == key => Some(reading),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Texts that were not met before may differ in plain values alone from one that was.
+    fn read_alike(&mut self, key: u64, text: &[u8], dialect: impl FnOnce() -> Dialect) -> Arc<Reading> {
+        let shape = shape(text);
+        match shape.and_then(|shape| self.known(shape)) {
+            Some(reading) => reading.clone(),
+            None => self.read_new([Some(key), shape], text, dialect()),
         }
     }
 
     #[cold]
-    fn read_new(&mut self, key: u64, text: &[u8], dialect: Dialect) -> Arc<Reading> {
+    fn read_new(&mut self, keys: [Option<u64>; 2], text: &[u8], dialect: Dialect) -> Arc<Reading> {
         let reading = Arc::new(Reading::read(text, dialect));
         if dialect != Dialect::default() {
             return reading; // the same bytes mean something else to most
@@ -102,9 +121,11 @@ impl Readings {
         if self.places.is_empty() {
             self.places.resize_with(PAIRS, Default::default);
         }
-        if let Some(pair) = self.places.get_mut(place(key)) {
-            pair.swap(0, 1);
-            pair[0] = Some((key, reading.clone()));
+        for key in keys.into_iter().flatten() {
+            if let Some(pair) = self.places.get_mut(place(key)) {
+                pair.swap(0, 1);
+                pair[0] = Some((key, reading.clone()));
+            }
         }
         reading
     }
@@ -124,7 +145,7 @@ fn key(text: &[u8]) -> u64 {
 }
 
 #[inline]
-fn fold_all(start: u64, bytes: &[u8]) -> u64 {
+pub(crate) fn fold_all(start: u64, bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
@@ -133,7 +154,7 @@ fn fold_all(start: u64, bytes: &[u8]) -> u64 {
 }
 
 #[inline]
-fn fold(hash: u64, word: u64) -> u64 {
+pub(crate) fn fold(hash: u64, word: u64) -> u64 {
     let product = u128::from(hash ^ word).wrapping_mul(0xa076_1d64_78bd_642f_u128) ^ u128::from(hash.rotate_left(29));
     (product as u64) ^ ((product >> 64) as u64)
 }

@@ -161,7 +161,7 @@ fn piece() -> impl Strategy<Value = String> {
     prop_oneof![9 => fixed.prop_map(str::to_owned), 1 => "\\PC{0,3}"]
 }
 
-fn text() -> impl Strategy<Value = String> {
+pub(crate) fn text() -> impl Strategy<Value = String> {
     prop::collection::vec((piece(), any::<bool>()), 0..40).prop_map(|pieces| {
         pieces.into_iter().map(|(piece, apart)| if apart { format!("{piece} ") } else { piece }).collect()
     })

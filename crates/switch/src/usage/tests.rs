@@ -80,7 +80,7 @@ fn a_million_applications_take_no_more_room_than_a_few_and_lose_nothing() {
     assert!(times <= MILLION / (MOST_NAMES / BATCH) as u64 + 1, "room was made {times} times");
     let rows = usage.rows();
     let names = rows.iter().filter(|row| row.kind == UsageKind::Application && row.name.is_some()).count();
-    assert!(names <= MOST_NAMES && names >= MOST_NAMES / 2, "{names}");
+    assert!((MOST_NAMES / 2..=MOST_NAMES).contains(&names), "{names}");
     assert_eq!(sum(&rows, UsageKind::Application).leases, MILLION + MILLION / 100);
     assert_eq!(
         sum(&rows, UsageKind::Application),
