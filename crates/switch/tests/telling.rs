@@ -33,22 +33,7 @@ fn under(applications: [&str; 2], max_wait: Duration) -> Scene {
     let mut scene = Scene::under(any, TermsBook { any: terms, ..TermsBook::default() });
     for (peer, application) in [FIRST, SECOND].into_iter().zip(applications) {
         scene.receive(peer, b"X\0\0\0\x04");
-        let joining = Joining {
-            host: HostId(0),
-            key: PoolKey { database: "app".into(), user: "app".into() },
-            user: None,
-            deadline: None,
-            settings: vec![("application_name".into(), application.into())],
-            leftover: Vec::new(),
-            alone: None,
-            secret: scene.secret(),
-            serial: 10 + u64::try_from(application.len()).unwrap(),
-            connected_at: 0,
-            remote: Some("10.1.2.3:5000".parse().unwrap()),
-            local: None,
-            tls: None,
-        };
-        scene.mail(Mail::Join(Box::new(joining), ()));
+        join(&mut scene, application, 10 + u64::try_from(application.len()).unwrap());
         if scene.world.sent.contains_key(&SERVER) {
             scene.receive(SERVER, &ready(b'I')); // its settings are proven there
         }
@@ -64,6 +49,26 @@ fn hear(scene: &mut Scene, peer: Peer, bytes: &[u8]) {
     if sent.windows(16).any(|part| part == b"application_name") {
         scene.receive(SERVER, &ready(b'I'));
     }
+}
+
+/// Somebody of this name comes in.
+fn join(scene: &mut Scene, application: &str, serial: u64) {
+    let joining = Joining {
+        host: HostId(0),
+        key: PoolKey { database: "app".into(), user: "app".into() },
+        user: None,
+        deadline: None,
+        settings: vec![("application_name".into(), application.into())],
+        leftover: Vec::new(),
+        alone: None,
+        secret: scene.secret(),
+        serial,
+        connected_at: 0,
+        remote: Some("10.1.2.3:5000".parse().unwrap()),
+        local: None,
+        tls: None,
+    };
+    scene.mail(Mail::Join(Box::new(joining), ()));
 }
 
 fn told(scene: &Scene) -> LoopReport {
@@ -152,6 +157,19 @@ fn who_waits_is_told_by_application_and_address_with_the_oldest_wait() {
         .map(|row| (row.application.as_str(), row.remote.is_some(), row.count, row.since))
         .collect();
     assert_eq!(groups, [("reports", true, 1, 1_000_000_000), ("", false, 1, 2_000_000_000)]);
+}
+
+#[test]
+fn of_many_groups_the_largest_are_told() {
+    let mut scene = scene(["shop", "reports"]);
+    hear(&mut scene, FIRST, &query("begin"));
+    hear(&mut scene, SERVER, &ready(b'T'));
+    for number in 0..100 {
+        join(&mut scene, &format!("application {}", number % 80), 100 + number);
+        hear(&mut scene, Peer::Client(2 + u32::try_from(number).unwrap()), &query("select 1"));
+    }
+    let counts: Vec<u32> = told(&scene).waiters.iter().map(|row| row.count).collect();
+    assert_eq!(counts, [vec![2; 20], vec![1; 44]].concat());
 }
 
 #[test]
