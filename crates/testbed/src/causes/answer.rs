@@ -104,10 +104,11 @@ impl Why {
         layers.find(|layer| layer["name"].as_str().is_some_and(|is| is.starts_with(name))).unwrap_or(&Value::Null)
     }
 
-    /// A number of the pool's own.
+    /// A number of all pools of the user `app` together, as the books keep them.
     #[must_use]
-    pub fn number(&self, name: &str) -> Option<u64> {
-        self.pool[name].as_u64()
+    pub fn number(&self, name: &str) -> u64 {
+        let pools = self.whole["pools"].as_array().into_iter().flatten();
+        pools.filter(|pool| pool["user"] == "app").filter_map(|pool| pool[name].as_u64()).sum()
     }
 
     /// Who holds: processes, states and ages in milliseconds.

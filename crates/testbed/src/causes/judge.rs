@@ -118,14 +118,14 @@ pub fn compared(why: &Why, known: &Known) -> Vec<(&'static str, Option<String>)>
 
 /// Lent and waiting together are the requests that the clients have outstanding. The web server's own may be one of them.
 fn requests(why: &Why, known: &Known) -> Option<String> {
-    let said = why.number("lent").unwrap_or(0) + why.number("waiting").unwrap_or(0);
+    let said = why.number("lent") + why.number("waiting");
     let web = if known.web.is_some() { 2 } else { 0 };
     outside(said, known.counts.iter().map(|count| count.asked), (1, 1 + web))
 }
 
 /// Lent are the backends that are not idle, give or take one between two requests.
 fn lent(why: &Why, known: &Known) -> Option<String> {
-    let said = why.number("lent").unwrap_or(0);
+    let said = why.number("lent");
     let held = known.counts.iter().map(|count| count.held);
     let least = known.facts.iter().map(|facts| facts.busy(None)).chain(held).min().unwrap_or(0);
     let most = known.facts.iter().map(|facts| facts.ours.len()).max().unwrap_or(0);
