@@ -20,6 +20,8 @@ const FORGETS_US: u64 = 300_000_000;
 pub(crate) const USUAL_TRAFFIC_US: u64 = 600_000_000;
 /// Requests that wait less than this are not called waiting: it is shorter than anybody notices.
 pub(crate) const NOTICED_MS: u64 = 100;
+/// But if somebody always waits for so long, it is: that is no burst.
+const CROWDED_MS: u64 = 3_000;
 /// As a mean over the window, likewise.
 const NOTICED_MEAN_US: f64 = 50_000.0;
 
@@ -87,6 +89,8 @@ pub(crate) struct Memory {
     pub(crate) usual: Usual,
     /// Since when somebody has waited noticeably, or was refused, without a calm second between.
     pub(crate) troubled_since_ms: Option<u64>,
+    /// Since when somebody has always waited, if only for a part of a usual hold.
+    crowded_since_ms: Option<u64>,
     /// When a lease ended last, as far as is known.
     pub(crate) ended_ms: u64,
     /// Exponential mean of lent + waiting over half a minute: demand, never clamped.
@@ -101,6 +105,7 @@ impl Memory {
             spans: VecDeque::new(),
             usual: Usual::default(),
             troubled_since_ms: None,
+            crowded_since_ms: None,
             ended_ms: now_ms,
             demand: 0.0,
         }
@@ -129,15 +134,24 @@ impl Memory {
     /// Takes a whole span and the snapshot at its end.
     pub(crate) fn take(&mut self, span: Span, now: PoolSnapshot) {
         let (now_ms, seconds) = (span.ended_ms, span.long_us as f64 / 1e6);
-        if is_troubled(&span, &now) {
-            self.troubled_since_ms.get_or_insert(now_ms.saturating_sub(span.long_us / 1_000));
+        let began_ms = now_ms.saturating_sub(span.long_us / 1_000);
+        if always_waits(&span) {
+            self.crowded_since_ms.get_or_insert(began_ms);
         } else {
-            self.troubled_since_ms = None;
+            self.crowded_since_ms = None;
+        }
+        let crowded = self.crowded_since_ms.filter(|since| now_ms.saturating_sub(*since) >= CROWDED_MS);
+        match crowded {
+            Some(since) => {
+                self.troubled_since_ms = Some(self.troubled_since_ms.map_or(since, |known| known.min(since)))
+            }
+            None if is_troubled(&span, &now) => drop(self.troubled_since_ms.get_or_insert(began_ms)),
+            None => self.troubled_since_ms = None,
         }
         if span.leases > 0 {
             self.ended_ms = now_ms;
         }
-        let keep = (-seconds / 30.0).exp();
+        let keep = if self.demand == 0.0 { 0.0 } else { (-seconds / 30.0).exp() };
         self.demand = self.demand * keep + (span.lent() + span.waiting()) * (1.0 - keep);
         (self.last, self.last_ms) = (now, now_ms);
         self.spans.push_back(span);
@@ -179,6 +193,13 @@ impl Memory {
             Limit::ALL.into_iter().max_by_key(|limit| (last.waited_us[limit.index()], usize::MAX - limit.index()))?;
         (last.waited_us[most.index()] > 0).then_some(most)
     }
+}
+
+/// Whether somebody always waited in a span, for half as long as connections are held or longer: all is lent and work is left over,
+/// however quick it is. (M/M/c queues below nine tenths of their capacity do not.)
+fn always_waits(span: &Span) -> bool {
+    let long = span.wait_us().zip(span.hold_us()).is_some_and(|(wait, hold)| wait >= hold / 2.0);
+    span.waiting() >= 1.0 && long
 }
 
 /// Whether requests waited noticeably or were refused in a span at whose end the pool was so.

@@ -190,3 +190,15 @@ fn a_limit_of_postgresqls_is_told_as_postgresql_counts_it() {
     let gain = why.pools[0].gains.iter().find(|gain| gain.limit == Limit::PgDatabase).unwrap();
     assert_eq!((gain.size, gain.enough.map(|enough| enough > 4)), (Some(4), Some(true)));
 }
+
+#[test]
+fn who_always_has_short_waits_is_saturated_and_a_burst_is_not() {
+    let mut world = World::new(20);
+    world.run(20, 500.0, 0.02, 0);
+    world.brief(20);
+    world.run(2, 1_000.0, 0.02, 20);
+    assert_eq!(world.why().pools[0].state, PoolState::Tight, "two seconds are a burst");
+    world.run(2, 1_000.0, 0.02, 20);
+    assert_eq!(world.why().pools[0].state, PoolState::Saturated);
+    assert_eq!(supported(&world), [CauseCode::PoolTooSmall]);
+}

@@ -30,6 +30,8 @@ pub(crate) struct World {
     frozen: bool,
     /// Since when the transactions that `Busy::stuck` counts have been idle: so many seconds before the newest picture.
     idle_s: Option<u64>,
+    /// How long the oldest waits, in milliseconds.
+    oldest_ms: u64,
 }
 
 impl World {
@@ -62,6 +64,7 @@ impl World {
             seconds: 0,
             frozen: false,
             idle_s: None,
+            oldest_ms: 900,
         };
         world.watch.observe(&world.view);
         world
@@ -85,6 +88,11 @@ impl World {
     pub(crate) fn forget(&mut self, count: u32) {
         self.busy.stuck = count;
         self.idle_s = Some(0);
+    }
+
+    /// Whoever waits does so for a short time only.
+    pub(crate) fn brief(&mut self, oldest_ms: u64) {
+        self.oldest_ms = oldest_ms;
     }
 
     pub(crate) fn freeze(&mut self) {
@@ -150,6 +158,7 @@ impl World {
         self.view.now_ms += 1_000;
         self.idle_s = self.idle_s.map(|seconds| seconds + 1);
         let (busy, binding, seconds, idle_s) = (self.busy, self.binding, self.seconds, self.idle_s);
+        let oldest_ms = self.oldest_ms;
         let rate = if self.frozen { 0.0 } else { rate };
         let pool = self.pool();
         let odd = busy.stuck + busy.idle + busy.slow + busy.locked;
@@ -163,7 +172,7 @@ impl World {
         pool.wait_nanos[binding.index()] += u64::from(waiting) * 1_000_000_000;
         pool.refused[binding.index()] += (rate - served) as u64;
         pool.waiting = waiting;
-        pool.oldest_wait = Duration::from_millis(if waiting > 0 { 900 } else { 0 });
+        pool.oldest_wait = Duration::from_millis(if waiting > 0 { oldest_ms } else { 0 });
         pool.binding = (waiting > 0).then_some(binding);
         pool.clients = 100;
         pool.slots = Slots { lent: odd + ordinary, ..Slots::default() };
