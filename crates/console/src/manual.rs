@@ -81,6 +81,12 @@ pub fn find(code: &str) -> Vec<&'static Page> {
     pages().filter(|page| page.code() == code).collect()
 }
 
+/// The page of a cause.
+#[must_use]
+pub fn cause(code: CauseCode) -> &'static Page {
+    &cause::PAGES[code.index()]
+}
+
 /// The code nearest to what was written, if one is near.
 #[must_use]
 pub fn nearest(said: &str) -> Option<&'static str> {

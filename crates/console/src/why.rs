@@ -10,7 +10,7 @@ mod word;
 
 pub use holder::{holders_json, holders_text};
 pub use json::json;
-pub use text::text;
+pub use text::{text, vain};
 pub(crate) use word::paragraph;
 pub use word::{plain, span};
 

@@ -15,6 +15,18 @@ fn each_situation_reads_well_at_night() {
 }
 
 #[test]
+fn where_more_connections_mend_nothing_no_size_is_recommended() {
+    for (name, why) in situations() {
+        let text = text(&why, SHOWN);
+        let first = why.pools.iter().flat_map(|pool| &pool.causes).find(|cause| cause.share > 0.0);
+        let Some(reason) = first.and_then(|cause| vain(cause.code.name())) else { continue };
+        assert!(text.contains(&format!("raise?  {reason}")) && !text.contains("are enough"), "{name}: {text}");
+    }
+    assert_eq!(vain("lock_convoy"), Some("no: more connections would wait for the same lock"));
+    assert_eq!((vain("user_limit"), vain("luck")), (None, None));
+}
+
+#[test]
 fn on_a_narrow_terminal_every_line_fits() {
     for width in [60, 80, 120] {
         for (name, why) in situations() {

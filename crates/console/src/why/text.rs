@@ -10,6 +10,7 @@ use poolwarden_watch::{CauseCode, LeaseState};
 use super::holder::query;
 use super::word::{count, cut, paragraph, percent, rate, size, span_ms, span_us};
 use super::{Layout, Texts};
+use crate::manual;
 
 /// Calm pools beyond these are counted.
 const MAX_CALM: usize = 10;
@@ -21,6 +22,8 @@ const MAX_SHORT: usize = 40;
 const MAX_RULED_OUT: usize = 4;
 /// Applications that hold connections, per pool.
 const MAX_OWNERS: usize = 3;
+/// A mean wait below this many microseconds is told in words: an estimate is not that fine.
+const HARDLY_US: f64 = 100.0;
 /// Changes per pool.
 const MAX_CHANGES: usize = 3;
 
@@ -74,9 +77,7 @@ fn whole(out: &mut String, of: &PoolWhy, at_ms: u64, layout: Layout) {
         };
         paragraph(out, "limit", &text, width);
     }
-    for (at, text) in gains(of).iter().enumerate() {
-        paragraph(out, if at == 0 { "raise" } else { "" }, text, width);
-    }
+    raising(out, of, width);
     causes(out, of, layout);
     owners(out, of, layout);
     for change in of.changes.iter().take(MAX_CHANGES) {
@@ -110,6 +111,59 @@ fn traffic(of: &PoolWhy) -> String {
     text
 }
 
+/// What raising limits would do: of a cause that more connections do not mend, why not.
+fn raising(out: &mut String, of: &PoolWhy, width: usize) {
+    if let Some(cause) = main_cause(of).filter(|cause| !is_of_limits(cause.code)) {
+        paragraph(out, "raise?", manual::cause(cause.code).raise, width);
+    } else if of.state != PoolState::Calm {
+        for (at, text) in gains(of).iter().enumerate() {
+            paragraph(out, if at == 0 { "raise" } else { "" }, text, width);
+        }
+    }
+}
+
+/// Why more connections do not mend what a cause of this name does; `None`: they may, or there is no such cause.
+#[must_use]
+pub fn vain(cause: &str) -> Option<&'static str> {
+    let code = CauseCode::ALL.into_iter().find(|code| code.name() == cause && !is_of_limits(*code))?;
+    Some(manual::cause(code).raise)
+}
+
+/// The one that explains most.
+fn main_cause(of: &PoolWhy) -> Option<&Cause> {
+    of.causes.iter().find(|cause| cause.verdict == Verdict::Supported)
+}
+
+/// Whether a larger limit, the one that binds, is what helps.
+const fn is_of_limits(code: CauseCode) -> bool {
+    match code {
+        CauseCode::PoolTooSmall
+        | CauseCode::UserLimit
+        | CauseCode::DatabaseLimit
+        | CauseCode::ClassShare
+        | CauseCode::HostBudget
+        | CauseCode::PgRoleLimit
+        | CauseCode::PgDatabaseLimit
+        | CauseCode::PgSlots
+        | CauseCode::DemandGrowth
+        | CauseCode::ConfigurationChange => true,
+        CauseCode::ConnectLimited
+        | CauseCode::PgDown
+        | CauseCode::Network
+        | CauseCode::LockConvoy
+        | CauseCode::IdleInTransaction
+        | CauseCode::Leak
+        | CauseCode::NestedCheckout
+        | CauseCode::SlowQuery
+        | CauseCode::PgSaturated
+        | CauseCode::RetryStorm
+        | CauseCode::ScaleOut
+        | CauseCode::Upstream
+        | CauseCode::ClientLimit
+        | CauseCode::PoolwardenBusy => false,
+    }
+}
+
 /// What raising each limit would gain; those that would gain nothing share a line.
 fn gains(of: &PoolWhy) -> Vec<String> {
     let (helps, idle): (Vec<&Gain>, Vec<&Gain>) = of.gains.iter().partition(|gain| gain.connections != Some(0));
@@ -139,9 +193,11 @@ fn gained(gain: &Gain) -> String {
         if gain.per_second > 0.0 {
             let _ = write!(text, ": +{} served", rate(gain.per_second));
         }
-        if let Some(wait) = gain.wait_us {
-            let _ = write!(text, ", wait {}", span_us(wait));
-        }
+        let _ = match gain.wait_us {
+            Some(wait) if wait < HARDLY_US => write!(text, ", hardly any wait"),
+            Some(wait) => write!(text, ", a wait of {}", span_us(wait)),
+            None => Ok(()),
+        };
     }
     text
 }
@@ -150,7 +206,11 @@ fn causes(out: &mut String, of: &PoolWhy, layout: Layout) {
     let supported: Vec<&Cause> = of.causes.iter().filter(|cause| cause.verdict == Verdict::Supported).collect();
     for (at, cause) in supported.iter().enumerate() {
         let told: Vec<&str> = cause.evidence.iter().map(|of| of.text.as_str()).collect();
-        let text = format!("{} explains {}: {}", cause.code.name(), percent(cause.share), told.join("; "));
+        let code = cause.code.name();
+        // what explains no wait of its own stands beside: a change, the web tier
+        let head =
+            if cause.share < 0.005 { code.to_owned() } else { format!("{code} explains {}", percent(cause.share)) };
+        let text = format!("{head}: {}", told.join("; "));
         let heading = match (at, of.mixed) {
             (0, true) => "mixed",
             (0, false) => "cause",
@@ -164,8 +224,11 @@ fn causes(out: &mut String, of: &PoolWhy, layout: Layout) {
     if supported.is_empty() && of.state != PoolState::Paused {
         paragraph(out, "cause", "none of the known causes is supported by what is seen", layout.width);
     }
+    // why a larger pool does not help was said
+    let said = main_cause(of).is_some_and(|cause| !is_of_limits(cause.code));
     let ruled_out = SUSPECTS
         .iter()
+        .filter(|code| !(said && **code == CauseCode::PoolTooSmall))
         .filter_map(|code| of.causes.iter().find(|cause| cause.code == *code && cause.verdict == Verdict::RuledOut));
     for (at, cause) in ruled_out.take(MAX_RULED_OUT).enumerate() {
         let because = cause.evidence.first().map_or("", |of| of.text.as_str());

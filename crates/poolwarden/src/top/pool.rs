@@ -1,6 +1,6 @@
 //! One pool as `/api/v1/why` tells it: read from its JSON, nothing computed but what a column needs.
 
-use poolwarden_console::why::plain;
+use poolwarden_console::why::{plain, vain};
 use serde_json::Value;
 
 /// Which pool: the instance's place, database, user, server.
@@ -130,6 +130,9 @@ fn why(of: &Value) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     let (supported, others): (Vec<&Value>, Vec<&Value>) =
         list(&of["causes"]).iter().partition(|cause| cause["verdict"] == "supported");
+    if let Some(why) = supported.first().and_then(|cause| vain(cause["code"].as_str()?)) {
+        lines.push(("raise?", why.to_owned()));
+    }
     for cause in supported {
         let share = cause["share"].as_f64().unwrap_or(0.0) * 100.0;
         lines.push(("cause", format!("{} {share:.0} %: {}", text(&cause["code"]), told(cause))));
