@@ -231,6 +231,21 @@ fn pools_are_paused_and_resumed_and_a_bundle_is_written_once() {
 }
 
 #[test]
+fn metrics_speak_pgbouncers_names_as_well_where_that_is_wanted() {
+    let _machine = place::machine(false);
+    let named = "pgbouncer_pools_server_active_connections{database=\"app\",user=\"app\"} 1";
+    for wanted in [false, true] {
+        let http = "http = \"127.0.0.1:0\"\n";
+        let plan = Plan { size: 2, ..Plan::default() };
+        let bed = start(if wanted { plan.edit(http, &format!("{http}pgbouncer_metrics = true\n")) } else { plan });
+        let mut holder = bed.client();
+        holder.query("begin").expect("held");
+        let text = bed.pooler().expect("poolwarden").get("/metrics");
+        assert_eq!(text.lines().any(|line| line == named), wanted, "{text}");
+    }
+}
+
+#[test]
 fn what_cannot_be_answered_says_why_and_exits_with_2() {
     let _machine = place::machine(false);
     let bed = start(Plan { size: 2, ..Plan::default() });

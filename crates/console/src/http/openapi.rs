@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use super::OPENAPI_DOCUMENT;
-use super::look::{HOLDERS, WHY};
+use super::look::{HOLDERS, OPENAPI, WHY};
+use super::operate;
 use crate::made_up::why::{holders, situations};
 use crate::why::{Texts, holders_json, json};
 
@@ -121,6 +122,10 @@ fn references_hold_operations_are_whole_and_their_names_are_unique() {
             resolve(&document, target.as_str().unwrap());
         }
     });
+    let looked_at = ["/metrics", "/healthz", "/readyz", WHY, HOLDERS, OPENAPI];
+    let mut served: Vec<&str> = looked_at.into_iter().chain(operate::PATHS).collect();
+    served.sort_unstable();
+    assert!(document["paths"].as_object().unwrap().keys().eq(served), "what is served is described, and nothing else");
     let mut names = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {

@@ -96,6 +96,11 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Whether a person reads the output on a terminal that shows more than letters (<https://no-color.org>).
+pub(super) fn on_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+}
+
 /// Columns of the terminal; `None` where the output goes elsewhere.
 pub(super) fn width() -> Option<u16> {
     let size = || ratatui::crossterm::terminal::size().ok().map(|(columns, _)| columns);
