@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use poolwarden_testbed::causes::raise::{CASES, gained, story};
+use poolwarden_testbed::causes::raise::{CASES, Case, Gained, gained, story};
 use poolwarden_testbed::causes::rush::Rush;
 use poolwarden_testbed::causes::{Pace, Played, Situation, play};
 use serde_json::{Value, json};
@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 const STORY_WITHIN: Duration = Duration::from_secs(1);
 /// Most that a stated gain may differ from the measured one, as a share of that.
 const MOST_OFF: f64 = 0.2;
+/// Most requests that may come late, as a share, and how often a case is tried.
+const MOST_LATE: f64 = 0.01;
+const TRIES: u32 = 4;
 /// Most that any answer may take while everything is exhausted.
 const MOST_MS: f64 = 1_000.0;
 
@@ -97,7 +100,7 @@ fn stories(runs: u64, missed: &mut Vec<String>) -> Value {
 fn raises(missed: &mut Vec<String>) -> Value {
     let mut all = Vec::new();
     for (place, case) in CASES.iter().enumerate() {
-        match gained(case, place as u64 + 1) {
+        match measured(case, place as u64 + 1) {
             Ok(gained) => {
                 let (stated, measured, off) = (gained.stated, gained.measured, gained.off() * 100.0);
                 eprintln!(
@@ -119,6 +122,18 @@ fn raises(missed: &mut Vec<String>) -> Value {
         }
     }
     json!(all)
+}
+
+/// Measures a case, and again if the machine was too busy to bring the load.
+fn measured(case: &Case, seed: u64) -> Result<Gained, String> {
+    for _ in 0..TRIES {
+        let gained = gained(case, seed)?;
+        if gained.late <= MOST_LATE {
+            return Ok(gained);
+        }
+        eprintln!("raise {case:?}: {:.1} % of the requests came late, measured again", gained.late * 100.0);
+    }
+    Err(format!("the machine was too busy {TRIES} times"))
 }
 
 fn rush(missed: &mut Vec<String>) -> Value {

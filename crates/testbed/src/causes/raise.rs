@@ -145,6 +145,8 @@ pub struct Gained {
     pub measured: f64,
     /// The size that was said to be enough.
     pub enough: u64,
+    /// The share of the requests that came later than they should have: a machine too busy to measure on.
+    pub late: f64,
     /// Everything, for the record.
     pub record: Value,
 }
@@ -215,14 +217,16 @@ pub fn gained(case: &Case, seed: u64) -> Result<Gained, String> {
     raise(&mut stage, case, u32::try_from(enough).unwrap_or(u32::MAX));
     std::thread::sleep(SETTLES);
     let after = rate(&stage.books);
-    let measured = after - before;
+    let (measured, late) = (after - before, *lock(&late));
     let record = json!({
         "raised": case.raised.key(), "from": case.size, "enough": enough, "arrive": format!("{:?}", case.arrive),
         "hold_ms": case.hold_ms, "by": if case.reload { "RELOAD" } else { "SET" },
         "before_per_second": round(before), "after_per_second": round(after), "stated_gain": round(stated),
-        "measured_gain": round(measured), "late_arrivals": *lock(&late), "why": why.whole,
+        "measured_gain": round(measured), "late_arrivals": late, "why": why.whole,
     });
-    Ok(Gained { stated, measured, enough, record })
+    let (served, refused) = stage.books.totals();
+    let late = f64::from(late) / (served + refused).max(1) as f64;
+    Ok(Gained { stated, measured, enough, late, record })
 }
 
 fn round(number: f64) -> f64 {

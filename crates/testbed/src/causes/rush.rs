@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::screen::Screen;
 use crate::wire::{Address, Fault, Login, Wire, message};
 use crate::{Bed, Plan, Target, bed, child, pooler, until};
 
@@ -161,7 +162,20 @@ impl Rush {
             "holders": worst(&|| get("/api/v1/holders?format=json")),
             "metrics": worst(&|| get("/metrics")),
             "why_verb": worst(&|| verb(http, "why")),
+            "top": worst(&|| self.top(http)),
         })
+    }
+
+    /// `top` in a terminal, from its start to the screen that shows what is wrong.
+    fn top(&self, http: SocketAddr) {
+        let token = self.bed.pooler().expect("poolwarden").dir().join("data/token");
+        let mut command = Command::new(pooler::binary());
+        command.args(["top", "--at", &format!("http://{http}"), "--token-file"]).arg(token);
+        let mut screen = Screen::start(&command, (100, 30));
+        let shown = screen.showing("SATURATED");
+        assert!(shown.contains(&format!("{} not calm", self.pools)), "{shown}");
+        screen.press("q");
+        assert!(screen.end().success(), "top did not end well");
     }
 }
 
