@@ -41,6 +41,7 @@ pub(crate) fn answer(case: &Case<'_>) -> PoolWhy {
         waiting: case.pool.waiting,
         oldest_wait_ms: crate::span::millis(case.pool.oldest_wait),
         rates: rates(case),
+        demand: case.memory.demands.iter().copied().collect(),
         binds: case.troubled && binding.is_some(),
         mixed: waits && top.is_some_and(|top| top.share < MIXED),
         next_step: next_step(case, state, top, &gains),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use poolwarden_pool::{Limit, PoolSnapshot};
 
-use crate::occupancy::Yardstick;
+use crate::occupancy::{Hindsight, Yardstick};
 use crate::span::{Span, quantile_us};
 
 /// The answer is about so many seconds, or as many of them as somebody has waited.
@@ -14,6 +14,8 @@ const SHORTEST_MS: u64 = 1_500;
 /// What is usual is known after so much calm traffic.
 const KNOWN_US: u64 = 5_000_000;
 const KNOWN_LEASES: u64 = 20;
+/// Two minutes of pictures, one a second: what a person remembers of a screen.
+const DEMANDS: usize = 120;
 /// And forgets with this time constant.
 const FORGETS_US: u64 = 300_000_000;
 /// Growth of traffic is told from a beginning only after so much calm: less is not what a person would call usual.
@@ -95,6 +97,8 @@ pub(crate) struct Memory {
     pub(crate) ended_ms: u64,
     /// Exponential mean of lent + waiting over half a minute: demand, never clamped.
     pub(crate) demand: f64,
+    /// Lent + waiting in each of the last [`DEMANDS`] spans, oldest first.
+    pub(crate) demands: VecDeque<u32>,
 }
 
 impl Memory {
@@ -108,6 +112,7 @@ impl Memory {
             crowded_since_ms: None,
             ended_ms: now_ms,
             demand: 0.0,
+            demands: VecDeque::new(),
         }
     }
 
@@ -152,6 +157,10 @@ impl Memory {
             self.ended_ms = now_ms;
         }
         let keep = if self.demand == 0.0 { 0.0 } else { (-seconds / 30.0).exp() };
+        self.demands.push_back((span.lent() + span.waiting()).ceil() as u32);
+        if self.demands.len() > DEMANDS {
+            self.demands.pop_front();
+        }
         self.demand = self.demand * keep + (span.lent() + span.waiting()) * (1.0 - keep);
         (self.last, self.last_ms) = (now, now_ms);
         self.spans.push_back(span);
@@ -166,23 +175,18 @@ impl Memory {
     }
 
     /// What the answer is about: the last seconds, `newest` included, but nothing from before `changed_ms`, when settings were changed.
-    /// `forgotten`: since when each transaction that is stuck now has been idle, in milliseconds; it was so all the time, though
-    /// nobody could know at first.
-    pub(crate) fn window(&self, newest: Span, changed_ms: u64, forgotten: &[u64]) -> Span {
+    /// What is known of the leases by hindsight is put right in earlier seconds.
+    pub(crate) fn window(&self, newest: Span, changed_ms: u64, hindsight: &Hindsight) -> Span {
         let now_ms = newest.ended_ms;
         let from = self.troubled_since_ms.unwrap_or(now_ms).min(now_ms.saturating_sub(SHORTEST_MS));
         let from = from.max(now_ms.saturating_sub(WINDOW_MS)).max(changed_ms);
-        let stuck_ms = (self.yardstick().stuck_us() / 1e3) as u64;
+        let yard = self.yardstick();
         let troubled = self.troubled_since_ms.is_some();
         let recent = self.spans.iter().rev().take_while(|span| !troubled || span.ended_ms > from);
         recent.fold(newest, |sum, span| {
-            let mut sum = sum.plus(span);
-            let as_idle = |since: &&u64| (**since..=**since + stuck_ms).contains(&span.ended_ms);
-            let moved = u32::try_from(forgotten.iter().filter(as_idle).count()).unwrap_or(u32::MAX);
-            let moved = moved.min(span.occupancy.idle);
-            sum.occupancy.idle -= moved;
-            sum.occupancy.stuck += moved;
-            sum
+            let mut corrected = span.clone();
+            hindsight.correct(&mut corrected.occupancy, span.ended_ms, yard);
+            sum.plus(&corrected)
         })
     }
 

@@ -123,6 +123,43 @@ impl Occupancy {
     }
 }
 
+/// What leases of now turn out to have been all the time, though nobody could know at first; times in milliseconds since 1970 UTC.
+#[derive(Debug, Default)]
+pub(crate) struct Hindsight {
+    /// Since when each transaction that is stuck has been idle.
+    stuck: Vec<u64>,
+    /// Since when each request that waits for a lock has run, and its statement's fingerprint.
+    locked: Vec<(u64, u64)>,
+}
+
+impl Hindsight {
+    pub(crate) fn note(&mut self, usage: Use, lease: &LeaseView, now_ms: u64) {
+        let since = now_ms.saturating_sub(lease.state_us / 1_000);
+        match usage {
+            Use::Stuck => self.stuck.push(since),
+            Use::Locked if lease.state == LeaseState::Active => self.locked.push((since, lease.fingerprint)),
+            Use::Locked | Use::Working | Use::Slow | Use::IdleInTransaction => {}
+        }
+    }
+
+    /// Puts the sample of `at_ms` right: who is stuck now was called idle then, and who waits for a lock was called slow.
+    pub(crate) fn correct(&self, sample: &mut Occupancy, at_ms: u64, yard: Yardstick) {
+        let stuck_ms = (yard.stuck_us() / 1e3) as u64;
+        let idle = self.stuck.iter().filter(|since| (**since..=**since + stuck_ms).contains(&at_ms)).count();
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX).min(sample.idle);
+        (sample.idle, sample.stuck) = (sample.idle - idle, sample.stuck + idle);
+        let Some(slow_ms) = yard.slow_us().map(|slow| (slow / 1e3) as u64) else { return };
+        for (since, fingerprint) in &self.locked {
+            let known = sample.slow_by.iter_mut().find(|(known, count)| known == fingerprint && *count > 0);
+            if let Some((_, count)) = known.filter(|_| at_ms > since + slow_ms) {
+                *count -= 1;
+                (sample.slow, sample.locked) = (sample.slow - 1, sample.locked + 1);
+            }
+        }
+        sample.slow_by.retain(|(_, count)| *count > 0);
+    }
+}
+
 /// Backends by process, where what PostgreSQL told is fresh.
 pub(crate) struct Backends<'a> {
     by_pid: BTreeMap<u32, &'a Backend>,

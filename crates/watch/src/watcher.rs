@@ -8,11 +8,11 @@ use crate::answer;
 use crate::case::{Case, Process};
 use crate::layer;
 use crate::memory::{self, Memory};
-use crate::occupancy::{Backends, Occupancy};
+use crate::occupancy::{Backends, Hindsight, Occupancy};
 use crate::queueing::Sources;
 use crate::span::Span;
 use crate::why::{Holder, PoolWhy, Why};
-use crate::{HostView, LeaseState, LeaseView, ServerView, View};
+use crate::{HostView, LeaseView, ServerView, View};
 
 /// Pools by the server's place and their own.
 type Key = (usize, PoolId);
@@ -111,7 +111,11 @@ impl Watch {
                     let mut newest = memory.newest(pool, view.now_ms);
                     let leases = leases.get(&(at, pool.id)).map_or(&[][..], Vec::as_slice);
                     newest.occupancy = occupancy(memory, &backends, leases);
-                    (*pool, memory.window(newest, changed_ms, &forgotten(memory, leases, view.now_ms)))
+                    let mut hindsight = Hindsight::default();
+                    for (server, lease) in leases {
+                        hindsight.note(backends.usage(server, lease, memory.yardstick()), lease, view.now_ms);
+                    }
+                    (*pool, memory.window(newest, changed_ms, &hindsight))
                 })
                 .collect();
             for (place, (pool, memory)) in known.iter().enumerate() {
@@ -153,14 +157,6 @@ fn leases(view: &View) -> BTreeMap<Key, Vec<(&ServerView, &LeaseView)>> {
         leases.entry((lease.host, lease.pool)).or_default().push((server, lease));
     }
     leases
-}
-
-/// Since when each transaction that is stuck has been idle, in milliseconds since 1970 UTC.
-fn forgotten(memory: &Memory, leases: &[(&ServerView, &LeaseView)], now_ms: u64) -> Vec<u64> {
-    let stuck = memory.yardstick().stuck_us();
-    let idle = leases.iter().filter(|(_, lease)| lease.state == LeaseState::IdleInTransaction);
-    let stuck = idle.filter(|(_, lease)| lease.state_us as f64 > stuck);
-    stuck.map(|(_, lease)| now_ms.saturating_sub(lease.state_us / 1_000)).collect()
 }
 
 fn occupancy(memory: &Memory, backends: &Backends<'_>, leases: &[(&ServerView, &LeaseView)]) -> Occupancy {

@@ -72,6 +72,8 @@ pub struct PoolWhy {
     pub oldest_wait_ms: u64,
     /// Its traffic over the window that the answer is about.
     pub rates: Rates,
+    /// Connections wanted (lent and waited for, in the mean, rounded up) in each of the last 120 seconds, oldest first.
+    pub demand: Vec<u32>,
     /// The limit that binds, or would next if more were wanted; `None`: nothing is known of the pool yet.
     pub binding: Option<Binding>,
     /// Whether it does: requests wait or are refused for it.

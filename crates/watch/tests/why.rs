@@ -202,3 +202,16 @@ fn who_always_has_short_waits_is_saturated_and_a_burst_is_not() {
     assert_eq!(world.why().pools[0].state, PoolState::Saturated);
     assert_eq!(supported(&world), [CauseCode::PoolTooSmall]);
 }
+
+#[test]
+fn who_turns_out_to_wait_for_a_lock_was_not_slow_before_postgresql_told() {
+    let mut world = World::new(10);
+    world.run(20, 100.0, 0.02, 0);
+    world.untold(true);
+    world.busy(Busy { locked: 9, ..Busy::default() });
+    world.run(4, 60.0, 0.02, 12);
+    assert_eq!(supported(&world), [CauseCode::SlowQuery], "as far as anybody can see");
+    world.untold(false);
+    world.run(1, 60.0, 0.02, 12);
+    assert_eq!(supported(&world), [CauseCode::LockConvoy]);
+}

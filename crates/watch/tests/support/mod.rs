@@ -32,6 +32,10 @@ pub(crate) struct World {
     idle_s: Option<u64>,
     /// How long the oldest waits, in milliseconds.
     oldest_ms: u64,
+    /// PostgreSQL is not asked about its backends.
+    untold: bool,
+    /// The second in which connections began to be used so.
+    busy_at: u64,
 }
 
 impl World {
@@ -65,6 +69,8 @@ impl World {
             frozen: false,
             idle_s: None,
             oldest_ms: 900,
+            untold: false,
+            busy_at: 0,
         };
         world.watch.observe(&world.view);
         world
@@ -82,6 +88,7 @@ impl World {
 
     pub(crate) fn busy(&mut self, busy: Busy) {
         self.busy = busy;
+        self.busy_at = self.seconds;
     }
 
     /// From now on the stuck ones have just begun to be idle, and grow older second by second.
@@ -93,6 +100,10 @@ impl World {
     /// Whoever waits does so for a short time only.
     pub(crate) fn brief(&mut self, oldest_ms: u64) {
         self.oldest_ms = oldest_ms;
+    }
+
+    pub(crate) fn untold(&mut self, untold: bool) {
+        self.untold = untold;
     }
 
     pub(crate) fn freeze(&mut self) {
@@ -181,8 +192,8 @@ impl World {
             of.used = if of.limit == Limit::Breaker { 0 } else { lent };
             of.binds = of.limit == binding;
         }
-        self.view.servers = (0..lent).map(|at| server(at, busy, seconds, idle_s)).collect();
-        if !self.frozen {
+        self.view.servers = (0..lent).map(|at| server(at, busy, seconds - self.busy_at, idle_s)).collect();
+        if !self.frozen && !self.untold {
             self.activity(busy);
         }
         self.probes();
@@ -274,7 +285,7 @@ fn server(at: u32, busy: Busy, seconds: u64, idle_s: Option<u64>) -> ServerView 
     } else if at < busy.stuck + busy.idle + busy.slow {
         (LeaseState::Active, 2_500_000, 3, "select * from report")
     } else if at < busy.stuck + busy.idle + busy.slow + busy.locked {
-        (LeaseState::Active, 2_500_000, 4, "update stock set n = ?")
+        (LeaseState::Active, long.max(10_000), 4, "update stock set n = ?")
     } else {
         (LeaseState::Active, 8_000, 5, "select ?")
     };
@@ -300,7 +311,7 @@ fn server(at: u32, busy: Busy, seconds: u64, idle_s: Option<u64>) -> ServerView 
             client: u64::from(at),
             application: "shop".into(),
             addr: "10.0.0.1".into(),
-            held_us: state_us.max(10_000).min(long.max(10_000)),
+            held_us: state_us.max(10_000),
             state,
             state_us,
             fingerprint,
