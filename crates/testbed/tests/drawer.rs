@@ -145,6 +145,11 @@ fn the_story_is_told_in_ten_lines_with_the_next_step_first_and_as_a_screen() {
         assert!(text.contains("limit   user binds: 3 of 3 used, set by users.app.max_connections"), "{text}");
         assert!(text.contains("pool_size") && text.contains("no effect, user binds at 3"), "{text}");
         keep(&bed, "why.txt", &text);
+        let demand = until("three seconds of demand to be remembered", PATIENCE, || {
+            let demand = json(&bed, &["why", "app"])["pools"][0]["demand"].as_array()?.clone();
+            (demand.len() >= 4).then_some(demand)
+        });
+        assert!(demand[1..].iter().all(|of| of.as_u64().is_some_and(|of| (11..=12).contains(&of))), "{demand:?}");
         let screen = top(&bed, (100, 30));
         // a captured one is to show some of the past
         let blocks = if std::env::var_os("TESTBED_CAPTURE").is_some() { 5 } else { 1 };

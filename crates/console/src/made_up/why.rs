@@ -79,6 +79,7 @@ fn user_limit() -> PoolWhy {
         open: 3,
         waiting: 17,
         oldest_wait_ms: 1_250,
+        demand: vec![2, 5, 20],
         rates: Rates {
             window_s: 60.0,
             arrivals: 180.0,

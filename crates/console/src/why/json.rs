@@ -33,6 +33,7 @@ fn of_pool(of: &PoolWhy, texts: Texts) -> Value {
         "waiting": of.waiting,
         "oldest_wait_ms": of.oldest_wait_ms,
         "rates": rates(&of.rates),
+        "demand": of.demand,
         "binding_limit": of.binding.as_ref().map(|limit| binding(limit, of.binds)),
         "gains": of.gains.iter().map(gain).collect::<Vec<_>>(),
         "causes": of.causes.iter().map(cause).collect::<Vec<_>>(),

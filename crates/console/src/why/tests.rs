@@ -115,6 +115,7 @@ fn the_json_has_the_names_of_the_contract() {
     assert_eq!(pool["holders"][0]["age_ms"], 41_000);
     assert_eq!(pool["forecast"], Value::Null);
     assert_eq!(pool["rates"]["hold_ms"], 21.1);
+    assert_eq!(pool["demand"], serde_json::json!([2, 5, 20]));
     assert_eq!(pool["changes"][0]["at"], "2024-08-15T07:51:48Z");
 }
 

@@ -10,10 +10,12 @@ use poolwarden_console::why::span;
 
 use super::pool::{Holder, Limit, Pool, State as PoolState};
 use super::sparkline;
-use super::state::{Detail, HISTORY, State};
+use super::state::{Detail, State};
 
 /// With less there is no place for a pool and its answer.
 const MIN: (u16, u16) = (60, 12);
+/// Numbers that make the sparkline: two minutes, one a second.
+const HISTORY: usize = 120;
 /// A detail this tall has place for why, holders and limits together.
 const TALL: u16 = 26;
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
@@ -109,7 +111,7 @@ fn pools(frame: &mut Frame<'_>, area: Rect, state: &State, rows: &[&Pool]) {
     ];
     let titles = ["POOL/USER", "STATE", "LENT", "WAIT", "FOR", "OK/S", "REF/S", "BINDS", "DEMAND"];
     let several = state.instances.len() > 1;
-    let lines = rows.iter().map(|pool| row(state, pool, usize::from(spark), several));
+    let lines = rows.iter().map(|pool| row(pool, usize::from(spark), several));
     let table = Table::new(lines, widths)
         .header(Row::new(titles).style(DIM))
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
@@ -118,11 +120,11 @@ fn pools(frame: &mut Frame<'_>, area: Rect, state: &State, rows: &[&Pool]) {
     frame.render_stateful_widget(table, area, &mut selection);
 }
 
-fn row(state: &State, pool: &Pool, spark: usize, several: bool) -> Row<'static> {
+fn row(pool: &Pool, spark: usize, several: bool) -> Row<'static> {
     let (instance, name, user, _) = &pool.key;
     let number = if several { format!("{}:", instance + 1) } else { String::new() };
     let wait = if pool.waiting > 0 { Some(pool.oldest_ms as f64) } else { pool.wait_ms.filter(|wait| *wait > 0.0) };
-    let demand = sparkline::line(state.demands(pool), HISTORY, spark, pool.size);
+    let demand = sparkline::line(pool.demand.iter().copied(), HISTORY, spark, pool.size);
     Row::new([
         Cell::new(format!("{number}{name}/{user}")),
         Cell::new(Span::styled(pool.state.name(), colour(pool.state))),

@@ -19,6 +19,8 @@ pub(super) struct Pool {
     /// Mean wait of requests that came lately.
     pub(super) wait_ms: Option<f64>,
     pub(super) served: f64,
+    /// Connections wanted in each of the last two minutes' seconds, oldest first.
+    pub(super) demand: Vec<u32>,
     pub(super) refused: f64,
     /// The limit that binds; `None`: none does.
     pub(super) binds: Option<String>,
@@ -101,6 +103,7 @@ impl Pool {
             waiting: count(&of["waiting"]),
             oldest_ms: of["oldest_wait_ms"].as_u64().unwrap_or(0),
             wait_ms: of["rates"]["wait_ms"].as_f64(),
+            demand: list(&of["demand"]).iter().map(count).collect(),
             served: of["rates"]["granted_per_s"].as_f64().unwrap_or(0.0),
             refused: of["rates"]["refused_per_s"].as_f64().unwrap_or(0.0),
             binds: (binding["binds"] == true).then(|| text(&binding["name"])),
@@ -109,11 +112,6 @@ impl Pool {
             limits,
             holders: list(&of["holders"]).iter().map(Holder::read).collect(),
         }
-    }
-
-    /// Connections wanted: lent and waited for.
-    pub(super) fn demand(&self) -> u32 {
-        self.lent.saturating_add(self.waiting)
     }
 
     pub(super) fn is_calm(&self) -> bool {

@@ -1,14 +1,10 @@
-//! What the screen shows: the newest answers, the demand of the last two minutes, what is selected, sorted and filtered.
-
-use std::collections::{BTreeMap, VecDeque};
+//! What the screen shows: the newest answers, what is selected, sorted and filtered.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::Value;
 
 use super::pool::{Key, Pool};
 
-/// Answers that make the sparkline: two minutes at one a second.
-pub(super) const HISTORY: usize = 120;
 /// A longer filter selects nothing more.
 const MAX_FILTER: usize = 40;
 
@@ -92,7 +88,6 @@ pub(super) struct Instance {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) instances: Vec<Instance>,
-    history: BTreeMap<Key, VecDeque<u32>>,
     selected: Option<Key>,
     pub(super) sort: Sort,
     reverse: bool,
@@ -126,15 +121,6 @@ impl State {
         of.answered = answer["at"].as_str().unwrap_or_default().to_owned();
         of.layers = faulty(&answer["layers"]);
         of.pools = answer["pools"].as_array().into_iter().flatten().map(|pool| Pool::read(instance, pool)).collect();
-        for pool in &of.pools {
-            let demands = self.history.entry(pool.key.clone()).or_default();
-            demands.push_back(pool.demand());
-            while demands.len() > HISTORY {
-                demands.pop_front();
-            }
-        }
-        let there = &of.pools;
-        self.history.retain(|key, _| key.0 != instance || there.iter().any(|pool| pool.key == *key));
     }
 
     /// Pools as they are listed.
@@ -172,11 +158,6 @@ impl State {
     pub(super) fn selected(&self, rows: &[&Pool]) -> usize {
         let at = self.selected.as_ref().and_then(|key| rows.iter().position(|pool| pool.key == *key));
         at.unwrap_or(0)
-    }
-
-    /// Demand of a pool, oldest first.
-    pub(super) fn demands(&self, pool: &Pool) -> impl DoubleEndedIterator<Item = u32> {
-        self.history.get(&pool.key).into_iter().flatten().copied()
     }
 
     /// A key was pressed.

@@ -13,7 +13,8 @@ fn pool(name: &str, state: &str, (lent, waiting): (u32, u32)) -> Value {
     let cause = |code: &str, verdict: &str, share: f64, text: &str| json!({"code": code, "verdict": verdict, "share": share, "evidence": [{"text": text, "numbers": {}}], "next_step": null});
     json!({
         "pool": name, "user": "web", "server": "main", "state": state,
-        "lent": lent, "open": 3, "waiting": waiting, "oldest_wait_ms": if saturated { 1_250 } else { 0 },
+        "lent": lent, "open": 3, "waiting": waiting, "demand": (0..120).map(|second| if saturated { second / 7 + 3 } else { lent }).collect::<Vec<_>>(),
+        "oldest_wait_ms": if saturated { 1_250 } else { 0 },
         "rates": {"wait_ms": if saturated { json!(94.0) } else { json!(0.0) }, "granted_per_s": 142.0, "refused_per_s": if saturated { 38.0 } else { 0.0 }},
         "binding_limit": {"name": "user", "setting": "users.web.max_connections", "size": 3, "used": 3, "binds": saturated},
         "gains": [
@@ -43,12 +44,9 @@ fn answer(waiting: u32) -> Value {
     json!({"schema": 1, "at": "2024-08-15T08:00:00Z", "pools": pools, "layers": [], "not_seen": []})
 }
 
-/// Demand rises over two minutes.
 fn state() -> State {
     let mut state = State::new(&["127.0.0.1:9432".to_owned()]);
-    for second in 0..130 {
-        state.take(0, Ok(answer(second / 8)));
-    }
+    state.take(0, Ok(answer(16)));
     state
 }
 
@@ -173,7 +171,11 @@ fn it_is_drawn_at_any_size_and_nothing_of_a_client_reaches_the_terminal() {
 #[test]
 fn an_answer_of_another_shape_is_no_panic() {
     let mut state = State::new(&["a:1".to_owned()]);
-    for odd in [json!(null), json!([]), json!({"pools": [null, {"pool": 7, "gains": "x", "holders": [1]}]})] {
+    for odd in [
+        json!(null),
+        json!([]),
+        json!({"pools": [null, {"pool": 7, "gains": "x", "holders": [1], "demand": ["x", null]}]}),
+    ] {
         state.take(0, Ok(odd));
         screen(&state, (80, 24));
     }
