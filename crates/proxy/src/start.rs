@@ -1,6 +1,7 @@
 //! Starting: descriptors, loops, the clock's thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use poolwarden_switch::pool::LoopId;
 use poolwarden_switch::{Desk, Rules, Target};
@@ -49,6 +50,10 @@ pub(crate) fn threads(inner: &Arc<Inner>) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Time-outs that come closer together than this are given together: under overload hundreds a second come one by one, and
+/// each would wake two threads. None is held more than so late.
+const GRAIN: Duration = Duration::from_millis(4);
+
 /// Gives the hosts their time-outs.
 fn keep_time(inner: &Inner) {
     let mut desk = Desk::new(None);
@@ -56,7 +61,11 @@ fn keep_time(inner: &Inner) {
         let next = inner.shared.clock(inner.clock.now(), &mut desk);
         desk.wakes.retain(|target| *target != Target::Clock);
         ring_all(&*inner.wakers, &mut desk.wakes);
-        std::thread::park_timeout(next.since(inner.clock.now()).min(TICK));
+        match next.since(inner.clock.now()) {
+            Duration::ZERO => {} // work that one call could not finish
+            wait if wait < GRAIN => std::thread::sleep(GRAIN),
+            wait => std::thread::park_timeout(wait.min(TICK)),
+        }
     }
 }
 
