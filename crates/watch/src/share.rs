@@ -104,10 +104,13 @@ fn split(case: &Case<'_>, limit: Limit, part: f64, shares: &mut Shares) {
 
 /// What looks forgotten or idle may be clients that wait for a second connection; what is slow may be everything.
 fn renamed(case: &Case<'_>, code: CauseCode) -> CauseCode {
-    match code {
-        CauseCode::IdleInTransaction | CauseCode::Leak if is_nested(case) => CauseCode::NestedCheckout,
-        CauseCode::SlowQuery if is_spread(case) => CauseCode::PgSaturated,
-        other => other,
+    let idle = matches!(code, CauseCode::IdleInTransaction | CauseCode::Leak);
+    if idle && is_nested(case) {
+        CauseCode::NestedCheckout
+    } else if code == CauseCode::SlowQuery && is_spread(case) {
+        CauseCode::PgSaturated
+    } else {
+        code
     }
 }
 

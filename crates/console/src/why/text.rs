@@ -325,7 +325,7 @@ fn summary(out: &mut String, calm: &[&PoolWhy], troubled: usize, layout: Layout)
     let lent: u64 = calm.iter().map(|of| u64::from(of.lent)).sum();
     let served: f64 = calm.iter().map(|of| of.rates.granted).sum();
     let pools = count(calm.len() as u64, if troubled == 0 { "pool" } else { "other pool" });
-    let did = format!("{} lent, nobody waits, served {}", count(lent, "connection"), rate(served));
+    let did = format!("{} lent, nobody waits for long, served {}", count(lent, "connection"), rate(served));
     let _ = match troubled {
         0 => writeln!(out, "all is calm: {pools}, {did}"),
         _ => writeln!(out, "{pools} calm: {did}"),

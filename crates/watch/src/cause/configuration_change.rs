@@ -29,7 +29,10 @@ pub(super) fn judge(case: &Case<'_>) -> Judged {
             );
             let share = binding.map_or(0.0, |limit| crate::share::part(case, limit));
             return Judged::by(if case.troubled { share } else { 0.0 }, vec![Evidence::said(text)], || {
-                format!("set {} back to {}", change.key, shown(&change.from))
+                match &change.from {
+                    Some(from) => format!("set {} back to {from}", change.key),
+                    None => format!("take {} out again", change.key),
+                }
             });
         }
         others += 1;

@@ -6,7 +6,7 @@ use super::Judged;
 use crate::case::Case;
 use crate::remedy;
 use crate::say::{percent, span};
-use crate::share::part;
+use crate::share::{SUPPORTED, part};
 use crate::why::Evidence;
 
 /// Judges a limit; `more`: what else a person would want to know of it.
@@ -19,10 +19,12 @@ pub(super) fn judge(case: &Case<'_>, share: f64, limit: Limit, more: Option<Evid
     };
     let part = part(case, limit);
     let filled = format!("{used} of {size} used");
-    let text = if part > 0.0 {
-        format!("{filled}; {} of the wait was for it", percent(part))
-    } else {
+    let text = if part <= 0.0 {
         format!("{filled}; no wait was for it")
+    } else if share < SUPPORTED {
+        format!("{filled}, but what holds those connections is the cause: without it they would be enough")
+    } else {
+        format!("{filled}; {} of the wait was for it", percent(part))
     };
     let mut evidence =
         vec![Evidence::new(text, [("used", f64::from(used)), ("size", f64::from(size)), ("wait_share", part)])];
