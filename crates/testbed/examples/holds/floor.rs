@@ -1,10 +1,7 @@
-//! `floor [SECONDS]`: what a refusal costs whoever is behind the socket, without a pooler: one receive and one send.
+//! What a refusal costs whoever is behind the socket, without a pooler: one receive and one send.
 //!
 //! The load of `examples/scenarios/refusals.toml`, made by the built binary, before a server that lets everybody in and answers every
-//! query with the same error. It decides nothing and formats nothing, so a pooler's own cost is what it needs above this. Run
-//! as the requests come, and with a pause of a millisecond between two looks. The last line is JSON.
-
-#![allow(clippy::print_stdout, reason = "the result goes to standard output")]
+//! query with the same error. It decides nothing and formats nothing, so a pooler's own cost is what it needs above this.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -18,7 +15,7 @@ use std::time::Duration;
 use poolwarden_testbed::place::Place;
 use poolwarden_testbed::pooler;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// AuthenticationOk and ReadyForQuery.
 const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
@@ -34,13 +31,12 @@ const FIELDS: [&str; 6] = [
      retry after 120ms",
 ];
 
-fn main() {
-    let seconds = std::env::args().nth(1).map_or(20, |text| text.parse().expect("a number of seconds"));
-    let found = [Duration::ZERO, Duration::from_millis(1)].map(|pause| run(seconds, pause));
-    println!("{}", json!({ "seconds": seconds, "floor": found }));
+/// Shares of a core for ten thousand refusals a second: as the requests come, and with a pause of a millisecond between two looks.
+pub(crate) fn floor(seconds: u32) -> (f64, f64) {
+    (run(seconds, Duration::ZERO), run(seconds, Duration::from_millis(1)))
 }
 
-fn run(seconds: u32, pause: Duration) -> Value {
+fn run(seconds: u32, pause: Duration) -> f64 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the loopback interface");
     let address = listener.local_addr().expect("it is bound");
     let (stop, thread) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
@@ -63,8 +59,11 @@ fn run(seconds: u32, pause: Duration) -> Value {
         said["all"]["refused_attempts"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum();
     let cores = (whole - logins) / f64::from(seconds);
     let per_second = refused as f64 / f64::from(seconds);
-    eprintln!("with a pause of {pause:?}: {per_second:.0} a second cost {:.1} % of a core", cores * 100.0);
-    json!({ "pause_ms": pause.as_millis() as u64, "per_second": per_second.round(), "cores_for_10000_per_second": cores * 10_000.0 / per_second })
+    eprintln!(
+        "one receive and one send, with a pause of {pause:?}: {per_second:.0} a second cost {:.1} % of a core",
+        cores * 100.0
+    );
+    cores * 10_000.0 / per_second
 }
 
 /// What `drill run` says of the scenario with another length and rate.
