@@ -88,7 +88,7 @@ pub fn play(situation: Situation, seed: u64, pace: Pace) -> Played {
     let Scene { plan, web, truth, chosen, set, strike } = scene::make(situation, &mut dice, !quiet.is_zero());
     let mut stage = Stage::start(plan, web, dice.roll());
     set(&mut stage);
-    let mut run = Run { truth, looks: Vec::new(), faults: Vec::new(), early: Vec::new() };
+    let mut run = Run { truth, looks: Vec::new(), faults: Vec::new(), early: Vec::new(), said_early: Value::Null };
     run.quiet(&mut stage, quiet);
     let early = stage.books.early();
     stage.books.arm();
@@ -110,6 +110,7 @@ pub fn play(situation: Situation, seed: u64, pace: Pace) -> Played {
         "situation": situation.name(), "seed": seed, "quiet_s": quiet.as_secs_f64(), "chosen": chosen, "truth": run.truth.json(),
         "late_before_the_blow": early, "served": served, "refused": refused, "last_refusal": stage.books.last_refusal(),
         "right_after_ms": right_after.map(|span| span.as_millis()), "faults": run.faults,
+        "said_before_the_blow": run.said_early,
         "looks": run.looks.iter().map(Look::json).collect::<Vec<_>>(),
         "log": last_lines(&stage.bed().pooler().expect("poolwarden runs").log()),
     });
@@ -133,8 +134,10 @@ struct Run {
     truth: Truth,
     looks: Vec<Look>,
     faults: Vec<String>,
-    /// Causes named while all was quiet.
+    /// Causes named and layers accused while all was quiet.
     early: Vec<String>,
+    /// The first answer that did so.
+    said_early: Value,
 }
 
 impl Run {
@@ -147,10 +150,12 @@ impl Run {
             if began.elapsed() < SETTLES || stage.books.early() > 0 {
                 continue;
             }
-            if let Ok(why) = stage.why() {
-                self.early.extend(why.supported().into_iter().map(|(code, _)| code));
-                self.early.extend(why.accused());
+            let Ok(why) = stage.why() else { continue };
+            let named: Vec<String> = why.supported().into_iter().map(|(code, _)| code).chain(why.accused()).collect();
+            if self.early.is_empty() && !named.is_empty() {
+                self.said_early = why.whole;
             }
+            self.early.extend(named);
         }
         self.early.sort();
         self.early.dedup();
