@@ -85,7 +85,7 @@ pub fn play(situation: Situation, seed: u64, pace: Pace) -> Played {
     dice.roll();
     // Every second run has no quiet time, so that nothing usual is known.
     let quiet = if seed.is_multiple_of(2) { Duration::ZERO } else { pace.quiet };
-    let Scene { plan, web, truth, chosen, set, strike } = scene::make(situation, &mut dice, !quiet.is_zero());
+    let Scene { plan, web, truth, chosen, set, strike } = scene::make(situation, seed, &mut dice, !quiet.is_zero());
     let mut stage = Stage::start(plan, web, dice.roll());
     set(&mut stage);
     let mut run = Run { truth, looks: Vec::new(), faults: Vec::new(), early: Vec::new(), said_early: Value::Null };

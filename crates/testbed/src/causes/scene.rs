@@ -43,8 +43,9 @@ pub(crate) struct Scene {
 
 type Act = Box<dyn FnOnce(&mut Stage)>;
 
-/// The scene of a situation, by these dice; `quiet`: there is a time before anything goes wrong.
-pub(crate) fn make(situation: Situation, dice: &mut Dice, quiet: bool) -> Scene {
+/// The scene of a situation by these dice, in the kind whose turn it is with this seed, so that a few seeds show every kind;
+/// `quiet`: there is a time before anything goes wrong.
+pub(crate) fn make(situation: Situation, seed: u64, dice: &mut Dice, quiet: bool) -> Scene {
     match situation {
         Situation::PoolTooSmall => limits::pool_too_small(dice, quiet),
         Situation::UserLimit => limits::user_limit(dice, quiet),
@@ -54,11 +55,11 @@ pub(crate) fn make(situation: Situation, dice: &mut Dice, quiet: bool) -> Scene 
         Situation::OthersSlots => limits::others_slots(dice),
         Situation::Leak => holds::leak(dice),
         Situation::IdleInTransaction => holds::idle_in_transaction(dice),
-        Situation::LockConvoy => holds::lock_convoy(dice),
+        Situation::LockConvoy => holds::lock_convoy(seed, dice),
         Situation::SlowQuery => holds::slow_query(dice),
-        Situation::Mixed => holds::mixed(dice),
-        Situation::PostgresStopped => outside::postgres_stopped(dice),
-        Situation::WebTier => outside::web_tier(dice),
+        Situation::Mixed => holds::mixed(seed, dice),
+        Situation::PostgresStopped => outside::postgres_stopped(seed, dice),
+        Situation::WebTier => outside::web_tier(seed, dice),
         Situation::NothingWrong => outside::nothing_wrong(dice),
     }
 }
@@ -66,4 +67,9 @@ pub(crate) fn make(situation: Situation, dice: &mut Dice, quiet: bool) -> Scene 
 /// The truth of a pool that saturates for one cause.
 fn saturated(cause: &'static str, binding: (&'static str, Option<u32>)) -> Truth {
     Truth { causes: vec![cause], allowed: Vec::new(), binding: Some(binding), guilty: None, states: &["saturated"] }
+}
+
+/// The one of three kinds whose turn it is.
+fn turn<T: Copy>(seed: u64, kinds: [T; 3]) -> T {
+    kinds[usize::try_from(seed % 3).unwrap_or(0)]
 }

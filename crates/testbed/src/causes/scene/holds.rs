@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Act, LEISURE, Scene, saturated};
+use super::{Act, LEISURE, Scene, saturated, turn};
 use crate::Plan;
 use crate::causes::crowd::{Client, QUICK, between, ms, pick, pick_ms};
 use crate::causes::judge::Truth;
@@ -167,9 +167,9 @@ fn hold_within(stage: &mut Stage, lock: Lock) {
     });
 }
 
-pub(super) fn lock_convoy(dice: &mut Dice) -> Scene {
+pub(super) fn lock_convoy(seed: u64, dice: &mut Dice) -> Scene {
     let size = pick(dice, 4, 8);
-    let lock = *dice.of(&[Lock::Row, Lock::Table, Lock::Alter]);
+    let lock = turn(seed, [Lock::Row, Lock::Table, Lock::Alter]);
     let (beside, clients, web) = (dice.below(2) == 0, size + pick(dice, 4, 10), dice.below(2) == 0);
     let truth = saturated("lock_convoy", ("pool_size", Some(size)));
     let set: Act = Box::new(move |stage| {
@@ -230,8 +230,8 @@ enum Pair {
     LeakAndLock,
 }
 
-pub(super) fn mixed(dice: &mut Dice) -> Scene {
-    let pair = *dice.of(&[Pair::IdleAndSlow, Pair::LeakAndSlow, Pair::LeakAndLock]);
+pub(super) fn mixed(seed: u64, dice: &mut Dice) -> Scene {
+    let pair = turn(seed, [Pair::IdleAndSlow, Pair::LeakAndSlow, Pair::LeakAndLock]);
     let (half, span, every) = (pick(dice, 3, 4), pick_ms(dice, 300, 600), pick_ms(dice, 100, 300));
     let size = half * 2;
     let causes = match pair {
