@@ -140,7 +140,7 @@ impl Memory {
     pub(crate) fn take(&mut self, span: Span, now: PoolSnapshot) {
         let (now_ms, seconds) = (span.ended_ms, span.long_us as f64 / 1e6);
         let began_ms = now_ms.saturating_sub(span.long_us / 1_000);
-        if always_waits(&span) {
+        if always_waits(&span, &now) {
             self.crowded_since_ms.get_or_insert(began_ms);
         } else {
             self.crowded_since_ms = None;
@@ -199,11 +199,15 @@ impl Memory {
     }
 }
 
-/// Whether somebody always waited in a span, for half as long as connections are held or longer: all is lent and work is left over,
+/// Of the connections there are, so many must be lent in the mean to call all of them lent: handing one over takes a moment.
+const ALL_LENT: f64 = 0.85;
+
+/// Whether all was lent and somebody always waited in a span, for half as long as connections are held or longer: work is left over,
 /// however quick it is. (M/M/c queues below nine tenths of their capacity do not.)
-fn always_waits(span: &Span) -> bool {
+fn always_waits(span: &Span, now: &PoolSnapshot) -> bool {
     let long = span.wait_us().zip(span.hold_us()).is_some_and(|(wait, hold)| wait >= hold / 2.0);
-    span.waiting() >= 1.0 && long
+    let lent = span.lent() >= ALL_LENT * f64::from(now.slots.counted());
+    lent && long && span.waiting() >= 1.0
 }
 
 /// Whether requests waited noticeably or were refused in a span at whose end the pool was so.
