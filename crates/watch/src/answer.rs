@@ -3,7 +3,7 @@
 use poolwarden_pool::Limit;
 
 use crate::ChangeView;
-use crate::case::Case;
+use crate::case::{Case, RECENT_MS};
 use crate::cause::{self, CauseCode};
 use crate::gain;
 use crate::occupancy::Use;
@@ -15,8 +15,6 @@ use crate::why::{Binding, Cause, Gain, Holder, MAX_HOLDERS, PoolState, PoolWhy, 
 const MIXED: f64 = 0.6;
 /// Traffic or holds may grow so many times before waits become routine: less is tight.
 const TIGHT: f64 = 1.25;
-/// Settings changed within this are told with the answer.
-const RECENT_MS: u64 = 600_000;
 
 pub(crate) fn answer(case: &Case<'_>) -> PoolWhy {
     let causes = cause::judge(case);
@@ -124,22 +122,34 @@ fn next_step(case: &Case<'_>, state: PoolState, top: Option<&Cause>, gains: &[Ga
     raise.unwrap_or_else(|| top.next_step.clone())
 }
 
-/// The limit that a cause is.
+/// The limit that a cause is, where raising it may help.
 fn limit_of(code: CauseCode) -> Option<Limit> {
-    CauseCode::ALL
-        .into_iter()
-        .zip([
-            Some(Limit::PoolSize),
-            Some(Limit::User),
-            Some(Limit::Database),
-            Some(Limit::ClassShare),
-            Some(Limit::HostBudget),
-            None,
-            Some(Limit::PgRole),
-            Some(Limit::PgDatabase),
-        ])
-        .find(|(of, _)| *of == code)
-        .and_then(|(_, limit)| limit)
+    match code {
+        CauseCode::PoolTooSmall => Some(Limit::PoolSize),
+        CauseCode::UserLimit => Some(Limit::User),
+        CauseCode::DatabaseLimit => Some(Limit::Database),
+        CauseCode::HostBudget => Some(Limit::HostBudget),
+        CauseCode::PgRoleLimit => Some(Limit::PgRole),
+        CauseCode::PgDatabaseLimit => Some(Limit::PgDatabase),
+        CauseCode::ClassShare
+        | CauseCode::ConnectLimited
+        | CauseCode::PgSlots
+        | CauseCode::PgDown
+        | CauseCode::Network
+        | CauseCode::LockConvoy
+        | CauseCode::IdleInTransaction
+        | CauseCode::Leak
+        | CauseCode::NestedCheckout
+        | CauseCode::SlowQuery
+        | CauseCode::PgSaturated
+        | CauseCode::DemandGrowth
+        | CauseCode::RetryStorm
+        | CauseCode::ScaleOut
+        | CauseCode::Upstream
+        | CauseCode::ClientLimit
+        | CauseCode::PoolwardenBusy
+        | CauseCode::ConfigurationChange => None,
+    }
 }
 
 /// To what a limit should be raised, if that helps.

@@ -15,6 +15,9 @@ const STILL_MS: u64 = 2_500;
 /// An answer older than this is no evidence of anything: it is asked every five seconds at least.
 pub(crate) const STALE_MS: u64 = 11_000;
 
+/// A setting that was changed longer ago is not told with an answer, and not taken for the beginning of anything.
+pub(crate) const RECENT_MS: u64 = 600_000;
+
 /// Everything that is known of one pool, around one moment.
 pub(crate) struct Case<'a> {
     pub(crate) view: &'a View,

@@ -1,13 +1,10 @@
 //! `configuration_change`: a setting was changed shortly before requests began to wait, and it is the one that binds.
 
 use super::Judged;
-use crate::case::Case;
+use crate::case::{Case, RECENT_MS};
 use crate::remedy;
 use crate::say::span;
 use crate::why::Evidence;
-
-/// A change older than this is not what began now.
-pub(crate) const RECENT_MS: u64 = 600_000;
 
 pub(super) fn judge(case: &Case<'_>) -> Judged {
     let now = case.view.now_ms;

@@ -6,9 +6,9 @@ use crate::say::{percent, span};
 use crate::why::Evidence;
 
 /// A loop that was busy for so much of every second has no time left.
-pub(crate) const BUSY: f64 = 0.95;
+const BUSY: f64 = 0.95;
 /// And its turns are late by so much.
-pub(crate) const LATE_US: u64 = 10_000;
+const LATE_US: u64 = 10_000;
 
 pub(super) fn judge(case: &Case<'_>) -> Judged {
     let process = case.process;
