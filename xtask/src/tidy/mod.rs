@@ -9,6 +9,7 @@ mod docs;
 mod driver;
 mod example;
 mod finding;
+mod measured;
 #[cfg(test)]
 mod plant;
 mod purity;

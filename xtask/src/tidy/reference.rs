@@ -13,10 +13,10 @@ use poolwarden_watch::pool::{Limit, PoolKey};
 use poolwarden_watch::remedy;
 
 use super::finding::Tree;
-use super::{arrow, checklist, driver};
+use super::{arrow, checklist, driver, measured};
 
 /// Every generated block, and the document that must print it.
-pub(crate) const BLOCKS: [(&str, &str); 13] = [
+pub(crate) const BLOCKS: [(&str, &str); 15] = [
     ("arrows", arrow::ARCHITECTURE),
     ("settings", "docs/configuration.md"),
     ("metrics", "docs/metrics.md"),
@@ -30,6 +30,8 @@ pub(crate) const BLOCKS: [(&str, &str); 13] = [
     ("drivers", "docs/drivers.md"),
     ("checklist", "docs/conformance.md"),
     ("matrix", "docs/conformance.md"),
+    ("holds", "docs/overload.md"),
+    ("queue", "docs/overload.md"),
 ];
 
 /// The block of that name, beginning and ending with a line break.
@@ -48,6 +50,8 @@ pub(crate) fn block(tree: &Tree, name: &str) -> Result<String> {
         "drivers" => driver::table(tree)?,
         "checklist" => checklist::table(tree)?,
         "matrix" => checklist::matrix(tree)?,
+        "holds" => measured::holds(tree)?,
+        "queue" => measured::queue(tree)?,
         _ => bail!("nothing generates a block named \"{name}\""),
     };
     Ok(format!("\n{text}"))

@@ -1,0 +1,127 @@
+//! Tables of what `prove` measured, printed from `proof/*.json` into the documents that speak of it.
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::finding::Tree;
+
+/// What a measurement found; `None`: it is not on file.
+fn found(tree: &Tree, what: &str) -> Result<Option<Value>> {
+    let path = format!("proof/{what}.json");
+    let Some(file) = tree.file(&path) else { return Ok(None) };
+    let mut whole: Value = serde_json::from_str(&file.text).with_context(|| path.clone())?;
+    let mut found = whole["found"].take();
+    found["commit"] = whole["commit"].take();
+    Ok(Some(found))
+}
+
+fn missing(command: &str, what: &str) -> String {
+    format!("Nothing is on file: `cargo xtask prove {command} --json proof/{what}.json`.\n")
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// A number with so many decimals; a dash where there is none.
+fn number(value: &Value, decimals: usize) -> String {
+    value.as_f64().map_or_else(|| "-".to_owned(), |number| format!("{number:.decimals$}"))
+}
+
+fn percent(value: &Value) -> String {
+    value.as_f64().map_or_else(|| "-".to_owned(), |ratio| format!("{:.1} %", ratio * 100.0))
+}
+
+/// Spikes and storms, a row per phase and pooler; neighbours of a noisy tenant; what refusing costs.
+pub(super) fn holds(tree: &Tree) -> Result<String> {
+    let Some(found) = found(tree, "holds")? else { return Ok(missing("holds 5", "holds")) };
+    let mut out = format!("Measured at {}, phases of {} s.\n\n", text(&found["commit"]), found["seconds"]);
+    // Writing to a String does not fail, here and below.
+    let _ = writeln!(out, "| scenario | phase | through | served/s | of each load: served, p99 | normal again after |");
+    let _ = writeln!(out, "|---|---|---|---|---|---|");
+    for run in items(&found["scenarios"]) {
+        for phase in items(&run["phases"]).filter(|phase| !["warm", "calm"].contains(&text(&phase["phase"]))) {
+            let loads = phase["loads"].as_object().into_iter().flatten();
+            let load = |(name, of): (&String, &Value)| {
+                format!("{name} {}, {} ms", percent(&of["served"]), number(&of["p99_ms"], 0))
+            };
+            let loads: Vec<String> = loads.map(load).collect();
+            let after = phase["normal_after_s"].as_f64().map_or_else(String::new, |after| format!("{after:.0} s"));
+            let _ = writeln!(
+                out,
+                "| {} | {} | {} | {} | {} | {after} |",
+                text(&run["scenario"]),
+                text(&phase["phase"]),
+                text(&run["target"]),
+                number(&phase["goodput_per_second"], 0),
+                loads.join("; ")
+            );
+        }
+    }
+    let _ = writeln!(out, "\n| neighbours of a slow application | through | p99, quiet | p99, in its storm | times |");
+    let _ = writeln!(out, "|---|---|---|---|---|");
+    for of in items(&found["neighbours"]) {
+        let (quiet, storm) = (number(&of["quiet_p99_ms"], 1), number(&of["storm_p99_ms"], 1));
+        let (load, target, times) = (text(&of["load"]), text(&of["target"]), number(&of["storm_over_quiet"], 2));
+        let _ = writeln!(out, "| {load} | {target} | {quiet} ms | {storm} ms | {times} |");
+    }
+    let refusals = &found["refusals"];
+    let _ = writeln!(
+        out,
+        "\n10,000 refusals a second cost {} of a core, log included; one receive and one send for each, without a pooler, cost \
+         {} on the same machine.",
+        percent(&refusals["cores_for_10000_per_second"]),
+        percent(&refusals["floor"]["as_they_come"])
+    );
+    Ok(out)
+}
+
+/// What a checkout and a checkin cost, by how many wait.
+pub(super) fn queue(tree: &Tree) -> Result<String> {
+    let Some(found) = found(tree, "queue")? else { return Ok(missing("queue 5", "queue")) };
+    let mut out = format!("Measured at {}.\n\n", text(&found["commit"]));
+    let _ = writeln!(out, "| requests waiting | classes | applications | checkout and checkin |\n|---|---|---|---|");
+    for cell in items(&found["cells"]) {
+        let ns = number(&cell["ns_per_transaction"], 0);
+        let _ = writeln!(out, "| {} | {} | {} | {ns} ns |", cell["waiting"], cell["classes"], cell["tenants"]);
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::plant::Plant;
+
+    #[test]
+    fn what_is_not_on_file_is_said_with_its_command() {
+        let plant = Plant::new();
+        assert!(holds(&plant.tree()).unwrap().contains("prove holds 5 --json proof/holds.json"));
+        assert!(queue(&plant.tree()).unwrap().contains("prove queue"));
+    }
+
+    #[test]
+    fn phases_between_the_calm_ones_have_a_row_for_each_pooler() {
+        let plant = Plant::new();
+        plant.write(
+            "proof/holds.json",
+            r#"{"commit": "abc", "found": {"seconds": 30, "scenarios": [{"scenario": "spike", "target": "poolwarden", "phases": [
+                {"phase": "warm", "loads": {}, "goodput_per_second": 700.0},
+                {"phase": "ten", "goodput_per_second": 968.1, "normal_after_s": 5,
+                 "loads": {"critical": {"served": 1.0, "p99_ms": 49.5}}}]}],
+                "neighbours": [{"load": "web", "target": "poolwarden", "quiet_p99_ms": 21.2, "storm_p99_ms": 24.1, "storm_over_quiet": 1.13}],
+                "refusals": {"cores_for_10000_per_second": 0.12, "floor": {"as_they_come": 0.1}}}}"#,
+        );
+        let table = holds(&plant.tree()).unwrap();
+        assert!(table.contains("| spike | ten | poolwarden | 968 | critical 100.0 %, 50 ms | 5 s |"), "{table}");
+        assert!(!table.contains("warm"));
+        assert!(table.contains("| web | poolwarden | 21.2 ms | 24.1 ms | 1.13 |"), "{table}");
+        assert!(table.contains("cost 12.0 % of a core") && table.contains("cost 10.0 % on"), "{table}");
+    }
+}
