@@ -173,7 +173,9 @@ impl Rush {
         command.args(["top", "--at", &format!("http://{http}"), "--token-file"]).arg(token);
         let mut screen = Screen::start(&command, (100, 30));
         let shown = screen.showing("SATURATED");
-        assert!(shown.contains(&format!("{} not calm", self.pools)), "{shown}");
+        // The pool of the busy clients may be one more, as busy as the cores are.
+        let counted = [self.pools, self.pools + 1].iter().any(|pools| shown.contains(&format!("{pools} not calm")));
+        assert!(counted, "{shown}");
         screen.press("q");
         assert!(screen.end().success(), "top did not end well");
     }
