@@ -112,6 +112,9 @@ fn next_step(case: &Case<'_>, state: PoolState, top: Option<&Cause>, gains: &[Ga
                 "little room is left: {}",
                 widen(gains).unwrap_or_else(|| "see what holds its connections".to_owned())
             ),
+            PoolState::Saturated if case.is_too_early() => {
+                "look again in a few seconds: what holds the connections is being told apart".to_owned()
+            }
             PoolState::Saturated | PoolState::Paused | PoolState::Down => {
                 "see the causes below: none explains enough of the wait".to_owned()
             }

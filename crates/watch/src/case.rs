@@ -15,6 +15,9 @@ const STILL_MS: u64 = 2_500;
 /// An answer older than this is no evidence of anything: it is asked every five seconds at least.
 pub(crate) const STALE_MS: u64 = 11_000;
 
+/// What holds the connections is told apart within this.
+const SETTLED_MS: u64 = 2_500;
+
 /// A setting that was changed longer ago is not told with an answer, and not taken for the beginning of anything.
 pub(crate) const RECENT_MS: u64 = 600_000;
 
@@ -54,6 +57,17 @@ pub(crate) struct Process {
 }
 
 impl<'a> Case<'a> {
+    /// For how long requests have waited or been refused, in milliseconds.
+    pub(crate) fn lasted_ms(&self) -> u64 {
+        self.memory.troubled_since_ms.map_or(0, |since| self.view.now_ms.saturating_sub(since))
+    }
+
+    /// Whether requests have waited for so short a time that what holds the connections cannot be told yet: a statement that has
+    /// just begun is not slow, and a transaction that is idle for a second is not forgotten.
+    pub(crate) fn is_too_early(&self) -> bool {
+        self.lasted_ms() < SETTLED_MS
+    }
+
     /// The limit as it stands.
     pub(crate) fn limit(&self, limit: Limit) -> Option<&'a LimitUse> {
         self.pool.limits.iter().find(|of| of.limit == limit)

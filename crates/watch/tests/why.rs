@@ -215,3 +215,16 @@ fn who_turns_out_to_wait_for_a_lock_was_not_slow_before_postgresql_told() {
     world.run(1, 60.0, 0.02, 12);
     assert_eq!(supported(&world), [CauseCode::LockConvoy]);
 }
+
+#[test]
+fn in_the_first_moments_ordinary_work_is_not_told_from_what_holds_on() {
+    let mut world = World::new(10);
+    world.run(20, 100.0, 0.02, 0);
+    world.run(2, 600.0, 0.02, 30);
+    let why = world.why();
+    assert_eq!((supported(&world), why.pools[0].state), (vec![], PoolState::Saturated));
+    assert!(why.pools[0].next_step.contains("look again"), "{}", why.pools[0].next_step);
+    assert_eq!(why.pools[0].binding.as_ref().map(|of| of.limit), Some(Limit::PoolSize), "what binds is known at once");
+    world.run(2, 600.0, 0.02, 30);
+    assert_eq!(supported(&world), [CauseCode::PoolTooSmall]);
+}

@@ -4,9 +4,15 @@ use poolwarden_pool::Limit;
 
 use super::{Judged, limit};
 use crate::case::Case;
+use crate::share::SUPPORTED;
 use crate::why::Evidence;
 
 pub(super) fn judge(case: &Case<'_>, share: f64) -> Judged {
+    if share >= SUPPORTED && case.is_too_early() {
+        return Judged::not_testable(
+            "requests have waited for a moment only: whether ordinary work holds the connections shows in seconds",
+        );
+    }
     let enough = case.sources.map(|sources| sources.enough());
     let more = enough.zip(case.sources).map(|(enough, sources)| {
         Evidence::new(

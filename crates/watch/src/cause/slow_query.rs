@@ -3,9 +3,14 @@
 use super::Judged;
 use crate::case::Case;
 use crate::say::{percent, quoted, span};
+use crate::share::SUPPORTED;
 use crate::why::Evidence;
 
 pub(super) fn judge(case: &Case<'_>, share: f64) -> Judged {
+    let still = case.memory.ended_ms < case.memory.troubled_since_ms.unwrap_or_default();
+    if share >= SUPPORTED && still && case.is_too_early() {
+        return Judged::not_testable("nothing has ended since requests began to wait: PostgreSQL may stand still");
+    }
     let uses = case.uses();
     let mut evidence = vec![Evidence::new(
         format!(
