@@ -93,8 +93,8 @@ impl Front {
         postgres.sql("grant create on schema public to app");
         let pooler = match pooling {
             Pooling::Poolwarden => Either::Ours(Box::new(ours(users, text, &postgres))),
-            Pooling::PgBouncer => Either::Theirs(theirs(users, text, &postgres, whole_seconds(text))),
-            Pooling::PgBouncerPatient => Either::Theirs(theirs(users, text, &postgres, 120)),
+            Pooling::PgBouncer => Either::Theirs(theirs(text, &postgres, whole_seconds(text))),
+            Pooling::PgBouncerPatient => Either::Theirs(theirs(text, &postgres, 120)),
         };
         Front { pooler, _postgres: postgres, place: Place::new("holds") }
     }
@@ -180,13 +180,12 @@ fn whole_seconds(text: &str) -> u32 {
     wait.trim_matches('"').strip_suffix('s').and_then(|seconds| seconds.parse().ok()).unwrap_or(1)
 }
 
-/// PgBouncer with the same pool and the same budget. It is given the roles' SCRAM secrets, which makes its logins cheapest.
-fn theirs(users: Users, text: &str, postgres: &Postgres, wait: u32) -> Running {
+/// PgBouncer with the same pool and the same budget: a role per user, since it logs in nobody as another by their SCRAM secret. It is given the roles' SCRAM secrets, which makes its logins cheapest.
+fn theirs(text: &str, postgres: &Postgres, wait: u32) -> Running {
     let budget = number(text, "budget").expect("the scenario's budget");
     let size = number(text, "size").expect("the scenario's size");
-    let role = if users == Users::ByClass { format!(" user=app password={PASSWORD}") } else { String::new() };
     let ini = format!(
-        "[databases]\napp = host=127.0.0.1 port={} dbname=app{role}\n\n\
+        "[databases]\napp = host=127.0.0.1 port={} dbname=app\n\n\
          [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {{port}}\nunix_socket_dir =\n\
          auth_type = scram-sha-256\nauth_file = {{dir}}/users\npool_mode = transaction\ndefault_pool_size = {size}\n\
          max_db_connections = {budget}\nmax_client_conn = 8000\nquery_wait_timeout = {wait}\n\
