@@ -211,8 +211,11 @@ fn pool(id: u32, user: &str) -> PoolSnapshot {
         lent_nanos: 5_500_000_000,
         on_server_nanos: 4_000_000_000,
         idle_in_transaction_nanos: 1_000_000_000,
+        occupancy: [900, 60, 0, 0, 20, 0, 0, 0, 0, 0, 20, 4],
         connects: 6,
+        connect: [0, 0, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         connects_failed: 1,
+        connect_failures: vec![(*b"53300", 1)],
         closed: [0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
         high_water: (3, 17),
         failure: None,
@@ -241,7 +244,18 @@ fn traffic(id: u32, user: &str, times: u64) -> PoolTraffic {
     };
     let key = PoolKey { database: "app".into(), user: user.into() };
     let totals = recent.plus(&recent);
-    PoolTraffic { host: 0, pool: PoolId(id), key, server_database: "app_production".into(), totals, recent }
+    let (mut query, mut idle_in_transaction) = ([0; 16], [0; 16]);
+    (query[1], query[15], idle_in_transaction[3]) = (1_190 * times, 10 * times, 40 * times);
+    PoolTraffic {
+        host: 0,
+        pool: PoolId(id),
+        key,
+        server_database: "app_production".into(),
+        totals,
+        recent,
+        query,
+        idle_in_transaction,
+    }
 }
 
 fn client(id: u64, state: ClientState, link: Option<u64>) -> ClientView {
@@ -304,6 +318,8 @@ fn process() -> ProcessView {
         memory_bytes: Uses { used: 4_096, max: Some(1 << 30) },
         refused_clients,
         clients_opened: 45,
+        login: [0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        cpu_nanos: 17_250_000_000,
         login_failures: vec![("credentials", 2)],
         scram_derivations: 3,
         cancels: Cancels { forwarded: 1, answered: 2, refused: 3, dropped: 4 },

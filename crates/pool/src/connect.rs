@@ -52,9 +52,10 @@ impl Host {
         self.follow_server();
         let slot = &mut self.slots.table[index as usize];
         (slot.home, slot.flavor, slot.pid) = (opened.home, opened.flavor, opened.pid);
+        let took = self.turn.now.since(slot.opened);
         (slot.opened, slot.facts) = (self.turn.now, self.facts_seen);
         let pool = &mut self.pools[slot.pool];
-        pool.account.connects += 1;
+        pool.account.connected(took);
         (pool.failure, pool.failures, pool.retry_at, pool.locked) = (None, 0, crate::Time::ZERO, false);
         self.turn.events.push_back(Event::Connected(pool.id, conn));
         for of in [Of::User(pool.user), Of::Database(pool.database), Of::Host] {
@@ -71,7 +72,7 @@ impl Host {
         self.shift(index, State::Vacant);
         let kind = failure.kind;
         let now = self.turn.now;
-        self.pools[id].account.connects_failed += 1;
+        self.pools[id].account.connect_failed(failure.sqlstate);
         self.pools[id].failure = Some(failure.clone());
         match kind {
             Failure::Down => {

@@ -163,6 +163,7 @@ impl Host {
         }
         let class = self.class_of(request);
         let pool = &mut self.pools[request.pool];
+        pool.account.came(pool.counts.lent, pool.rules.size);
         let seat = pool.fair.seat(class, request.tenant, &self.settings.classes, &pool.rules.classes);
         if request.attempt == 0 {
             pool.fair.came(seat, now);

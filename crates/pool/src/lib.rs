@@ -52,5 +52,5 @@ pub use input::{
 pub use limit::Limit;
 pub use record::InputLog;
 pub use settings::{ClassSettings, DatabaseSettings, Guard, HostSettings, Mode, PoolKey, UserSettings};
-pub use snapshot::{ClassSnapshot, HostSnapshot, LimitUse, PoolSnapshot, Slots, WAIT_BUCKETS};
+pub use snapshot::{ClassSnapshot, HostSnapshot, LimitUse, OCCUPANCY_BUCKETS, PoolSnapshot, Slots, WAIT_BUCKETS};
 pub use time::Time;

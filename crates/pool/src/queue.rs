@@ -192,7 +192,6 @@ impl Tickets {
         own.queues[turn].push_back(&mut ByTenant(&mut self.table), index);
         pool.fair.joined(seat, turn, now);
         pool.lanes[lane].waiters.push_back(&mut ByLoop(&mut self.table), index);
-        pool.account.high_water.1 = pool.account.high_water.1.max(pool.queue.len());
     }
 
     /// Takes a waiting ticket out of its pool's queue; tells how long it waited.

@@ -169,7 +169,6 @@ impl Slots {
             }
             State::Lent { .. } => {
                 pool.lent.push_back(&mut self.table, index);
-                pool.account.high_water.0 = pool.account.high_water.0.max(pool.counts.lent);
             }
             State::Resetting | State::Fenced { .. } => pool.aside.push_back(&mut self.table, index),
             State::Vacant => {

@@ -23,6 +23,9 @@ pub const WAIT_BUCKETS: [u64; 15] = [
     30_000_000_000,
 ];
 
+/// Bounds of the occupancy histogram: 0, 0.1, … 1 of the size; one more bucket holds the rest.
+pub const OCCUPANCY_BUCKETS: usize = 11;
+
 /// How many server connections stand in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slots {
@@ -143,13 +146,19 @@ pub struct PoolSnapshot {
     pub on_server_nanos: u64,
     /// Of ended leases: in a transaction with no query in flight.
     pub idle_in_transaction_nanos: u64,
+    /// Requests by how much of the size they found lent when they came, in tenths rounded up; more than all of it last.
+    pub occupancy: [u64; OCCUPANCY_BUCKETS + 1],
     /// Connects that ended well.
     pub connects: u64,
+    /// How long they took, login included, by bucket, see `WAIT_BUCKETS`.
+    pub connect: [u64; 16],
     /// Connects that failed.
     pub connects_failed: u64,
+    /// The same by SQLSTATE, at most 17 of them; `other` for the rest.
+    pub connect_failures: Vec<([u8; 5], u64)>,
     /// Connections closed, by `CloseReason` in its order (9), and those that ended by themselves last.
     pub closed: [u64; 10],
-    /// Most lent at once, and most waiting at once, since the host was made.
+    /// Most lent at once, and most waiting at once, in the last ten to twenty seconds.
     pub high_water: (u32, u32),
     /// The newest failed connect that was not followed by a good one.
     pub failure: Option<ConnectFailure>,
@@ -205,6 +214,8 @@ impl PoolSnapshot {
         both(&mut self.wait_granted, &other.wait_granted);
         both(&mut self.wait_failed, &other.wait_failed);
         both(&mut self.hold, &other.hold);
+        both(&mut self.occupancy, &other.occupancy);
+        both(&mut self.connect, &other.connect);
         both(&mut self.closed, &other.closed);
         self.leases += other.leases;
         self.lent_nanos = self.lent_nanos.saturating_add(other.lent_nanos);
@@ -212,6 +223,12 @@ impl PoolSnapshot {
         self.idle_in_transaction_nanos = self.idle_in_transaction_nanos.saturating_add(other.idle_in_transaction_nanos);
         self.connects += other.connects;
         self.connects_failed += other.connects_failed;
+        for (sqlstate, count) in &other.connect_failures {
+            match self.connect_failures.iter_mut().find(|(mine, _)| mine == sqlstate) {
+                Some((_, mine)) => *mine += count,
+                None => self.connect_failures.push((*sqlstate, *count)),
+            }
+        }
         let (lent, waiting) = (self.high_water.0 + other.high_water.0, self.high_water.1 + other.high_water.1);
         self.high_water = (lent, waiting); // an upper bound: the moments may have been different ones
         self.failure = self.failure.take().or_else(|| other.failure.clone());

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
-use poolwarden_switch::pool::{Limit, Time};
+use poolwarden_switch::pool::{Limit, Time, WAIT_BUCKETS};
 
 use crate::auth::LoginFailures;
 use crate::tls::Expiry;
@@ -57,6 +58,8 @@ pub struct ProcessFigures {
     pub opened_total: u64,
     /// Clients refused at the door, by limit.
     pub refused: Vec<(Limit, u64)>,
+    /// How long logins took that ended well, from the first word, by bucket of `WAIT_BUCKETS`.
+    pub login_took: [u64; 16],
     /// Logins that failed, by reason.
     pub login_failures: LoginFailures,
     /// Keys derived from passwords (PBKDF2), towards clients and servers.
@@ -71,6 +74,21 @@ pub struct ProcessFigures {
     pub gaps_ms: u64,
 }
 
+/// Spans of time by bucket of `WAIT_BUCKETS`.
+#[derive(Debug, Default)]
+pub(crate) struct Spans([AtomicU64; 16]);
+
+impl Spans {
+    pub(crate) fn note(&self, span: Duration) {
+        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        bump(&self.0[WAIT_BUCKETS.partition_point(|&bound| bound < nanos)]);
+    }
+
+    pub(crate) fn counts(&self) -> [u64; 16] {
+        std::array::from_fn(|bucket| self.0[bucket].load(Ordering::Relaxed))
+    }
+}
+
 /// Where the counting happens.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -82,6 +100,7 @@ pub(crate) struct Counters {
     pub(crate) consoles: Arc<AtomicU32>,
     pub(crate) memory: AtomicU64,
     pub(crate) opened: AtomicU64,
+    pub(crate) login_took: Spans,
     pub(crate) refused_clients: AtomicU64,
     pub(crate) refused_fds: AtomicU64,
     pub(crate) refused_memory: AtomicU64,

@@ -219,6 +219,7 @@ impl Inner {
                 (Limit::Fds, count(&counters.refused_fds)),
                 (Limit::Memory, count(&counters.refused_memory)),
             ],
+            login_took: counters.login_took.counts(),
             login_failures: self.auth.tally.failures(),
             scram_derivations: self.auth.tally.derivations(),
             cancels: Cancels {

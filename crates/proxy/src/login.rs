@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use poolwarden_switch::pool::PoolKey;
+use poolwarden_switch::pool::{PoolKey, Time};
 use poolwarden_switch::relay::greet::{Fault, GreetError, Greeting, Replication, Session, Step, Who};
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::{Joining, Mail, Secret, voice};
@@ -41,13 +41,15 @@ struct Ends {
     peer_uid: Option<u32>,
     /// It came over the unix socket from a process of our own user.
     own_user: bool,
+    /// When it first said something.
+    spoke_at: Time,
     /// Whom its certificate names, which is verified; `None` without TLS or without a certificate.
     identity: Option<Identity>,
 }
 
 impl Ends {
     fn visit<'a>(&'a self, who: &'a Who) -> Visit<'a> {
-        let Self { remote, local, peer_uid, own_user, ref identity } = *self;
+        let Self { remote, local, peer_uid, own_user, ref identity, .. } = *self;
         let names = identity.iter().flat_map(Identity::names).collect();
         Visit { who, remote, local, peer_uid, own_user, names }
     }
@@ -66,7 +68,7 @@ pub(crate) fn welcome(inner: &Arc<Inner>, arrival: Socket, remote: Option<Socket
     tokio::spawn(async move {
         let peer_uid = peer_uid(&arrival);
         let own_user = peer_uid.is_some_and(|uid| uid == rustix::process::geteuid().as_raw());
-        let ends = Ends { remote, local, peer_uid, own_user, identity: None };
+        let ends = Ends { remote, local, peer_uid, own_user, spoke_at: Time::NEVER, identity: None };
         let life = async {
             if let Socket::Tcp(stream) = &arrival {
                 let _ = tune(stream); // the socket may be gone already: reading will tell
@@ -169,6 +171,7 @@ async fn receive(inner: &Arc<Inner>, mut stream: Stream, mut ends: Ends, visitor
         };
         if !visitor.spoke.swap(true, Ordering::Relaxed) {
             bump(&inner.counters.opened);
+            ends.spoke_at = inner.clock.now();
         }
         if let Some((delay, place)) = hear(inner, &mut greeting, &buffer[..count], asked.as_ref(), &ends) {
             return Some(Box::pin(tell_later(greeting, stream, delay, place)));
@@ -324,6 +327,7 @@ async fn join(inner: &Arc<Inner>, mut stream: Stream, session: Session, ends: En
         tls: stream.tls().map(|tls| tls.describe().into()),
     };
     let link = stream.into_link(Some(place)).ok()?;
+    inner.counters.login_took.note(inner.clock.now().since(ends.spoke_at));
     inner.post(inner.least_busy(), Mail::Join(Box::new(joining), link));
     None
 }

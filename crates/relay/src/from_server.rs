@@ -284,7 +284,10 @@ impl Server {
                 let hidden = *hidden;
                 if reply.tag != tag::PARAMETER_DESCRIPTION {
                     self.note_description(client);
-                    opened = if hidden { Turn::Opened } else { Turn::More };
+                    if hidden && self.gate == Gate::Describe {
+                        self.gate = Gate::Open;
+                        opened = Turn::Opened;
+                    }
                 }
                 !hidden
             }
@@ -304,9 +307,6 @@ impl Server {
     /// The description at the front of the queue is complete.
     fn note_description(&mut self, client: &mut Option<(&mut Client, &mut Texts)>) {
         let Some(Expect::DescribeStatement { id, name, hidden, hash }) = self.queue.pop() else { return };
-        if hidden {
-            self.gate = if self.gate == Gate::Describe { Gate::Open } else { self.gate };
-        }
         if id == 0 {
             return;
         }
@@ -402,6 +402,9 @@ impl Server {
         let ours = if own { self.queue.pop() } else { None };
         if !own {
             self.queue.pop();
+        }
+        if !own {
+            self.spans.query.note(self.clock.since - self.clock.turned);
         }
         self.clock.turned = self.clock.since;
         self.copy_in = false;

@@ -24,6 +24,7 @@ use crate::gather::Out;
 use crate::reading::Heard;
 use crate::session::{Doubts, Held, Pin, Pins, SessionState, makes_temp_tables};
 use crate::settings::{Defaults, Settings, transition};
+use crate::spans::Spans;
 use crate::statement::ServerBook;
 use crate::tunnel::Tunnel;
 
@@ -248,6 +249,7 @@ pub struct Server {
     pub(crate) failure: Option<Vec<u8>>,
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
+    pub(crate) spans: Spans,
     /// The statements of this lease.
     pub(crate) heard: Heard,
 }
@@ -306,6 +308,7 @@ impl Server {
             failure: None,
             clock: Clock::default(),
             counts: Counts::default(),
+            spans: Spans::default(),
             heard: Heard::default(),
         }
     }
@@ -460,6 +463,17 @@ impl Server {
         self.tally.as_deref()
     }
 
+    /// How long its queries took and its transactions were idle, since it was taken last.
+    #[must_use]
+    pub fn spans(&self) -> &Spans {
+        &self.spans
+    }
+
+    /// Takes them, so that they are counted once.
+    pub fn take_spans(&mut self) -> Spans {
+        std::mem::take(&mut self.spans)
+    }
+
     /// Ends the lease: its times and numbers.
     pub fn settle(&mut self, now: u64) -> LeaseEnd {
         self.tick(now);
@@ -516,10 +530,12 @@ impl Server {
     /// Adds what is owed for a message that goes out.
     pub(crate) fn expect(&mut self, entry: Expect) {
         if self.queue.is_empty() {
-            self.clock.turned = self.clock.since;
             if self.status == b'I' {
                 self.clock.began = self.clock.since;
+            } else {
+                self.spans.idle_in_transaction.note(self.clock.since - self.clock.turned);
             }
+            self.clock.turned = self.clock.since;
         }
         self.queue.push(entry);
     }

@@ -3,8 +3,8 @@
 use core::net::SocketAddr;
 use std::sync::Arc;
 
-use poolwarden_pool::Time;
-use poolwarden_relay::{Doing, LeaseEnd, Pin, Pins, Reading, Settings, Tally};
+use poolwarden_pool::{Time, WAIT_BUCKETS};
+use poolwarden_relay::{BOUNDS, Doing, LeaseEnd, Pin, Pins, Reading, Settings, Spans, Tally};
 
 use crate::client::{ClientSlot, Stage};
 use crate::mail::Asker;
@@ -13,6 +13,15 @@ use crate::shared::PoolShare;
 use crate::switch::Switch;
 use crate::usage::UsageRow;
 use crate::waiting::WaiterRow;
+
+/// The histograms of the relay and those of the core are read side by side.
+const _: () = {
+    let mut at = 0;
+    while at < WAIT_BUCKETS.len() {
+        assert!(WAIT_BUCKETS[at] == BOUNDS[at], "one set of bounds");
+        at += 1;
+    }
+};
 
 /// Sums of one pool's leases on one loop, since the loop began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +60,8 @@ pub struct Totals {
     pub idle_ended: u64,
     /// Of those, that would have been ended, but for `guard = "observe"`.
     pub idle_spared: u64,
+    /// How long queries took and transactions were idle.
+    pub spans: Spans,
 }
 
 impl Totals {
@@ -214,7 +225,7 @@ pub struct LoopReport {
     pub waiters: Vec<WaiterRow>,
     /// Who used what.
     pub usage: Vec<UsageRow>,
-    /// Its totals, by pool.
+    /// Its totals, by pool, in the order of the pools' numbers.
     pub totals: Vec<(Arc<PoolShare>, Totals)>,
     /// How many server connections stay with their clients now, by pool, in the order of `Pin::ALL`.
     pub pinned: Vec<(Arc<PoolShare>, [u32; Pin::ALL.len()])>,
@@ -226,6 +237,18 @@ pub struct LoopReport {
     pub stalled: u64,
     /// Bytes of statement texts.
     pub texts: usize,
+}
+
+impl LoopReport {
+    /// The totals of a pool, which it is given where it has none.
+    fn totals_of(&mut self, pool: &Arc<PoolShare>) -> &mut Totals {
+        let at = self.totals.binary_search_by_key(&pool.number, |(other, _)| other.number);
+        let at = at.unwrap_or_else(|at| {
+            self.totals.insert(at, (pool.clone(), Totals::default()));
+            at
+        });
+        &mut self.totals[at].1
+    }
 }
 
 /// The connection of a cancel request towards this server connection.
@@ -282,6 +305,7 @@ impl<L> Switch<L> {
             texts: self.texts.bytes(),
             ..LoopReport::default()
         };
+        self.report_spans(&mut report);
         self.report_pins(&mut report);
         if detail >= Detail::Servers {
             report.servers = self.servers.iter().map(|(_, server)| self.server_row(now, server)).collect();
@@ -298,16 +322,20 @@ impl<L> Switch<L> {
         report
     }
 
+    /// Adds the spans of the connections there are to those of connections that are gone.
+    fn report_spans(&self, report: &mut LoopReport) {
+        for (_, server) in self.servers.iter() {
+            report.totals_of(&server.pool).spans.add(server.relay.spans());
+        }
+    }
+
     /// What keeps server connections with their clients now; what has not been added up yet of leases that go on.
     fn report_pins(&self, report: &mut LoopReport) {
         for (_, server) in self.servers.iter().filter(|(_, server)| matches!(server.standing, Standing::Leased { .. }))
         {
             let same = |pool: &Arc<PoolShare>| Arc::ptr_eq(pool, &server.pool);
             if let Some(tally) = server.relay.tally() {
-                match report.totals.iter_mut().find(|(pool, _)| same(pool)) {
-                    Some((_, totals)) => totals.state.add(tally),
-                    None => report.totals.push((server.pool.clone(), Totals { state: *tally, ..Totals::default() })),
-                }
+                report.totals_of(&server.pool).state.add(tally);
             }
             let (pins, _) = server.relay.pins();
             if pins.is_empty() {

@@ -159,8 +159,9 @@ impl<L> Switch<L> {
     /// Takes a connection out of this loop, to live on another; `None` if it has ended meanwhile.
     pub(crate) fn move_out<I: Io<Link = L>>(&mut self, key: u32, io: &mut I) -> Option<Newcomer<L>> {
         let link = io.detach(Peer::Server(key))?;
-        let slot = self.servers.remove(key)?;
+        let mut slot = self.servers.remove(key)?;
         self.let_askers_go(key, io);
+        self.count(&slot.pool).spans.add(&slot.relay.take_spans());
         let host = slot.pool.host;
         self.conns[usize::from(host.0)].clear(slot.conn.index, slot.conn.generation);
         Some(Newcomer {
@@ -341,6 +342,7 @@ impl<L> Switch<L> {
     pub(crate) fn drop_server<I: Io<Link = L>>(&mut self, key: u32, io: &mut I) {
         if let Some(slot) = self.servers.remove(key) {
             self.conns[usize::from(slot.pool.host.0)].clear(slot.conn.index, slot.conn.generation);
+            self.count(&slot.pool).spans.add(slot.relay.spans());
             io.close(Peer::Server(key));
             self.let_askers_go(key, io);
         }

@@ -152,6 +152,8 @@ mod tests {
             server_database: "app".into(),
             totals: busy(times),
             recent: Traffic::default(),
+            query: [0; 16],
+            idle_in_transaction: [0; 16],
         };
         View { traffic: pools.iter().map(pool).collect(), ..View::default() }
     }

@@ -158,6 +158,10 @@ pub struct PoolTraffic {
     pub totals: Traffic,
     /// Of that, in the last whole stats period. Filled by [`crate::Averages::fill`].
     pub recent: Traffic,
+    /// How long queries took, since the process started, by bucket of `WAIT_BUCKETS`.
+    pub query: [u64; 16],
+    /// How long transactions waited for their client's next request, likewise.
+    pub idle_in_transaction: [u64; 16],
 }
 
 /// Counts and times of traffic, in PgBouncer's sense of each.
@@ -320,6 +324,10 @@ pub struct ProcessView {
     pub refused_clients: [u64; 16],
     /// Client connections accepted.
     pub clients_opened: u64,
+    /// How long logins took that ended well, from the client's first word, by bucket of `WAIT_BUCKETS`.
+    pub login: [u64; 16],
+    /// CPU time of the process, nanoseconds.
+    pub cpu_nanos: u64,
     /// Logins that failed, by reason.
     pub login_failures: Vec<(&'static str, u64)>,
     /// Keys derived from passwords (PBKDF2).

@@ -107,7 +107,7 @@ use Kind::{Counter, Gauge, Histogram, Info};
 
 /// The metrics, in the order they are written.
 #[rustfmt::skip] // one line per metric is the table one reads
-pub static CATALOGUE: [Metric; 84] = [
+pub static CATALOGUE: [Metric; 90] = [
     metric(("poolwarden_build_info", ""), Info, &["version"], process::build, "version of the running binary"),
     metric(("poolwarden_config_info", ""), Info, &["hash"], process::config, "hash of the configuration in force"),
     metric(("poolwarden_start_time_seconds", "seconds"), Gauge, NONE, process::start_time, "when the process started, since 1970 UTC"),
@@ -119,7 +119,7 @@ pub static CATALOGUE: [Metric; 84] = [
     metric(("poolwarden_checkout_wait_seconds", "seconds"), Histogram, of_pool!("outcome"), pool::wait, "waits of requests that ended: granted (zero waits included) or failed"),
     metric(("poolwarden_queue_length", ""), Gauge, of_pool!("class"), class::queue_length, "requests waiting now, of each class that has been there"),
     metric(("poolwarden_queue_oldest_seconds", "seconds"), Gauge, POOL, pool::queue_oldest, "how long the oldest of them has waited"),
-    metric(("poolwarden_queue_high_water", ""), Gauge, POOL, pool::queue_high_water, "most requests waiting at once since the start"),
+    metric(("poolwarden_queue_high_water", ""), Gauge, POOL, pool::queue_high_water, "most requests waiting at once in the last 10 to 20 s"),
     metric(("poolwarden_client_abandoned_total", ""), Counter, of_pool!("stage"), pool::abandoned, "requests given up by their client"),
     metric(("poolwarden_clients", ""), Gauge, of_pool!("state"), pool::clients, "clients of the pool: active, idle or waiting"),
     metric(("poolwarden_demand", ""), Gauge, POOL, pool::demand, "server connections wanted now: lent and waited for; above the size it says by how much"),
@@ -138,8 +138,12 @@ pub static CATALOGUE: [Metric; 84] = [
     metric(("poolwarden_server_hold_seconds", "seconds"), Histogram, POOL, pool::hold, "hold times of ended leases"),
     metric(("poolwarden_server_lent_seconds_total", "seconds"), Counter, POOL, pool::lent, "time server connections were lent, open leases included"),
     metric(("poolwarden_server_busy_seconds_total", "seconds"), Counter, of_pool!("state"), pool::busy, "of ended leases: with a query in flight (active), or in a transaction without one"),
-    metric(("poolwarden_busy_high_water", ""), Gauge, POOL, pool::busy_high_water, "most server connections lent at once since the start"),
-    metric(("poolwarden_server_connects_total", ""), Counter, of_pool!("result"), pool::connects, "connects to PostgreSQL that ended"),
+    metric(("poolwarden_busy_high_water", ""), Gauge, POOL, pool::busy_high_water, "most server connections lent at once in the last 10 to 20 s"),
+    metric(("poolwarden_occupancy_at_checkout_ratio", "ratio"), Histogram, POOL, pool::occupancy_found, "requests by how much of the pool's size they found lent when they came: what a client meets, where an average says what a clock meets"),
+    metric(("poolwarden_query_seconds", "seconds"), Histogram, POOL, pool::query, "from a query's way out to its ReadyForQuery; in a pipeline from the answer before it"),
+    metric(("poolwarden_tx_idle_seconds", "seconds"), Histogram, POOL, pool::idle_in_transaction, "within transactions: from an answer to the client's next request"),
+    metric(("poolwarden_server_connect_seconds", "seconds"), Histogram, POOL, pool::connect, "connects to PostgreSQL that ended well, login included"),
+    metric(("poolwarden_server_connects_total", ""), Counter, &["database", "user", "host", "pool_mode", "result", "sqlstate"], pool::connects, "connects to PostgreSQL that ended; SQLSTATEs beyond 16 per pool are other"),
     metric(("poolwarden_server_disconnects_total", ""), Counter, of_pool!("reason"), pool::disconnects, "server connections closed, by reason; ended: by themselves"),
     metric(("poolwarden_occupancy_ratio", "ratio"), Gauge, POOL, pool::occupancy, "server connections lent, of the pool's size: 0 to 1, more with the reserve"),
     judged("poolwarden_stuck_servers", &["application"], judged::stuck, "server connections held long with nothing running, by application; the largest 20, and other"),
@@ -191,6 +195,8 @@ pub static CATALOGUE: [Metric; 84] = [
     metric(("poolwarden_client_connections_logging_in", ""), Gauge, NONE, process::logins, "client connections before the end of their login"),
     metric(("poolwarden_client_connections_opened_total", ""), Counter, NONE, process::opened, "client connections accepted"),
     metric(("poolwarden_client_connections_refused_total", ""), Counter, &["reason"], process::refused, "clients refused before they entered a pool, by limit"),
+    metric(("poolwarden_client_login_seconds", "seconds"), Histogram, NONE, process::login, "logins that ended well, from the client's first word"),
+    metric(("poolwarden_process_cpu_seconds_total", "seconds"), Counter, NONE, process::cpu, "CPU time of the process"),
     metric(("poolwarden_client_login_failures_total", ""), Counter, &["reason"], process::login_failures, "logins that failed, by reason"),
     metric(("poolwarden_scram_derivations_total", ""), Counter, NONE, process::derivations, "keys derived from passwords (PBKDF2), towards clients and PostgreSQL"),
     metric(("poolwarden_cancels_total", ""), Counter, &["result"], process::cancels, "cancel requests: forwarded to PostgreSQL, answered here, refused or dropped"),

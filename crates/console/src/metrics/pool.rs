@@ -1,7 +1,7 @@
 //! Samples of pools.
 
-use poolwarden_watch::pool::{CloseReason, Limit, PoolSnapshot, Slots, WAIT_BUCKETS};
-use poolwarden_watch::{HostView, SessionStateView, Traffic, View};
+use poolwarden_watch::pool::{CloseReason, Limit, PoolSnapshot, Slots};
+use poolwarden_watch::{HostView, PoolTraffic, SessionStateView, Traffic, View};
 
 use super::listed;
 use super::text::{Samples, seconds};
@@ -41,12 +41,11 @@ fn split<T: std::fmt::Display, const N: usize>(
 
 /// One sample per pool, from its traffic.
 fn traffic(view: &View, out: &mut Samples, value: impl Fn(&Traffic) -> u64) {
-    for_traffic(view, |base, of| out.push(&base, value(of)));
+    for_traffic(view, |base, of| out.push(&base, value(&of.totals)));
 }
 
-fn for_traffic(view: &View, mut push: impl FnMut(Labels<'_>, &Traffic)) {
-    let totals: std::collections::BTreeMap<_, _> =
-        view.traffic.iter().map(|of| ((of.host, of.pool), &of.totals)).collect();
+fn for_traffic(view: &View, mut push: impl FnMut(Labels<'_>, &PoolTraffic)) {
+    let totals: std::collections::BTreeMap<_, _> = view.traffic.iter().map(|of| ((of.host, of.pool), of)).collect();
     let pools = view.hosts.iter().enumerate();
     let pools = pools.flat_map(|(index, host)| host.snapshot.pools.iter().map(move |pool| (index, host, pool)));
     for (index, host, pool) in pools.take(super::MAX_POOLS) {
@@ -83,7 +82,42 @@ pub(super) fn waited(view: &View, out: &mut Samples) {
 pub(super) fn wait(view: &View, out: &mut Samples) {
     for (host, pool) in listed(view) {
         for (outcome, counts) in [("granted", &pool.wait_granted), ("failed", &pool.wait_failed)] {
-            out.histogram(&with(labels(host, pool), "outcome", outcome), &WAIT_BUCKETS, counts);
+            out.histogram(&with(labels(host, pool), "outcome", outcome), counts);
+        }
+    }
+}
+
+pub(super) fn query(view: &View, out: &mut Samples) {
+    for_traffic(view, |base, of| out.histogram(&base, &of.query));
+}
+
+pub(super) fn idle_in_transaction(view: &View, out: &mut Samples) {
+    for_traffic(view, |base, of| out.histogram(&base, &of.idle_in_transaction));
+}
+
+pub(super) fn connect(view: &View, out: &mut Samples) {
+    for (host, pool) in listed(view) {
+        out.histogram(&labels(host, pool), &pool.connect);
+    }
+}
+
+pub(super) fn occupancy_found(view: &View, out: &mut Samples) {
+    let bounds = || (0..=10).map(|tenths| format!("{}.{}", tenths / 10, tenths % 10));
+    for (host, pool) in listed(view) {
+        out.buckets(&labels(host, pool), bounds(), &pool.occupancy);
+    }
+}
+
+/// One sample per pool for those that ended well, and one per SQLSTATE of those that did not.
+pub(super) fn connects(view: &View, out: &mut Samples) {
+    for (host, pool) in listed(view) {
+        let mut push = |result, sqlstate: &str, count| {
+            let [a, b, c, d] = labels(host, pool);
+            out.push(&[a, b, c, d, ("result", result), ("sqlstate", sqlstate)], count);
+        };
+        push("ok", "00000", pool.connects);
+        for (sqlstate, count) in &pool.connect_failures {
+            push("failed", &String::from_utf8_lossy(sqlstate), *count);
         }
     }
 }
@@ -129,7 +163,7 @@ pub(super) fn servers(view: &View, out: &mut Samples) {
 
 pub(super) fn hold(view: &View, out: &mut Samples) {
     for (host, pool) in listed(view) {
-        out.histogram(&labels(host, pool), &WAIT_BUCKETS, &pool.hold);
+        out.histogram(&labels(host, pool), &pool.hold);
     }
 }
 
@@ -146,10 +180,6 @@ pub(super) fn busy(view: &View, out: &mut Samples) {
 
 pub(super) fn busy_high_water(view: &View, out: &mut Samples) {
     each(view, out, |pool| pool.high_water.0);
-}
-
-pub(super) fn connects(view: &View, out: &mut Samples) {
-    split(view, out, "result", |pool| [("ok", pool.connects), ("failed", pool.connects_failed)]);
 }
 
 /// The order of `PoolSnapshot::closed`.
@@ -240,13 +270,14 @@ pub(super) fn sent(view: &View, out: &mut Samples) {
 
 pub(super) fn parses(view: &View, out: &mut Samples) {
     for_traffic(view, |base, of| {
-        out.push(&with(base, "side", "client"), of.client_parse_count);
-        out.push(&with(base, "side", "server"), of.server_parse_count);
+        out.push(&with(base, "side", "client"), of.totals.client_parse_count);
+        out.push(&with(base, "side", "server"), of.totals.server_parse_count);
     });
 }
 
 pub(super) fn idle_transactions(view: &View, out: &mut Samples) {
     for_traffic(view, |base, of| {
+        let of = &of.totals;
         for (outcome, count) in [("warned", of.idle_warned), ("ended", of.idle_ended), ("spared", of.idle_spared)] {
             out.push(&with(base, "outcome", outcome), count);
         }

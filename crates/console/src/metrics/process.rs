@@ -74,6 +74,14 @@ pub(super) fn login_failures(view: &View, out: &mut Samples) {
     }
 }
 
+pub(super) fn login(view: &View, out: &mut Samples) {
+    out.histogram(&[], &view.process.login);
+}
+
+pub(super) fn cpu(view: &View, out: &mut Samples) {
+    out.push(&[], seconds(view.process.cpu_nanos));
+}
+
 pub(super) fn derivations(view: &View, out: &mut Samples) {
     out.push(&[], view.process.scram_derivations);
 }

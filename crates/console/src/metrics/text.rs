@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write};
 
+use poolwarden_watch::pool::WAIT_BUCKETS;
+
 use super::catalogue::{Kind, Metric};
 
 /// The text under way, and the family whose samples are being written.
@@ -45,15 +47,17 @@ impl Samples {
     }
 
     /// One histogram: observations per bucket (not cumulated), the last one without upper bound.
-    pub(super) fn histogram(&mut self, labels: &[(&str, &str)], bounds: &[u64; 15], counts: &[u64; 16]) {
+    pub(super) fn histogram(&mut self, labels: &[(&str, &str)], counts: &[u64; 16]) {
+        self.buckets(labels, WAIT_BUCKETS.iter().map(|bound| short_seconds(*bound)), counts);
+    }
+
+    /// The same, with the bounds as they are written; one count more than there are bounds.
+    pub(super) fn buckets(&mut self, labels: &[(&str, &str)], bounds: impl Iterator<Item = String>, counts: &[u64]) {
         let mut below = 0_u64;
-        for (bound, count) in bounds.iter().zip(counts) {
+        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(counts) {
             below += count;
-            let bound = bound_in_seconds(*bound);
             self.sample("_bucket", labels, Some(&bound), below);
         }
-        below += counts[15];
-        self.sample("_bucket", labels, Some("+Inf"), below);
     }
 
     pub(super) fn end(mut self) -> String {
@@ -102,7 +106,7 @@ pub(super) fn seconds(nanos: u64) -> String {
 }
 
 /// A bucket's bound as the shortest float: `0.0005`, `1.0`, `2.5`.
-fn bound_in_seconds(nanos: u64) -> String {
+fn short_seconds(nanos: u64) -> String {
     let exact = seconds(nanos);
     let short = exact.trim_end_matches('0');
     if short.ends_with('.') { format!("{short}0") } else { short.to_owned() }
@@ -114,7 +118,7 @@ mod tests {
 
     #[test]
     fn bounds_are_short_and_values_are_exact() {
-        let bounds = [500_000, 1_000_000_000, 2_500_000_000, 30_000_000_000].map(bound_in_seconds);
+        let bounds = [500_000, 1_000_000_000, 2_500_000_000, 30_000_000_000].map(short_seconds);
         assert_eq!(bounds, ["0.0005", "1.0", "2.5", "30.0"]);
         assert_eq!(seconds(12_345_678_900), "12.345678900");
     }

@@ -212,6 +212,7 @@ impl Running {
     fn counts(&self) -> Counts {
         Counts {
             open_fds: open_fds(),
+            cpu_nanos: cpu_nanos(),
             log_dropped: self.log.dropped(),
             facts_dropped: self.facts_dropped.load(Ordering::Relaxed),
             reloads: self.reloads.load(Ordering::Relaxed),
@@ -221,6 +222,13 @@ impl Running {
 }
 
 /// Open file descriptors of this process; 0 where the system does not tell.
+/// CPU time of all threads.
+fn cpu_nanos() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
+    seconds.unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(nanos.unwrap_or(0))
+}
+
 fn open_fds() -> u64 {
     // Its size is their number on Linux 6.2 and later; on older ones it is 0, and they are counted.
     let size = std::fs::metadata("/proc/self/fd").map_or(0, |directory| directory.len());

@@ -52,6 +52,8 @@ mod tests {
             server_database: "app".to_owned(),
             totals: Traffic::default(),
             recent,
+            query: [0; 16],
+            idle_in_transaction: [0; 16],
         };
         let mut view = View { traffic: vec![traffic("a"), traffic("b")], ..View::default() };
         assert_eq!(line(&view), None);

@@ -48,6 +48,7 @@ pub(super) struct Seen {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) open_fds: u64,
+    pub(super) cpu_nanos: u64,
     pub(super) log_dropped: u64,
     pub(super) facts_dropped: u64,
     pub(super) reloads: u64,
@@ -216,6 +217,8 @@ fn process(seen: &Seen) -> ProcessView {
         memory_bytes: Uses { used: figures.memory, max: Some(figures.max_memory) },
         refused_clients,
         clients_opened: figures.opened_total,
+        login: figures.login_took,
+        cpu_nanos: counts.cpu_nanos,
         login_failures: figures.login_failures.to_vec(),
         scram_derivations: figures.scram_derivations,
         cancels: Cancels {

@@ -174,8 +174,14 @@ pub(super) fn traffic(config: &Config, reports: &[LoopReport]) -> Vec<PoolTraffi
     for (pool, totals) in reports.iter().flat_map(|report| &report.totals) {
         let entry = pools.entry((pool.host, pool.id)).or_insert_with(|| unused(config, pool));
         entry.totals = entry.totals.plus(&convert(totals));
+        add(&mut entry.query, &totals.spans.query.0);
+        add(&mut entry.idle_in_transaction, &totals.spans.idle_in_transaction.0);
     }
     pools.into_values().collect()
+}
+
+fn add(sum: &mut [u64; 16], more: &[u64; 16]) {
+    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
 }
 
 fn unused(config: &Config, pool: &PoolShare) -> PoolTraffic {
@@ -188,6 +194,8 @@ fn unused(config: &Config, pool: &PoolShare) -> PoolTraffic {
         key,
         totals: Traffic::default(),
         recent: Traffic::default(),
+        query: [0; 16],
+        idle_in_transaction: [0; 16],
     }
 }
 
