@@ -169,13 +169,17 @@ async fn receive(inner: &Arc<Inner>, mut stream: Stream, mut ends: Ends, visitor
             }
             Ok(count) => count,
         };
-        if !visitor.spoke.swap(true, Ordering::Relaxed) {
-            bump(&inner.counters.opened);
-            ends.spoke_at = inner.clock.now();
-        }
+        note_first_word(inner, visitor, &mut ends);
         if let Some((delay, place)) = hear(inner, &mut greeting, &buffer[..count], asked.as_ref(), &ends) {
             return Some(Box::pin(tell_later(greeting, stream, delay, place)));
         }
+    }
+}
+
+fn note_first_word(inner: &Inner, visitor: &Visitor, ends: &mut Ends) {
+    if !visitor.spoke.swap(true, Ordering::Relaxed) {
+        bump(&inner.counters.opened);
+        ends.spoke_at = inner.clock.now();
     }
 }
 

@@ -12,16 +12,9 @@ fn by_application(view: &View) -> Vec<(&str, Used)> {
     let mut sums = BTreeMap::<&str, Used>::new();
     for of in view.usage.iter().filter(|of| of.kind == UsageKind::Application) {
         let name = of.name.as_deref().map_or(OTHER, application_label);
-        add(sums.entry(name).or_default(), &of.used);
+        sums.entry(name).or_default().add(&of.used);
     }
-    largest(sums, |used| used.held_us, add)
-}
-
-fn add(all: &mut Used, more: &Used) {
-    all.leases += more.leases;
-    all.held_us += more.held_us;
-    all.waited_us += more.waited_us;
-    all.refused += more.refused;
+    largest(sums, |used| used.held_us, Used::add)
 }
 
 fn each<T: Display>(view: &View, out: &mut Samples, value: impl Fn(&Used) -> T) {

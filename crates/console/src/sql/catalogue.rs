@@ -67,7 +67,7 @@ impl Entry {
 }
 
 /// The commands, in the order SHOW HELP prints them.
-pub static CATALOGUE: [Entry; 40] = [
+pub static CATALOGUE: [Entry; 41] = [
     Entry::show("SHOW HELP", show::help::rows, "this list"),
     Entry::show("SHOW POOLS", show::pools::rows, "clients and server connections by state, per pool"),
     Entry::show(
@@ -87,6 +87,11 @@ pub static CATALOGUE: [Entry; 40] = [
         needs: Rights::Reader,
         about: "who holds each server connection that is lent, for how long, doing what, blocked by whom; statements to admins only",
     },
+    Entry::admin(
+        "SHOW USAGE",
+        Does::Show(show::usage::rows),
+        "who used each pool, by application, user, network, route and statement: the largest 20 of each",
+    ),
     Entry::admin(
         "SHOW PINS",
         Does::Show(show::pins::rows),

@@ -18,6 +18,7 @@ pub(super) mod servers;
 pub(super) mod sockets;
 pub(super) mod state;
 pub(super) mod stats;
+pub(super) mod usage;
 pub(super) mod users;
 pub(super) mod waits;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::made_up;
-use poolwarden_watch::ProcessState;
+use poolwarden_watch::{ProcessState, UsageKind, UsageView, Used};
 
 const ADMIN: Asker = Asker { rights: Rights::Admin, voice: Voice::Own };
 const READER: Asker = Asker { rights: Rights::Reader, voice: Voice::Own };
@@ -316,7 +316,7 @@ fn readers_see_aggregates_and_command_nothing() {
     let closed: Vec<_> = CATALOGUE.iter().filter(|entry| entry.needs == Rights::Admin).map(|e| e.name).collect();
     assert_eq!(
         closed.join(", "),
-        "SHOW PINS, SHOW CLIENTS, SHOW SERVERS, SHOW SOCKETS, SHOW ACTIVE_SOCKETS, SHOW FDS, SHOW CONFIG, RELOAD, \
+        "SHOW USAGE, SHOW PINS, SHOW CLIENTS, SHOW SERVERS, SHOW SOCKETS, SHOW ACTIVE_SOCKETS, SHOW FDS, SHOW CONFIG, RELOAD, \
          PAUSE, RESUME, RECONNECT, KILL, DISABLE, ENABLE, KILL_CLIENT, SUSPEND, WAIT_CLOSE, SET, SHED, SHUTDOWN"
     );
 }
@@ -460,4 +460,34 @@ fn holders_say_who_what_and_how_long_and_readers_see_no_statement() {
     };
     assert!(rows.rows.iter().all(|row| row[15].is_none() && row[14].is_some() == (row[4].as_deref() == Some("shop"))));
     assert_eq!(describe("show holders", READER), Some(rows.columns));
+}
+
+#[test]
+fn usage_says_who_used_most_and_adds_up_the_rest() {
+    let mut view = made_up::view();
+    let one = view.usage[0].clone();
+    let used = |held_us| Used { leases: 1, held_us, waited_us: 2_000, ..Used::default() };
+    let route = |at: u64| UsageView {
+        kind: UsageKind::Route,
+        name: Some(format!("/route{at}")),
+        used: used(at * 1_000),
+        ..one.clone()
+    };
+    view.usage.extend((0..30).map(route));
+    view.usage.push(UsageView { kind: UsageKind::Route, name: None, used: used(5_000), ..one.clone() });
+    let query = "select * from stock where id = ?".to_owned();
+    view.usage.push(UsageView { kind: UsageKind::Query, name: Some("0a1b".into()), query, used: used(7_000), ..one });
+    let Answer::Rows { rows, .. } = answer("SHOW USAGE", Sight { view: &view, holders: &[] }, ADMIN) else {
+        panic!("admins may look")
+    };
+    let lines: Vec<_> = rows.rows.iter().map(said).collect();
+    assert_eq!(lines[0], "app web main application shop 900 9000 0 0 3000 0 81 -");
+    assert_eq!(lines[2], "app web main application - 3 0 0 0 500 0 0 -", "everybody else");
+    let routes: Vec<_> = lines.iter().filter(|line| line.contains(" route ")).collect();
+    assert_eq!(routes.len(), 21);
+    assert_eq!(*routes[0], "app web main route /route29 1 29 0 0 2 0 6 -");
+    // 0 to 9, and what had no name
+    assert_eq!(*routes[20], "app web main route - 11 50 0 0 22 0 11 -");
+    assert_eq!(lines.last().unwrap(), "app web main query 0a1b 1 7 0 0 2 0 100 select * from stock where id = ?");
+    assert!(matches!(answer("SHOW USAGE", Sight { view: &view, holders: &[] }, READER), Answer::Error { .. }));
 }

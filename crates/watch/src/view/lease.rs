@@ -88,7 +88,7 @@ pub enum UsageKind {
     User,
     /// The network they come from: /24 of IPv4, /64 of IPv6, `unix`.
     Network,
-    /// `route` of the comment of a lease's first statement (sqlcommenter).
+    /// `route` of the comment of the first statement of a lease that has one (sqlcommenter).
     Route,
     /// The fingerprint of a lease's longest statement, as hexadecimal digits.
     Query,
@@ -143,4 +143,16 @@ pub struct Used {
     pub waited_us: u64,
     /// Requests refused.
     pub refused: u64,
+}
+
+impl Used {
+    /// Adds another's sums.
+    pub fn add(&mut self, other: &Self) {
+        self.leases += other.leases;
+        self.held_us += other.held_us;
+        self.on_server_us += other.on_server_us;
+        self.idle_in_transaction_us += other.idle_in_transaction_us;
+        self.waited_us += other.waited_us;
+        self.refused += other.refused;
+    }
 }
