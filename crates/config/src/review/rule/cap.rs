@@ -1,0 +1,7 @@
+//! CAP: capacity: do the limits fit into each other.
+
+use super::Rule;
+
+rules! {
+    cap_01,
+}

@@ -1,0 +1,5 @@
+//! DLK: deadlocks through the pool.
+
+use super::Rule;
+
+rules! {}

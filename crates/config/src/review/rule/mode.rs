@@ -1,0 +1,5 @@
+//! MOD: pool modes.
+
+use super::Rule;
+
+rules! {}

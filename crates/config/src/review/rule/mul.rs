@@ -1,0 +1,5 @@
+//! MUL: multiplication: pools times processes times replicas.
+
+use super::Rule;
+
+rules! {}

@@ -1,0 +1,5 @@
+//! TMO: time limits: who gives up first.
+
+use super::Rule;
+
+rules! {}
