@@ -3,21 +3,33 @@
 //! Inputs become one [`Dossier`]; rules read it, one file each; a [`Report`] says what was found and what could not be checked.
 //! Pure: files and facts are handed in.
 
+mod allow;
+pub mod baseline;
 pub mod chain;
 mod dossier;
+pub mod edit;
 mod finding;
+mod judge;
 mod need;
 mod place;
+mod render;
 mod rule;
 mod source;
+mod spot;
 mod sums;
+mod traffic;
+pub mod waterfall;
+mod words;
 
 pub use dossier::{Dossier, Facts, Text};
 pub use finding::{Edit, Finding, Fix, Label};
+pub use judge::{Judged, Required, Standing, Terms, Verdict, exit_code, judge};
 pub use need::{NEEDS, Need};
 pub use place::{Known, Place};
+pub use render::{Paint, render};
 pub use rule::{Rule, rules};
 pub use source::{Gathered, Input, gather};
+pub use spot::{Atlas, Spot};
 pub use sums::{least, plus, times};
 
 use std::cmp::Reverse;

@@ -230,6 +230,8 @@ pub struct App {
     pub threads: Maybe<u64>,
     /// Connections of one pool: size and overflow together.
     pub pool_size: Maybe<Bound>,
+    /// Connections all its replicas together are meant to have, as its owner declared.
+    pub intended: Maybe<u64>,
     /// Kept open or idle at most, where the library bounds that apart.
     pub max_idle: Maybe<u64>,
     /// Connections one unit of work holds at once.

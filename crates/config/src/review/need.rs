@@ -31,9 +31,20 @@ needs! {
         |of| !of.apps.is_empty();
     APP_POOL_SIZE: "application pool size", "pool_size of [[topology.app]], or the application's own settings",
         |of| of.apps.iter().any(|app| app.pool_size.is_some());
+    POOL_SIZE: "pool size", "poolwarden.toml, pgbouncer.ini, or the application's own settings",
+        |of| !of.poolers.is_empty() || of.apps.iter().any(|app| app.pool_size.is_some());
+    APP_THREADS: "application threads", "threads of [[topology.app]], or the application's own settings (Puma's, RAILS_MAX_THREADS)",
+        |of| of.apps.iter().any(|app| app.threads.is_some());
+    APP_INTENDED: "connections an application is meant to have", "connections of [[topology.app]]",
+        |of| of.apps.iter().any(|app| app.intended.is_some());
     APP_REPLICAS: "application replicas", "replicas of [[topology.app]]", |of| of.apps.iter().any(|app| app.replicas.is_some());
     PG_MAX_CONNECTIONS: "max_connections", "[topology.postgres] max_connections, or --live postgres://…",
         |of| of.postgres.iter().any(|pg| pg.max_connections.is_some());
+    PG_RESERVES: "superuser_reserved_connections", "[topology.postgres] superuser_reserved_connections, or --live postgres://…",
+        |of| of.postgres.iter().any(|pg| pg.superuser_reserved.is_some());
+    RDS_PROXY: "RDS Proxy", "rdsproxy.MaxConnectionsPercent = … in a file of facts (aws rds describe-db-proxy-target-groups)",
+        |of| of.fact("rdsproxy.MaxConnectionsPercent").is_some()
+            || of.poolers.iter().any(|pooler| matches!(pooler.kind, super::chain::Kind::RdsProxy));
     PG_SETTINGS: "pg_settings", "--live postgres://…", |of| of.postgres.iter().any(|pg| !pg.settings.is_empty());
     PG_ROLES: "roles and their limits", "--live postgres://…", |of| of.postgres.iter().any(|pg| !pg.roles.is_empty());
     PG_CORES: "cores of the PostgreSQL machine", "[topology.postgres] cores",

@@ -2,4 +2,13 @@
 
 use super::Rule;
 
-rules! {}
+rules! {
+    mul_01,
+    mul_02,
+    mul_03,
+    mul_04,
+    mul_05,
+    mul_06,
+    mul_07,
+    mul_08,
+}
