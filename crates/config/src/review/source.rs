@@ -7,6 +7,7 @@ mod assemble;
 mod draft;
 mod facts;
 mod hikari;
+mod keys;
 mod kind;
 mod mask;
 mod pgbouncer;

@@ -23,7 +23,10 @@ pub(crate) fn read(kind: Kind, value: &DeValue<'_>) -> Result<Value, Refused> {
         Kind::Bool => value.as_bool().map(Value::Bool).ok_or_else(wrong),
         Kind::Integer(min, max) => bounded(whole(value).ok_or_else(wrong)?, min, max),
         Kind::AutoInteger(..) if value.as_str() == Some("auto") => Ok(Value::Auto),
-        Kind::AutoInteger(min, max) => bounded(whole(value).ok_or_else(wrong)?, min, max),
+        Kind::OpenInteger(..) if value.as_str() == Some("unlimited") => Ok(Value::Unlimited),
+        Kind::AutoInteger(min, max) | Kind::OpenInteger(min, max) => {
+            bounded(whole(value).ok_or_else(wrong)?, min, max)
+        }
         Kind::Duration => with_unit(kind, value, &DURATION),
         Kind::Size => with_unit(kind, value, &SIZE),
         Kind::Rate => with_unit(kind, value, &RATE),
@@ -45,7 +48,8 @@ pub(crate) fn read_default(kind: Kind, text: &str) -> Option<Value> {
     match kind {
         _ if text.is_empty() => None,
         Kind::AutoInteger(..) if text == "auto" => Some(Value::Auto),
-        Kind::Integer(..) | Kind::AutoInteger(..) => text.parse().ok().map(Value::Integer),
+        Kind::OpenInteger(..) if text == "unlimited" => Some(Value::Unlimited),
+        Kind::Integer(..) | Kind::AutoInteger(..) | Kind::OpenInteger(..) => text.parse().ok().map(Value::Integer),
         Kind::Bool => text.parse().ok().map(Value::Bool),
         Kind::Duration => (DURATION.read)(text).ok(),
         Kind::Size => (SIZE.read)(text).ok(),
@@ -195,12 +199,13 @@ fn texts(value: &DeValue<'_>) -> Option<Vec<String>> {
 
 fn wrong_type(kind: Kind, value: &DeValue<'_>) -> Refused {
     let what = kind.describe();
-    if value.is_integer() && matches!(kind, Kind::Integer(..) | Kind::AutoInteger(..)) {
+    let whole = matches!(kind, Kind::Integer(..) | Kind::AutoInteger(..) | Kind::OpenInteger(..));
+    if value.is_integer() && whole {
         let why = "a number that is far too large".to_owned();
         return Refused { code: "out-of-range", why, fix: format!("write {what}") };
     }
     let text = value.as_str().unwrap_or_default();
-    let is_number = matches!(kind, Kind::Integer(..) | Kind::AutoInteger(..)) && text.parse::<i64>().is_ok();
+    let is_number = whole && text.parse::<i64>().is_ok();
     let yes = kind == Kind::Bool && ["yes", "on", "true", "1"].contains(&text);
     let no = kind == Kind::Bool && ["no", "off", "false", "0"].contains(&text);
     let is_text = matches!(kind, Kind::Text | Kind::Choice(_) | Kind::SecretFile | Kind::SecretEnv);

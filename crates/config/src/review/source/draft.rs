@@ -6,10 +6,10 @@ use std::ops::Range;
 use super::mask::mask;
 use super::topology::Topology;
 use super::{Gathered, Text, last};
-use crate::finding::Severity;
-use crate::review::chain::{App, Library, Postgres};
+use crate::finding::{self, Severity};
+use crate::review::chain::{App, Library, Pooler, Postgres};
 use crate::review::dossier::Dossier;
-use crate::review::finding::{Finding, Fix, Label};
+use crate::review::finding::{Edit, Finding, Fix, Label};
 use crate::review::place::Place;
 
 /// The code of every fault of a file.
@@ -23,8 +23,10 @@ pub(super) struct Draft {
     pub(super) unreadable: Vec<(String, String)>,
     /// `[topology]` of each file that has one.
     pub(super) topologies: Vec<Topology>,
-    /// Which of the poolers is from which file.
+    /// Which file each of the poolers is from.
     pub(super) pooler_files: Vec<usize>,
+    /// Poolers and servers between which the host budget is `auto`.
+    pub(super) auto: Vec<(usize, usize)>,
 }
 
 impl Draft {
@@ -73,6 +75,22 @@ impl Draft {
         &mut self.faults[last]
     }
 
+    /// What the configuration's own reader found wrong, with the edit that its words say.
+    pub(super) fn found(&mut self, file: usize, found: finding::Finding) {
+        let place = Place::Text { file, span: found.span.clone() };
+        let new = typed(&found.fix);
+        let finding = self.say(found.severity, place, found.message, found.fix);
+        if let Some(new) = new.filter(|_| !found.span.is_empty()) {
+            finding.fix.edits.push(Edit { file, span: found.span, new });
+        }
+    }
+
+    /// Takes in a pooler and the file it is from.
+    pub(super) fn add_pooler(&mut self, pooler: Pooler, file: usize) {
+        self.dossier.poolers.push(pooler);
+        self.pooler_files.push(file);
+    }
+
     /// The server at this address; a new one of this name where none is there yet.
     pub(super) fn server(&mut self, name: &str, address: Option<(String, u16)>) -> usize {
         let servers = &mut self.dossier.postgres;
@@ -90,6 +108,19 @@ impl Draft {
     pub(super) fn gathered(self) -> Gathered {
         Gathered { dossier: self.dossier, faults: self.faults, unreadable: self.unreadable }
     }
+}
+
+/// What a fix says to put in the fault's place, where it says nothing else: "did you mean `size`?", `write "5s", or …`.
+fn typed(fix: &str) -> Option<String> {
+    if let Some(name) = fix.strip_prefix("did you mean `").and_then(|rest| rest.strip_suffix("`?")) {
+        return Some(name.to_owned());
+    }
+    if let Some(name) = fix.strip_prefix("did you mean \"").and_then(|rest| rest.strip_suffix("\"?")) {
+        return Some(format!("\"{name}\""));
+    }
+    let value = fix.strip_prefix("write \"")?;
+    let (value, rest) = value.split_once('"')?;
+    (rest.is_empty() || rest.starts_with(", or with another unit")).then(|| format!("\"{value}\""))
 }
 
 /// An application of which nothing is known but its name, and the bytes it is told of.

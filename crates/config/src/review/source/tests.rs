@@ -1,0 +1,1 @@
+//! The readers, whole files at a time; and that no text makes them fall.
