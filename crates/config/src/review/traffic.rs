@@ -157,4 +157,10 @@ mod tests {
         assert!(wait_p99(1200.0, 0.010, size).is_some_and(|wait| wait <= 0.005));
         assert!(wait_p99(1200.0, 0.010, size - 1).is_none_or(|wait| wait > 0.005));
     }
+
+    #[test]
+    fn no_pool_is_searched_for_beyond_a_hundred_thousand() {
+        assert_eq!(enough(99_999.5, 1.0, 100.0), Some(100_000));
+        assert_eq!(enough(100_000.5, 1.0, 100.0), None);
+    }
 }

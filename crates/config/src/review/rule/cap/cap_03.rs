@@ -4,17 +4,15 @@ use crate::finding::Severity;
 use crate::review::chain::{Pooler, Postgres};
 use crate::review::dossier::Dossier;
 use crate::review::need::PG_MAX_CONNECTIONS;
-use crate::review::place::Known;
 use crate::review::rule::{Out, Rule};
 use crate::review::sums::Consumer;
-use crate::review::words;
 
 pub(super) const RULE: Rule = Rule {
     code: "CAP-03",
     severity: Severity::Error,
     title: "somebody who shares the server was not counted",
     condition: "(one address under several server names and sum of B > U - O) or (several poolers with an auto budget on one \
-                server) or (B + D <= U - O as declared, but > U - O as measured)",
+                server that are told of fewer instances) or (B + D <= U - O as declared, but > U - O as measured)",
     why: "Slots belong to the server; configurations belong to services. Each is right alone, and together they take more than \
           there is: a deploy of one service took the sign-on of its neighbours down. CAP-01 adds up what is declared; this rule \
           speaks where a part of it is not seen by whoever divided.",
@@ -25,36 +23,52 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(of: &Dossier, out: &mut Out<'_>) {
     for (server, postgres) in of.postgres.iter().enumerate() {
-        two_names(of, server, out);
         two_autos(of, server, postgres, out);
         more_others(of, server, postgres, out);
     }
+    for pooler in &of.poolers {
+        two_names(pooler, of, out);
+    }
 }
 
-/// The same address under an earlier and under this name.
-fn two_names(of: &Dossier, server: usize, out: &mut Out<'_>) {
-    let Some(postgres) = of.postgres.get(server).filter(|postgres| postgres.address.is_some()) else { return };
-    let Some(first) = of.postgres.iter().take(server).position(|other| other.address == postgres.address) else { return };
-    let Some(left) = of.postgres[first].left().or_else(|| postgres.left()) else { return };
-    let (one, two) = (of.consumers(first, false), of.consumers(server, false));
-    let total = one.total().saturating_add(two.total());
-    if total <= left || one.total().max(two.total()) > left {
-        return;
+/// One address under several names of one file: each name has a budget of its own, `auto` all that is left.
+fn two_names(pooler: &Pooler, of: &Dossier, out: &mut Out<'_>) {
+    let text = |name: &str, key: &str| pooler.written.get(&format!("servers.{name}.{key}"));
+    let value = |name: &str, key: &str| text(name, key).map(|known| known.value.as_str());
+    let hosts = pooler.written.keys().filter_map(|key| key.strip_prefix("servers.")?.strip_suffix(".host"));
+    let names: Vec<&str> = hosts.collect();
+    for (at, name) in names.iter().enumerate() {
+        let same = |other: &&&str| value(name, "host") == value(other, "host") && value(name, "port") == value(other, "port");
+        let (Some(first), Some(host)) = (names.iter().take(at).find(same), text(name, "host")) else { continue };
+        let pool = pooler.pools.first().map_or(0, |pool| pool.server);
+        let Some(left) = of.postgres.get(pool).and_then(Postgres::left) else { continue };
+        let budget = |name: &str| value(name, "max_connections").and_then(|text| text.parse().ok()).unwrap_or(left);
+        let (one, two): (u64, u64) = (budget(first), budget(name));
+        let total = one.saturating_add(two);
+        if total <= left {
+            continue;
+        }
+        let finding = out.find(
+            format!("servers {first} and {name} are one, and together may have {total} backends > {left}"),
+            &host.place,
+            format!("{name}: {two}"),
+        );
+        if let Some(other) = text(first, "host") {
+            finding.and(other, format!("{first}: {one}"));
+        }
+        finding
+            .because(format!("each budget counts its own name alone: {} connects can be refused with 53300", total - left))
+            .fix(format!("put the pools of {name} on server {first}, and remove {name}"));
     }
-    let (Some((a, of_a)), Some((b, of_b))) = (one.0.first(), two.0.first()) else { return };
-    let (place, label) = words::consumer(*b, server, *of_b);
-    let (other, other_label) = words::consumer(*a, first, *of_a);
-    let names = format!("{} and {}", of.postgres[first].name, postgres.name);
-    out.find(format!("{names} are one server, and together can have {total} backends > {left}"), &place, label)
-        .and(&Known { value: (), place: other }, other_label)
-        .because(format!("each budget counts its own name alone: {} connects can be refused with 53300", total - left))
-        .fix(format!("use one server name for both, with one budget of {left}"));
 }
 
 /// Poolers that each take all that is left.
 fn two_autos(of: &Dossier, server: usize, postgres: &Postgres, out: &mut Out<'_>) {
     let autos: Vec<&Pooler> = of.poolers.iter().filter(|pooler| pooler.auto_budget && pooler.uses(server)).collect();
     let [first, second, ..] = autos.as_slice() else { return };
+    if autos.iter().all(|pooler| pooler.instances.value >= autos.len() as u64) {
+        return;
+    }
     let (Some(a), Some(b)) = (first.deciding(server), second.deciding(server)) else { return };
     let count: u64 = autos.iter().map(|pooler| pooler.instances.value).fold(0, u64::saturating_add);
     let message = format!("{} poolers each take all slots of {} for their own", autos.len(), postgres.name);
