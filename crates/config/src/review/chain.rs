@@ -2,7 +2,7 @@
 //!
 //! `None` is unknown (nobody told), and never means unlimited: what is unlimited says so by its type.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use poolwarden_pool::Mode;
@@ -123,8 +123,8 @@ pub struct Pooler {
     /// Most server connections of all pools of one server and instance (poolwarden's host budget), by index of the server;
     /// a server without an entry has none. `auto` is what it comes to, where PostgreSQL's numbers are known.
     pub budgets: BTreeMap<usize, Known<Bound>>,
-    /// Whether that budget is `auto`.
-    pub auto_budget: bool,
+    /// Servers whose budget is `auto`.
+    pub auto_budgets: BTreeSet<usize>,
     /// Whether users come from PostgreSQL (auth_query), so that nobody can count them.
     pub any_user: Maybe<bool>,
     /// How long a failed login to PostgreSQL holds others off.

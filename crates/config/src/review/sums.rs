@@ -86,7 +86,8 @@ impl Pooler {
         let pools = || self.pools.iter().filter(|pool| pool.server == server);
         let by_database = pools().fold(Bound::Of(0), |sum, pool| plus(sum, self.pool_most(pool)));
         let users: BTreeSet<&str> = pools().flat_map(Pool::names).collect();
-        let by_user = users.into_iter().fold(Bound::Of(0), |sum, user| plus(sum, self.instance_backends_of(server, user)));
+        let by_user =
+            users.into_iter().fold(Bound::Of(0), |sum, user| plus(sum, self.instance_backends_of(server, user)));
         self.within_budget(server, least(by_database, by_user))
     }
 
@@ -233,7 +234,11 @@ impl Dossier {
         }
         let left = self.postgres.get(server).and_then(Postgres::left).unwrap_or(u64::MAX);
         for auto in [false, true] {
-            for pooler in self.poolers.iter().filter(|pooler| pooler.auto_budget == auto && pooler.uses(server)) {
+            for pooler in self
+                .poolers
+                .iter()
+                .filter(|pooler| pooler.auto_budgets.contains(&server) == auto && pooler.uses(server))
+            {
                 if let Bound::Of(most) = pooler.backends(server) {
                     let room = if auto { left.saturating_sub(all.total()) } else { u64::MAX };
                     all.0.push((Consumer::Pooler(pooler), most.min(room)));
@@ -294,6 +299,9 @@ mod tests {
 
     #[test]
     fn the_fullest_of_several_instances_has_a_quarter_more() {
-        assert_eq!([fullest(800, 1), fullest(800, 2), fullest(801, 2), fullest(u64::MAX, 2)], [800, 500, 501, u64::MAX / 8 + 1]);
+        assert_eq!(
+            [fullest(800, 1), fullest(800, 2), fullest(801, 2), fullest(u64::MAX, 2)],
+            [800, 500, 501, u64::MAX / 8 + 1]
+        );
     }
 }

@@ -129,7 +129,7 @@ pub(crate) fn patience(of: &Dossier, pooler: &Pooler, pool: &Pool) -> Option<f64
 /// The value that keeps the pool of one instance as small as it is: its size, its database's limit, or the host budget.
 pub(crate) fn bounding<'a>(pooler: &'a Pooler, pool: &'a Pool) -> &'a Known<Bound> {
     let most = pooler.pool_most(pool);
-    let budget = pooler.budgets.get(&pool.server).filter(|budget| budget.value == most && !pooler.auto_budget);
+    let budget = pooler.budgets.get(&pool.server).filter(|budget| budget.value == most);
     if pool.most() == most && pool.max_connections.value != most {
         return &pool.size;
     }

@@ -178,7 +178,7 @@ fn budget(pooler: &Pooler, server: usize) -> Step {
             Step { name, title, most: Some(Bound::Unlimited), words, place: None, tightest: false }
         }
         Some(limit) => {
-            let auto = if pooler.auto_budget { "auto, " } else { "" };
+            let auto = if pooler.auto_budgets.contains(&server) { "auto, " } else { "" };
             let (most, words) = over(pooler, limit.value, format!("{auto}{}", shown(limit.value)));
             Step { name, title, most, words, place: Some(limit.place.clone()), tightest: false }
         }

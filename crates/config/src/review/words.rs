@@ -1,7 +1,8 @@
 //! The names of limits in each pooler's own words, for fixes that are typed as they stand.
 
-use super::chain::{App, Bound, Kind, Limit, Pool, Pooler, Postgres};
 use super::chain::Library;
+use super::chain::{App, Bound, Kind, Limit, Pool, Pooler, Postgres};
+use super::dossier::Dossier;
 use super::finding::Finding;
 use super::place::{Known, Place};
 use super::sums::Consumer;
@@ -128,17 +129,34 @@ pub(crate) fn resize(finding: &mut Finding, app: &App, size: u64) {
     }
 }
 
-/// The key and the value with which a pool of one instance has `needed` server connections; `known` is what bounds it now.
-pub(crate) fn raise(pooler: &Pooler, pool: &Pool, known: &Known<Bound>, needed: u64) -> (String, u64) {
+/// How a pool of one instance comes to have `needed` server connections, and the value to write where that is an edit of
+/// `known`, which bounds it now; no edit where PostgreSQL has not that many.
+pub(crate) fn raise(
+    of: &Dossier,
+    pooler: &Pooler,
+    pool: &Pool,
+    known: &Known<Bound>,
+    needed: u64,
+) -> (String, Option<u64>) {
+    let left = of.postgres.get(pool.server).and_then(Postgres::left);
+    let share = left.map_or(u64::MAX, |left| left / pooler.instances.value.max(1));
+    if needed > share {
+        let why = format!("{needed} server connections per instance are needed, and PostgreSQL has {share} for it");
+        return (format!("{why}: hold each for a shorter time, or raise max_connections"), None);
+    }
     if *known == pool.size {
-        return (size_key(pooler, pool), needed.div_ceil(pool.known_users()));
+        let size = needed.div_ceil(pool.known_users());
+        return (format!("write {} = {size}", size_key(pooler, pool)), Some(size));
     }
     let key = match pooler.kind {
         Kind::Poolwarden if *known == pool.max_connections => pool_key(pooler, pool, "max_connections", ""),
-        Kind::Poolwarden => "max_connections of the server".to_owned(),
+        Kind::Poolwarden => {
+            let name = of.postgres.get(pool.server).map_or("NAME", |postgres| &postgres.name);
+            format!("servers.{}.max_connections", quoted(name))
+        }
         Kind::PgBouncer => "max_db_connections".to_owned(),
         Kind::RdsProxy => "MaxConnectionsPercent".to_owned(),
         Kind::Odyssey => "pool_size".to_owned(),
     };
-    (key, needed)
+    (format!("write {key} = {needed}"), Some(needed))
 }

@@ -112,7 +112,7 @@ impl View<'_> {
             pools,
             users: self.user_limits(),
             budgets: BTreeMap::new(),
-            auto_budget: false,
+            auto_budgets: BTreeSet::new(),
             any_user: Some(self.any_user()),
             login_retry: Some(self.main("server_login_retry", wait)),
             client_idle: least(self.all("client_idle_timeout")),

@@ -117,7 +117,7 @@ fn pooler(keys: &Keys<'_>, servers: &[(Named, usize)], out: &mut Draft, read: &m
         pools,
         users: user_limits(keys, servers),
         budgets: BTreeMap::new(),
-        auto_budget: false,
+        auto_budgets: BTreeSet::new(),
         any_user: Some(any_user(keys)),
         login_retry: None,
         client_idle: least(of_pools("client_idle_timeout")),
@@ -145,7 +145,7 @@ fn budget(keys: &Keys<'_>, named: &Named, index: usize, (pooler, out): (&mut Poo
     let Some(known) = keys.value(&Table::named("servers", &named.name), "max_connections") else { return };
     let place = known.place.clone();
     if known.value == Value::Auto {
-        pooler.auto_budget = true;
+        pooler.auto_budgets.insert(index);
         out.auto.push((out.dossier.poolers.len(), index));
         pooler.budgets.insert(index, Known { value: Bound::Of(super::assemble::UNKNOWN_BUDGET), place });
     } else if let Some(bound) = bound(Some(known)) {

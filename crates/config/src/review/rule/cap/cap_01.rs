@@ -52,7 +52,13 @@ fn report(all: &Consumers<'_>, server: usize, postgres: &Postgres, left: u64, ou
     if let Some(max) = &postgres.max_connections {
         finding.and(max, format!("{} - reserves - others = {left}", max.value));
     }
-    finding.because(format!("with full pools {} connects are refused (SQLSTATE 53300), administrators included", total - left));
+    if let Some(known) = postgres.others.as_ref().filter(|known| known.value > 0) {
+        finding.and(known, format!("{} of others", known.value));
+    }
+    finding.because(format!(
+        "with full pools {} connects are refused (SQLSTATE 53300), administrators included",
+        total - left
+    ));
     match greediest {
         Consumer::Pooler(pooler) => shrink_pooler(pooler, server, postgres, room, finding),
         Consumer::App(app) => shrink_app(app, room, finding),
@@ -82,7 +88,9 @@ fn shrink_app(app: &App, room: u64, finding: &mut Finding) {
     let count = app.pool_count(false).and_then(Bound::number).unwrap_or(1).max(1);
     let size = room / count;
     if size == 0 {
-        finding.fix(format!("{room} slots for {count} pools: put a pooler in transaction mode between, or fewer replicas"));
+        finding.fix(format!(
+            "{room} slots for {count} pools: put a pooler in transaction mode between, or fewer replicas"
+        ));
         return;
     }
     finding.fix(format!("write a pool size of {size} in {}: {count} pools x {size} fit into {room}", app.name));

@@ -36,7 +36,9 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         out.find(message, &pool.name.place, label)
             .and(&pool.max_connections, "no limit of server connections")
             .because(format!("each new {open} opens up to {each} backends until PostgreSQL refuses with 53300"))
-            .fix(share.unwrap_or_else(|| "write max_db_connections = (max_connections - reserves - others) / instances".to_owned()))
+            .fix(share.unwrap_or_else(|| {
+                "write max_db_connections = (max_connections - reserves - others) / instances".to_owned()
+            }))
             .matters(severity);
     }
 }

@@ -5,18 +5,17 @@ use crate::review::chain::{Pooler, Postgres};
 use crate::review::dossier::Dossier;
 use crate::review::need::PG_MAX_CONNECTIONS;
 use crate::review::rule::{Out, Rule};
-use crate::review::sums::Consumer;
 
 pub(super) const RULE: Rule = Rule {
     code: "CAP-03",
     severity: Severity::Error,
     title: "somebody who shares the server was not counted",
-    condition: "(one address under several server names and sum of B > U - O) or (several poolers with an auto budget on one \
-                server that are told of fewer instances) or (B + D <= U - O as declared, but > U - O as measured)",
+    condition: "one address under several server names of a file and the sum of their budgets > U - O, or several poolers with an \
+                auto budget on one server of which one is told of fewer instances than there are",
     why: "Slots belong to the server; configurations belong to services. Each is right alone, and together they take more than \
           there is: a deploy of one service took the sign-on of its neighbours down. CAP-01 adds up what is declared; this rule \
-          speaks where a part of it is not seen by whoever divided.",
-    fix: "count every consumer: one server entry per address, instances for every pooler, others as measured",
+          speaks where a part of it is not seen by whoever divided. Others that are measured (--live) are counted there as well.",
+    fix: "count every consumer: one server entry per address, and instances of all poolers together",
     needs: &[PG_MAX_CONNECTIONS],
     check,
 };
@@ -24,7 +23,6 @@ pub(super) const RULE: Rule = Rule {
 fn check(of: &Dossier, out: &mut Out<'_>) {
     for (server, postgres) in of.postgres.iter().enumerate() {
         two_autos(of, server, postgres, out);
-        more_others(of, server, postgres, out);
     }
     for pooler in &of.poolers {
         two_names(pooler, of, out);
@@ -38,10 +36,11 @@ fn two_names(pooler: &Pooler, of: &Dossier, out: &mut Out<'_>) {
     let hosts = pooler.written.keys().filter_map(|key| key.strip_prefix("servers.")?.strip_suffix(".host"));
     let names: Vec<&str> = hosts.collect();
     for (at, name) in names.iter().enumerate() {
-        let same = |other: &&&str| value(name, "host") == value(other, "host") && value(name, "port") == value(other, "port");
+        let same =
+            |other: &&&str| value(name, "host") == value(other, "host") && value(name, "port") == value(other, "port");
         let (Some(first), Some(host)) = (names.iter().take(at).find(same), text(name, "host")) else { continue };
-        let pool = pooler.pools.first().map_or(0, |pool| pool.server);
-        let Some(left) = of.postgres.get(pool).and_then(Postgres::left) else { continue };
+        let is_it = |postgres: &&Postgres| postgres.address.as_ref().is_some_and(|(of, _)| *of == host.value);
+        let Some(left) = of.postgres.iter().find(is_it).and_then(Postgres::left) else { continue };
         let budget = |name: &str| value(name, "max_connections").and_then(|text| text.parse().ok()).unwrap_or(left);
         let (one, two): (u64, u64) = (budget(first), budget(name));
         let total = one.saturating_add(two);
@@ -57,14 +56,18 @@ fn two_names(pooler: &Pooler, of: &Dossier, out: &mut Out<'_>) {
             finding.and(other, format!("{first}: {one}"));
         }
         finding
-            .because(format!("each budget counts its own name alone: {} connects can be refused with 53300", total - left))
+            .because(format!(
+                "each budget counts its own name alone: {} connects can be refused with 53300",
+                total - left
+            ))
             .fix(format!("put the pools of {name} on server {first}, and remove {name}"));
     }
 }
 
 /// Poolers that each take all that is left.
 fn two_autos(of: &Dossier, server: usize, postgres: &Postgres, out: &mut Out<'_>) {
-    let autos: Vec<&Pooler> = of.poolers.iter().filter(|pooler| pooler.auto_budget && pooler.uses(server)).collect();
+    let autos: Vec<&Pooler> =
+        of.poolers.iter().filter(|pooler| pooler.auto_budgets.contains(&server) && pooler.uses(server)).collect();
     let [first, second, ..] = autos.as_slice() else { return };
     if autos.iter().all(|pooler| pooler.instances.value >= autos.len() as u64) {
         return;
@@ -76,29 +79,4 @@ fn two_autos(of: &Dossier, server: usize, postgres: &Postgres, out: &mut Out<'_>
         .and(a, format!("{}: auto, divided by {} instances", first.name, first.instances.value))
         .because("auto divides what is left by the instances it is told of; the other pooler is not among them")
         .fix(format!("write instances = {count} in each, or give each a max_connections of its own"));
-}
-
-/// What is measured breaks the sum that what is declared keeps.
-fn more_others(of: &Dossier, server: usize, postgres: &Postgres, out: &mut Out<'_>) {
-    let (Some(measured), Some(usable), Some(left)) = (of.fact("pg.backends.others"), postgres.usable(), postgres.left()) else {
-        return;
-    };
-    let all = of.consumers(server, false);
-    let fixed = all.0.iter().filter(|(who, _)| !matches!(who, Consumer::Pooler(pooler) if pooler.auto_budget));
-    let total = fixed.fold(0, |sum: u64, (_, most)| sum.saturating_add(*most));
-    let others = measured.value.max(0.0) as u64;
-    if of.postgres.len() != 1 || total > left || total.saturating_add(others) <= usable {
-        return;
-    }
-    let declared = usable - left;
-    let message = format!("{others} backends are others', {declared} were counted: {total} + {others} > {usable} slots");
-    let place = postgres.others.as_ref().map_or(&measured.place, |known| &known.place);
-    let finding = out.find(message, place, format!("{declared} counted"));
-    finding
-        .and(&measured, format!("{others} measured"))
-        .because(format!("with full pools {} connects are refused with 53300", total + others - usable))
-        .fix(format!("write others = {others} in [topology.postgres], and bound the pools to {}", usable.saturating_sub(others)));
-    if let Some(known) = &postgres.others {
-        finding.write(known, others.to_string());
-    }
 }

@@ -33,7 +33,8 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         }
         let instances = pooler.instances.value;
         let message = format!("{needed} clients can come to one instance of {}, which lets {most} in", pooler.name);
-        let finding = out.find(message, &pooler.max_clients.place, format!("{most} clients per instance, {instances} instances"));
+        let finding =
+            out.find(message, &pooler.max_clients.place, format!("{most} clients per instance, {instances} instances"));
         for (app, _) in of.clients(pooler) {
             if let (Some(Bound::Of(demand)), Some(size)) = (app.demand(false), &app.pool_size) {
                 finding.and(size, format!("{}: {} = {demand}", app.name, words::factors(app, false)));
@@ -42,7 +43,10 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         let enough = rounded(needed);
         finding
             .because(format!("{} clients are refused at login, though their pools may be free", needed - most))
-            .fix(format!("write {} = {enough}, and let the process open as many files", words::clients_key(pooler.kind)))
+            .fix(format!(
+                "write {} = {enough}, and let the process open as many files",
+                words::clients_key(pooler.kind)
+            ))
             .write(&pooler.max_clients, enough.to_string());
     }
 }

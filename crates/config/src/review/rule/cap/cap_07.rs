@@ -48,7 +48,10 @@ fn judge(what: &str, name: &str, limit: &Known<i64>, comes: Bound, out: &mut Out
         format!("CONNECTION LIMIT {most}"),
     )
     .because(format!("{} connects are refused with \"too many connections for {what}\" (53300)", comes - most))
-    .fix(format!("ALTER {} \"{name}\" CONNECTION LIMIT {comes};  or bound the pools to {most} together", what.to_uppercase()));
+    .fix(format!(
+        "ALTER {} \"{name}\" CONNECTION LIMIT {comes};  or bound the pools to {most} together",
+        what.to_uppercase()
+    ));
 }
 
 /// Backends of a role.

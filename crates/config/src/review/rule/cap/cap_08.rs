@@ -40,11 +40,16 @@ fn too_few(postgres: &Postgres, out: &mut Out<'_>) {
     }
     let new = LEAST.saturating_sub(reserved).max(1);
     out.find(
-        format!("{} superuser and {reserved} other slots are reserved: nobody can get in when all are taken", superuser.value),
+        format!(
+            "{} superuser and {reserved} other slots are reserved: nobody can get in when all are taken",
+            superuser.value
+        ),
         &superuser.place,
         format!("{} kept for superusers", superuser.value),
     )
-    .because("with all slots taken an administrator is refused like everybody else, and the only lever left is a restart")
+    .because(
+        "with all slots taken an administrator is refused like everybody else, and the only lever left is a restart",
+    )
     .fix(format!("write superuser_reserved_connections = {new} in postgresql.conf (restart)"));
 }
 

@@ -29,7 +29,9 @@ const MIB: u64 = 1 << 20;
 fn check(of: &Dossier, out: &mut Out<'_>) {
     for (server, postgres) in of.postgres.iter().enumerate() {
         let (Some(memory), Some(backends)) = (&postgres.memory, backends(of, server, postgres)) else { continue };
-        let (Some((work, work_mem)), Some((_, buffers))) = (bytes(postgres, "work_mem"), bytes(postgres, "shared_buffers")) else {
+        let (Some((work, work_mem)), Some((_, buffers))) =
+            (bytes(postgres, "work_mem"), bytes(postgres, "shared_buffers"))
+        else {
             out.lacks(PG_SETTINGS, &postgres.name);
             continue;
         };
@@ -40,13 +42,19 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         let room = memory.value.saturating_sub(buffers) / backends.max(1);
         let fits = (room.saturating_sub(BACKEND) / AREAS / MIB).max(1);
         out.find(
-            format!("{backends} backends can need {} MiB, and the machine has {} MiB", needed / MIB, memory.value / MIB),
+            format!(
+                "{backends} backends can need {} MiB, and the machine has {} MiB",
+                needed / MIB,
+                memory.value / MIB
+            ),
             &work.place,
             format!("{} MiB, up to {AREAS} times per backend", work_mem / MIB),
         )
         .and(memory, format!("{} MiB", memory.value / MIB))
         .because("the kernel kills a backend for memory, and PostgreSQL ends all connections to recover")
-        .fix(format!("write work_mem = '{fits}MB' in postgresql.conf, or bound the pools to fewer than {backends} backends"));
+        .fix(format!(
+            "write work_mem = '{fits}MB' in postgresql.conf, or bound the pools to fewer than {backends} backends"
+        ));
     }
 }
 

@@ -43,18 +43,24 @@ fn pooled(of: &Dossier, pooler: &Pooler, pool: &Pool, out: &mut Out<'_>) {
     };
     let size = needed.unwrap_or(u64::MAX);
     let known = traffic::bounding(pooler, pool);
-    let (key, new) = words::raise(pooler, pool, known, size);
+    let (fix, new) = words::raise(of, pooler, pool, known, size);
     let (name, source) = (&pool.name.value, traffic.source);
-    out.find(
+    let finding = out.find(
         format!("pool {name}: {load:.1} connections are busy at the {source} peak, and it has {most}"),
         &known.place,
         format!("{most} server connections per instance"),
-    )
-    .and(&traffic.rate_at, format!("{:.0} requests a second per instance", traffic.rate))
-    .and(&traffic.hold_at, format!("{:.1} ms each", traffic.hold * 1000.0))
-    .because(format!("while the peak lasts the queue grows by {:.0} requests a second", growth(traffic.rate, traffic.hold, most)))
-    .fix(format!("write {key} = {new}, or hold each connection for less than {:.1} ms", most as f64 / traffic.rate * 1000.0))
-    .write(known, new.to_string());
+    );
+    finding
+        .and(&traffic.rate_at, format!("{:.0} requests a second per instance", traffic.rate))
+        .and(&traffic.hold_at, format!("{:.1} ms each", traffic.hold * 1000.0))
+        .because(format!(
+            "while the peak lasts the queue grows by {:.0} requests a second",
+            growth(traffic.rate, traffic.hold, most)
+        ))
+        .fix(format!("{fix}; or hold each connection for less than {:.1} ms", most as f64 / traffic.rate * 1000.0));
+    if let Some(new) = new {
+        finding.write(known, new.to_string());
+    }
 }
 
 /// Requests a second that come beyond what `most` connections finish.
@@ -64,7 +70,9 @@ fn growth(rate: f64, hold: f64, most: u64) -> f64 {
 
 /// An application that goes to PostgreSQL itself queues in its own pools.
 fn direct(app: &App, out: &mut Out<'_>) {
-    let (Some(load), Some(Bound::Of(most)), Some(rate)) = (app.load(), app.demand(false), &app.peak_rate) else { return };
+    let (Some(load), Some(Bound::Of(most)), Some(rate)) = (app.load(), app.demand(false), &app.peak_rate) else {
+        return;
+    };
     if load < most as f64 {
         return;
     }

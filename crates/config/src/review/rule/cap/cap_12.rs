@@ -55,7 +55,7 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
                 .because("the next burst ends in refusals")
                 .fix("run poolwarden simulate --recording: it prints the smallest size that is enough");
         } else if let Some(traffic) = traffic {
-            estimate(pooler, pool, &traffic, level, out);
+            estimate(of, (pooler, pool), &traffic, level, out);
         }
     }
 }
@@ -65,7 +65,7 @@ pub(super) fn level(of: &Dossier, pooler: &Pooler, pool: &Pool) -> Option<f64> {
     Some(traffic::patience(of, pooler, pool)? * BEARABLE)
 }
 
-fn estimate(pooler: &Pooler, pool: &Pool, traffic: &Traffic, level: f64, out: &mut Out<'_>) {
+fn estimate(of: &Dossier, (pooler, pool): (&Pooler, &Pool), traffic: &Traffic, level: f64, out: &mut Out<'_>) {
     let Bound::Of(most) = pooler.pool_most(pool) else { return };
     if traffic.load() >= most as f64 {
         return; // CAP-11 speaks of these
@@ -76,16 +76,24 @@ fn estimate(pooler: &Pooler, pool: &Pool, traffic: &Traffic, level: f64, out: &m
     }
     let Some(enough) = traffic::enough(traffic.rate * AHEAD, traffic.hold, level) else { return };
     let bound = traffic::bounding(pooler, pool);
-    let (key, new) = words::raise(pooler, pool, bound, enough);
-    let comes = wait.map_or_else(|| "grow without bound".to_owned(), |wait| format!("reach {:.0} ms (p99)", wait * 1000.0));
-    out.find(
-        format!("pool {}: with half as much traffic again waits {comes}; {:.0} ms are bearable", pool.name.value, level * 1000.0),
+    let (fix, new) = words::raise(of, pooler, pool, bound, enough);
+    let comes =
+        wait.map_or_else(|| "grow without bound".to_owned(), |wait| format!("reach {:.0} ms (p99)", wait * 1000.0));
+    let finding = out.find(
+        format!(
+            "pool {}: with half as much traffic again waits {comes}; {:.0} ms are bearable",
+            pool.name.value,
+            level * 1000.0
+        ),
         &bound.place,
         format!("{most} server connections per instance, {:.1} busy at the {} peak", traffic.load(), traffic.source),
-    )
-    .and(&traffic.rate_at, format!("{:.0} requests a second per instance", traffic.rate))
-    .and(&traffic.hold_at, format!("{:.1} ms each", traffic.hold * 1000.0))
-    .because("estimated by Erlang C, which knows no bursts: real waits are longer")
-    .fix(format!("write {key} = {new}"))
-    .write(bound, new.to_string());
+    );
+    finding
+        .and(&traffic.rate_at, format!("{:.0} requests a second per instance", traffic.rate))
+        .and(&traffic.hold_at, format!("{:.1} ms each", traffic.hold * 1000.0))
+        .because("estimated by Erlang C, which knows no bursts: real waits are longer")
+        .fix(fix);
+    if let Some(new) = new {
+        finding.write(bound, new.to_string());
+    }
 }

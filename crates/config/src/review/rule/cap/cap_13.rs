@@ -26,7 +26,8 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         let (calm, deploying) = (of.consumers(server, false).total(), of.consumers(server, true).total());
         let surging = of.direct(server).max_by_key(|app| extra(app));
         let Some(app) = surging.filter(|_| calm <= left && deploying > left) else { continue };
-        let message = format!("while deploying, backends exceed PostgreSQL's slots: {deploying} > {left} ({calm} otherwise)");
+        let message =
+            format!("while deploying, backends exceed PostgreSQL's slots: {deploying} > {left} ({calm} otherwise)");
         let room = left.saturating_sub(deploying - app.demand(true).and_then(Bound::number).unwrap_or(0));
         let finding = report(app, message, room, out);
         if let Some(max) = &postgres.max_connections {
@@ -39,13 +40,17 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         let (calm, deploying) = (needed(of, pooler, false), needed(of, pooler, true));
         let surging = of.clients(pooler).map(|(app, _)| app).max_by_key(|app| extra(app));
         let Some(app) = surging.filter(|_| calm <= most && deploying > most) else { continue };
-        let message = format!("while deploying, {deploying} clients come to an instance that lets {most} in ({calm} otherwise)");
+        let message =
+            format!("while deploying, {deploying} clients come to an instance that lets {most} in ({calm} otherwise)");
         let place = app.surge.as_ref().map_or(&app.place, |known| &known.place);
         let enough = rounded(deploying);
         out.find(message, &pooler.max_clients.place, format!("{most} clients per instance"))
             .and(&crate::review::place::Known { value: (), place: place.clone() }, words::factors(app, true))
             .because(format!("{} clients are refused at login during each rollout", deploying - most))
-            .fix(format!("write {} = {enough}, and let the process open as many files", words::clients_key(pooler.kind)))
+            .fix(format!(
+                "write {} = {enough}, and let the process open as many files",
+                words::clients_key(pooler.kind)
+            ))
             .write(&pooler.max_clients, enough.to_string());
     }
 }

@@ -38,10 +38,17 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
             finding.and(size, format!("{} connections each", words::size(size.value)));
         }
         finding
-            .because("no limit behind it can be shown to hold; a burst of replicas takes every slot or every client place")
+            .because(
+                "no limit behind it can be shown to hold; a burst of replicas takes every slot or every client place",
+            )
             .fix(fits.map_or_else(
                 || format!("write replicas = the most there can be for {}", app.name),
-                |fits| format!("have the platform keep at most {fits} replicas, and write replicas = {fits} for {}", app.name),
+                |fits| {
+                    format!(
+                        "have the platform keep at most {fits} replicas, and write replicas = {fits} for {}",
+                        app.name
+                    )
+                },
             ));
     }
 }

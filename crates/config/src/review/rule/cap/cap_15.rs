@@ -33,21 +33,27 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
     let who = neighbours.join(", ");
     let room = postgres.max_connections.as_ref().and_then(|max| {
         let fixed = of.consumers(0, false);
-        let fixed = fixed.0.iter().filter(|(who, _)| !is_proxy(*who)).fold(0_u64, |sum, (_, most)| sum.saturating_add(*most));
+        let fixed =
+            fixed.0.iter().filter(|(who, _)| !is_proxy(*who)).fold(0_u64, |sum, (_, most)| sum.saturating_add(*most));
         Some(postgres.left()?.saturating_sub(fixed).saturating_mul(100) / max.value.max(1))
     });
-    out.find(format!("RDS Proxy may take {:.0} % of max_connections, which {who} need too", percent.value), &percent.place, "all")
-        .because(format!("when the proxy is full {who} are refused with 53300"))
-        .fix(room.map_or_else(
-            || "set MaxConnectionsPercent to 100 x (max_connections - reserves - others) / max_connections".to_owned(),
-            |room| format!("set MaxConnectionsPercent = {room}"),
-        ));
+    out.find(
+        format!("RDS Proxy may take {:.0} % of max_connections, which {who} need too", percent.value),
+        &percent.place,
+        "all",
+    )
+    .because(format!("when the proxy is full {who} are refused with 53300"))
+    .fix(room.map_or_else(
+        || "set MaxConnectionsPercent to 100 x (max_connections - reserves - others) / max_connections".to_owned(),
+        |room| format!("set MaxConnectionsPercent = {room}"),
+    ));
 }
 
 fn percent(of: &Dossier) -> Option<Known<f64>> {
     let proxies = of.poolers.iter().filter(|pooler| pooler.kind == Kind::RdsProxy);
     let mut written = proxies.filter_map(|pooler| pooler.written.get("MaxConnectionsPercent"));
-    let known = written.next().and_then(|known| Some(Known { value: known.value.parse().ok()?, place: known.place.clone() }));
+    let known =
+        written.next().and_then(|known| Some(Known { value: known.value.parse().ok()?, place: known.place.clone() }));
     known.or_else(|| of.fact("rdsproxy.MaxConnectionsPercent"))
 }
 
@@ -65,6 +71,7 @@ fn neighbours(of: &Dossier, postgres: &Postgres) -> Vec<String> {
         Consumer::Pooler(pooler) => pooler.name.clone(),
         Consumer::App(app) => app.name.clone(),
     });
-    let others = postgres.others.as_ref().filter(|known| known.value > 0).map(|known| format!("{} others", known.value));
+    let others =
+        postgres.others.as_ref().filter(|known| known.value > 0).map(|known| format!("{} others", known.value));
     named.chain(others).collect()
 }

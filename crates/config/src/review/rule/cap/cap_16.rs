@@ -28,7 +28,9 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         for pooler in of.poolers.iter().filter(|pooler| pooler.kind == Kind::PgBouncer) {
             let Some(storm) = storm(pooler, server) else { continue };
             let pools = pooler.pools.iter().filter(|pool| pool.server == server);
-            let Some(pool) = pools.max_by_key(|pool| pool.size.value.number()).filter(|_| storm > left) else { continue };
+            let Some(pool) = pools.max_by_key(|pool| pool.size.value.number()).filter(|_| storm > left) else {
+                continue;
+            };
             out.find(
                 format!("up to {storm} cancel connections at once, and {left} slots"),
                 &pool.size.place,

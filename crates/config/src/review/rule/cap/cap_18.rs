@@ -33,7 +33,9 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
             out.lacks(RECORDED, name);
             continue;
         };
-        let (Some(patience), Bound::Of(size)) = (traffic::patience(of, pooler, pool), pool.size.value) else { continue };
+        let (Some(patience), Bound::Of(size)) = (traffic::patience(of, pooler, pool), pool.size.value) else {
+            continue;
+        };
         let busy = of.fact(&format!("pool.{name}.busy_p95"));
         let target = busy.as_ref().map_or(size, |known| (known.value.max(0.0).ceil() as u64).min(size));
         let seconds = |kept: u64| rounds(pooler.kind, target.saturating_sub(kept)) as f64 * connect.value / 1000.0;
@@ -55,11 +57,15 @@ fn report<'o>(
     out: &'o mut Out<'_>,
 ) -> &'o mut crate::review::finding::Finding {
     let min = &pool.min_size;
-    out.find(format!("pool {}: empty, it needs {how_long}", pool.name.value), &min.place, format!("{} kept open", min.value))
-        .and(&pool.max_wait, format!("clients wait {} at most", words::limit(pool.max_wait.value)))
-        .because("after a restart or a quiet hour the first burst is refused while connections are opened")
-        .fix(format!("write {} = {kept}", words::min_size_key(pooler, pool)))
-        .write(min, kept.to_string())
+    out.find(
+        format!("pool {}: empty, it needs {how_long}", pool.name.value),
+        &min.place,
+        format!("{} kept open", min.value),
+    )
+    .and(&pool.max_wait, format!("clients wait {} at most", words::limit(pool.max_wait.value)))
+    .because("after a restart or a quiet hour the first burst is refused while connections are opened")
+    .fix(format!("write {} = {kept}", words::min_size_key(pooler, pool)))
+    .write(min, kept.to_string())
 }
 
 /// Connects that must come one after another to open so many.

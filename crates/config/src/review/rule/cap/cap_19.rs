@@ -43,7 +43,12 @@ fn starves(pooler: &Pooler, server: usize, postgres: &Postgres, out: &mut Out<'_
     out.find(
         format!("{floor} of {left} slots are kept by idle connections"),
         &pool.min_size.place,
-        format!("{} per user, in each of {} databases and {} instances", pool.min_size.value, pools().count(), pooler.instances.value),
+        format!(
+            "{} per user, in each of {} databases and {} instances",
+            pool.min_size.value,
+            pools().count(),
+            pooler.instances.value
+        ),
     )
     .and(max, format!("{left} are left of {}", max.value))
     .because("what is kept is not there for pools that must grow")
@@ -60,7 +65,10 @@ fn unused(of: &Dossier, pooler: &Pooler, pool: &Pool, out: &mut Out<'_>) {
     }
     let new = (busy.value.max(0.0).ceil() as u64).div_ceil(pool.known_users());
     out.find(
-        format!("pool {}: {kept} connections are kept, and at most {:.1} are busy 99 % of the time", pool.name.value, busy.value),
+        format!(
+            "pool {}: {kept} connections are kept, and at most {:.1} are busy 99 % of the time",
+            pool.name.value, busy.value
+        ),
         &pool.min_size.place,
         format!("{} per user", pool.min_size.value),
     )

@@ -40,7 +40,10 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
             .and(intended, format!("{} of all replicas together", intended.value))
             .because(format!("limits behind it that were sized for {} are met early", intended.value));
         if size == 0 {
-            finding.fix(format!("{count} pools cannot share {}: fewer processes or replicas, or a pooler between", intended.value));
+            finding.fix(format!(
+                "{count} pools cannot share {}: fewer processes or replicas, or a pooler between",
+                intended.value
+            ));
         } else {
             finding.fix(format!("write a pool size of {size}: {count} pools x {size} <= {}", intended.value));
             words::resize(finding, app, size);

@@ -29,13 +29,15 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         let finding = out.find(
             format!("{}: each process has {count} pools ({})", app.name, names.join(", ")),
             &second.place,
-            format!("pool {}", second.value),
+            second.value.clone(),
         );
         if let Some(size) = &app.pool_size {
             finding.and(size, words::factors(app, false));
         }
         match broken {
-            Some((comes, limit, what)) => finding.because(format!("{comes} connections come to {limit} {what}; one pool each would fit")),
+            Some((comes, limit, what)) => {
+                finding.because(format!("{comes} connections come to {limit} {what}; one pool each would fit"))
+            }
             None => finding.because("each adds its size times all processes").matters(Severity::Info),
         }
         .fix(format!("give {} a size of its own, 1 or 2 where it is rarely used, and count it", second.value));
@@ -52,7 +54,12 @@ fn broken(of: &Dossier, app: &App, count: u64) -> Option<(u64, u64, &'static str
             let all = demands.fold(0, u64::saturating_add);
             let instances = pooler.instances.value;
             let limit = pooler.max_clients.value.number()?;
-            (fullest(all, instances), limit, fullest(all.saturating_sub(saved), instances), "client places of an instance")
+            (
+                fullest(all, instances),
+                limit,
+                fullest(all.saturating_sub(saved), instances),
+                "client places of an instance",
+            )
         }
         None => {
             let server = of.direct_server(app)?;

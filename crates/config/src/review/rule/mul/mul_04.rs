@@ -22,7 +22,9 @@ pub(super) const RULE: Rule = Rule {
 fn check(of: &Dossier, out: &mut Out<'_>) {
     for (server, postgres) in of.postgres.iter().enumerate() {
         let Some(left) = postgres.left() else { continue };
-        for pooler in of.poolers.iter().filter(|pooler| pooler.instances.value > 1 && !pooler.auto_budget) {
+        for pooler in
+            of.poolers.iter().filter(|pooler| pooler.instances.value > 1 && !pooler.auto_budgets.contains(&server))
+        {
             if let Bound::Of(one) = pooler.instance_backends(server) {
                 judge(pooler, server, postgres, (one, left), out);
             }

@@ -49,18 +49,22 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         let Some((pooler, pool)) = of.route(app) else { continue };
         let most = words::size(size.value);
         let (message, needed) = match starved {
-            Starved::Threads(threads) => {
-                (format!("{}: {threads} threads share {most} connections to the pooler", app.name), enough(app, threads))
-            }
+            Starved::Threads(threads) => (
+                format!("{}: {threads} threads share {most} connections to the pooler", app.name),
+                enough(app, threads),
+            ),
             Starved::Load(load, all) => {
                 let per_pool = (load / all as f64 * size.value.number().unwrap_or(1) as f64).floor() as u64 + 1;
-                let message = format!("{}: {load:.1} connections are busy at the declared peak, and it has {all}", app.name);
+                let message =
+                    format!("{}: {load:.1} connections are busy at the declared peak, and it has {all}", app.name);
                 (message, per_pool)
             }
         };
         let finding = out.find(message, &size.place, words::factors(app, false));
         match (starved, &app.threads, &app.peak_rate) {
-            (Starved::Threads(_), Some(threads), _) => finding.and(threads, format!("{} threads per process", threads.value)),
+            (Starved::Threads(_), Some(threads), _) => {
+                finding.and(threads, format!("{} threads per process", threads.value))
+            }
             (Starved::Load(..), _, Some(rate)) => finding.and(rate, format!("{:.0} requests a second", rate.value)),
             (Starved::Threads(_) | Starved::Load(..), _, _) => finding,
         }

@@ -30,7 +30,10 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         let needed = app.threads.as_ref().map_or(USUAL, |known| known.value.max(1));
         out.find(format!("{}: its pool has no size", app.name), &size.place, "unlimited")
             .because(places.map_or_else(
-                || "a spike goes straight to PostgreSQL, one backend for each request, until it refuses with 53300".to_owned(),
+                || {
+                    "a spike goes straight to PostgreSQL, one backend for each request, until it refuses with 53300"
+                        .to_owned()
+                },
                 |places| format!("a spike takes all {places} client places of the pooler, its neighbours' too"),
             ))
             .fix(format!("write a pool size of {needed}, the concurrency of one process"))
@@ -40,7 +43,8 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         if pool.size.value != Bound::Unlimited || pooler.pool_most(pool) != Bound::Unlimited {
             continue;
         }
-        let share = of.postgres.get(pool.server).and_then(|postgres| Some(postgres.left()? / pooler.instances.value.max(1)));
+        let share =
+            of.postgres.get(pool.server).and_then(|postgres| Some(postgres.left()? / pooler.instances.value.max(1)));
         out.find(format!("pool {} has no size", pool.name.value), &pool.size.place, "unlimited")
             .because("every client gets a backend of its own: it pools nothing, and ends at PostgreSQL's slots")
             .fix(format!("write {} = {}, or less", words::size_key(pooler, pool), share.unwrap_or(USUAL)));
