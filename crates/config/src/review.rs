@@ -10,6 +10,7 @@ mod dossier;
 pub mod edit;
 mod finding;
 mod judge;
+pub mod manual;
 mod need;
 mod place;
 mod render;

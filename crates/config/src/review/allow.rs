@@ -16,7 +16,7 @@ use crate::finding::Severity;
 
 /// One entry that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allowed {
+pub(super) struct Allowed {
     /// The rule's code.
     pub code: String,
     /// Why its findings are accepted.
