@@ -295,7 +295,41 @@ pub(crate) fn fullest(clients: u64, instances: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::fullest;
+    use super::{Bound, Dossier, fullest};
+    use crate::review::source::{Input, gather};
+
+    fn dossier(text: &str) -> Dossier {
+        let whole = format!("[servers.main]\nhost = \"db\"\n{text}");
+        gather(&[Input::File { name: "poolwarden.toml".to_owned(), text: whole }], &mut |_| Err(String::new())).dossier
+    }
+
+    const USERS: &str = "[users.a]\npassword_env = \"A\"\n[users.b]\npassword_env = \"B\"\nmax_connections = 5\n";
+
+    fn backends(budget: &str, pools: &str) -> Bound {
+        dossier(&format!("{budget}\n{pools}\n{USERS}")).poolers[0].backends(0)
+    }
+
+    #[test]
+    fn every_limit_counts_users_databases_the_host_and_the_instances() {
+        let open = "max_connections = \"unlimited\"";
+        // a: 10 + 2 in each of two databases; b: 5 over both
+        let two = "[pools.x]\nsize = 10\nreserve = 2\n[pools.y]\nsize = 10\nreserve = 2";
+        assert_eq!(backends(open, two), Bound::Of(12 + 12 + 5));
+        // the database ends at 15 for both of its users
+        assert_eq!(backends(open, "[pools.x]\nsize = 10\nmax_connections = 13"), Bound::Of(13));
+        assert_eq!(backends("max_connections = 20", two), Bound::Of(20));
+        assert_eq!(backends("max_connections = 20\ninstances = 3", two), Bound::Of(60));
+    }
+
+    #[test]
+    fn an_auto_budget_takes_what_the_others_leave() {
+        let text = "[pools.x]\nsize = 90\n[users.a]\npassword_env = \"A\"\n[topology.postgres]\nmax_connections = 100\n\
+                    [[topology.app]]\nname = \"direct\"\npool = \"elsewhere\"\nreplicas = 3\nsurge = 0.34\nprocesses = 2\n\
+                    pool_size = 5\n";
+        let dossier = dossier(text);
+        let most = |surge| dossier.consumers(0, surge).0.iter().map(|(_, most)| *most).collect::<Vec<_>>();
+        assert_eq!((most(false), most(true)), (vec![67, 30], vec![50, 47]));
+    }
 
     #[test]
     fn the_fullest_of_several_instances_has_a_quarter_more() {
