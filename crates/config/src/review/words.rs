@@ -15,7 +15,7 @@ fn quoted(name: &str) -> String {
 
 /// The key of one setting of a pool: `own` in poolwarden.toml, `default` elsewhere.
 /// `[databases]`.
-fn pool_key(pooler: &Pooler, pool: &Pool, own: &str, default: &str) -> String {
+pub(crate) fn pool_key(pooler: &Pooler, pool: &Pool, own: &str, default: &str) -> String {
     match pooler.kind {
         Kind::Poolwarden => format!("pools.{}.{own}", quoted(&pool.name.value)),
         Kind::PgBouncer | Kind::RdsProxy | Kind::Odyssey => default.to_owned(),
