@@ -2,4 +2,8 @@
 
 use super::Rule;
 
-rules! {}
+rules! {
+    mod_01,
+    mod_02,
+    mod_03,
+}
