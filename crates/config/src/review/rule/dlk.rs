@@ -2,4 +2,7 @@
 
 use super::Rule;
 
-rules! {}
+rules! {
+    dlk_01,
+    dlk_02,
+}
