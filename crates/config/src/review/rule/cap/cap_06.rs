@@ -6,6 +6,7 @@ use crate::review::dossier::Dossier;
 use crate::review::need::POOLER;
 use crate::review::rule::{Out, Rule};
 use crate::review::sums::fullest;
+use crate::review::words;
 
 pub(super) const RULE: Rule = Rule {
     code: "CAP-06",
@@ -37,8 +38,14 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
             let why = format!("{} server connections can never be lent", servers - most);
             (format!("database {name} lets {most} clients in, fewer than its {servers} server connections"), why)
         };
-        out.find(message, &limit.place, format!("{most} clients per instance"))
-            .and(&pool.size, format!("up to {servers} server connections"))
+        let finding = out.find(message, &limit.place, format!("{most} clients per instance"));
+        finding.and(&pool.size, format!("up to {servers} server connections"));
+        for (app, _) in of.clients(pooler).filter(|(_, other)| std::ptr::eq(*other, pool)) {
+            if let Some(size) = &app.pool_size {
+                finding.and(size, format!("{}: {}", app.name, words::factors(app, false)));
+            }
+        }
+        finding
             .because(why)
             .fix(format!("write max_db_client_connections = {needed}"))
             .write(limit, needed.to_string());

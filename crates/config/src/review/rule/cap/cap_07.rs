@@ -9,6 +9,7 @@ use crate::review::need::PG_ROLES;
 use crate::review::place::Known;
 use crate::review::rule::{Out, Rule};
 use crate::review::sums::{plus, times};
+use crate::review::words;
 
 pub(super) const RULE: Rule = Rule {
     code: "CAP-07",
@@ -26,32 +27,49 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
     for (server, postgres) in of.postgres.iter().enumerate() {
         for (name, role) in &postgres.roles {
             if let Some(limit) = &role.connection_limit {
-                judge("role", name, limit, of_role(of, server, name), out);
+                judge((of, server), ("role", name), limit, of_role(of, server, name), out);
             }
         }
         let databases = of_databases(of, server, postgres);
         for (name, limit) in &postgres.databases {
-            judge("database", name, limit, databases.get(name.as_str()).copied().unwrap_or(Bound::Of(0)), out);
+            judge(
+                (of, server),
+                ("database", name),
+                limit,
+                databases.get(name.as_str()).copied().unwrap_or(Bound::Of(0)),
+                out,
+            );
         }
     }
 }
 
-fn judge(what: &str, name: &str, limit: &Known<i64>, comes: Bound, out: &mut Out<'_>) {
+fn judge(
+    (of, server): (&Dossier, usize),
+    (what, name): (&str, &str),
+    limit: &Known<i64>,
+    comes: Bound,
+    out: &mut Out<'_>,
+) {
     let Ok(most) = u64::try_from(limit.value) else { return }; // -1: none
     let Bound::Of(comes) = comes else { return }; // CAP-02 speaks of these
     if comes <= most {
         return;
     }
-    out.find(
+    let finding = out.find(
         format!("{comes} backends can come for {what} {name}, and its CONNECTION LIMIT is {most}"),
         &limit.place,
         format!("CONNECTION LIMIT {most}"),
-    )
-    .because(format!("{} connects are refused with \"too many connections for {what}\" (53300)", comes - most))
-    .fix(format!(
-        "ALTER {} \"{name}\" CONNECTION LIMIT {comes};  or bound the pools to {most} together",
-        what.to_uppercase()
-    ));
+    );
+    for (who, most) in of.consumers(server, false).0 {
+        let (place, label) = words::consumer(who, server, most);
+        finding.and(&Known { value: (), place }, label);
+    }
+    finding
+        .because(format!("{} connects are refused with \"too many connections for {what}\" (53300)", comes - most))
+        .fix(format!(
+            "ALTER {} \"{name}\" CONNECTION LIMIT {comes};  or bound the pools to {most} together",
+            what.to_uppercase()
+        ));
 }
 
 /// Backends of a role.
