@@ -240,6 +240,9 @@ impl Ini {
         for source in &mut self.sources {
             source.findings.sort_by_key(|finding: &Finding| (std::cmp::Reverse(finding.severity), finding.span.start));
             source.findings.truncate(crate::parse::MAX_FINDINGS);
+            for finding in source.findings.iter_mut().filter(|finding| finding.line == 0) {
+                finding.locate(&source.text);
+            }
         }
         self.sources
     }

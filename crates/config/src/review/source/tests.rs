@@ -277,16 +277,25 @@ fn no_corruption_of_any_file_makes_a_reader_fall() {
 
 #[test]
 fn a_megabyte_of_anything_is_read_in_time() {
-    let million = 1 << 20;
     for (name, unit) in [
         ("poolwarden.toml", "[pools.a]\nsize = 1\n"),
+        ("poolwarden.toml", "[pools.N]\nsise = 1\n"),
+        ("poolwarden.toml", "[servers.N]\nhost = \"N\"\n"),
+        ("poolwarden.toml", "[[topology.app]]\npool_size = 1\n"),
         ("pgbouncer.ini", "default_pool_size = 1\n"),
         ("pgbouncer.ini", "[databases]\na = host=b pool_size=3\n"),
-        ("a.facts", "pg.setting.a = 1\n"),
+        ("pgbouncer.ini", "[databases]\nN = host=N password=x pool_size=3x\n"),
+        ("pgbouncer.ini", "password=x "),
+        ("a.facts", "pg.setting.N = 1\n"),
         ("a.facts", "password="),
         (".env", "://a:b@"),
     ] {
-        read_whole(&[(name, &unit.repeat(million / unit.len()))]);
+        let (mut text, mut n) = (String::new(), 0);
+        while text.len() < 1 << 20 {
+            n += 1;
+            text += &unit.replace('N', &n.to_string());
+        }
+        read_whole(&[(name, &text)]);
     }
 }
 
