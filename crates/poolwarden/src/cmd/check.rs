@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Context, anyhow, bail};
 use poolwarden_config::Severity;
 use poolwarden_config::review::baseline::{self, Entry};
-use poolwarden_config::review::{self as rules, Atlas, Paint, Required, Terms};
+use poolwarden_config::review::{self as rules, Atlas, Dossier, Paint, Required, Terms};
 use poolwarden_console::rfc3339;
 
 use super::said::{on_terminal, print};
@@ -35,8 +35,10 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     }
     let mut inputs = Inputs::read(&paths);
     let mut incomplete = Vec::new();
+    // Files first: whose databases are pooled decides which backends are others'.
+    let files = inputs.gathered().dossier;
     for url in &args.live {
-        let told = live::ask(url)?;
+        let told = live::ask(url, &|database| pooled(&files, database))?;
         incomplete.extend(told.unseen.iter().map(|what| format!("{}: {what}", told.facts.name)));
         inputs.told(told.facts);
     }
@@ -61,6 +63,15 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     }
     show(args.format, &review)?;
     Ok(ExitCode::from(review.exit()))
+}
+
+/// Whether a database of PostgreSQL is behind a pooler or an application's own pool; `None`: any may be, or nobody told.
+fn pooled(files: &Dossier, database: &str) -> Option<bool> {
+    let served = files.pools().map(|(_, pool)| pool.database.as_deref());
+    let asked = files.apps.iter().map(|app| app.pool.as_ref().map(|pool| pool.value.as_str()));
+    let mut all = served.chain(asked).peekable();
+    all.peek()?;
+    all.try_fold(false, |is_pooled, name| Some(is_pooled | (name? == database)))
 }
 
 /// What the baseline knows. Where it is to be written it need not be there.

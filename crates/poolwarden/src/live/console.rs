@@ -1,0 +1,81 @@
+//! The console of a running PgBouncer or poolwarden: its version, its settings, its pools.
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+use poolwarden_proxy::{Rows, Talk};
+
+use super::Draft;
+
+pub(super) async fn ask(talk: &mut Talk) -> anyhow::Result<Draft> {
+    let mut draft = Draft::default();
+    let version = talk.ask("SHOW VERSION").await.map_err(|why| anyhow::anyhow!("SHOW VERSION: {why}"))?;
+    // Before 1.12 PgBouncer said it in a notice alone.
+    let version = version.rows.first().and_then(|row| row.first()?.clone()).unwrap_or_default();
+    let (whose, number) = match version.split_once(' ') {
+        Some(("poolwarden", number)) => ("poolwarden", number),
+        Some((_, number)) => ("pgbouncer", number),
+        None => ("pgbouncer", ""),
+    };
+    if !number.is_empty() {
+        draft.put(format!("{whose}.version"), number);
+    }
+    match talk.ask("SHOW CONFIG").await {
+        Ok(rows) if rows.rows.is_empty() => bail!("it tells no settings: is it a console?"),
+        Ok(rows) => config(whose, &rows, &mut draft),
+        Err(why) => draft.unseen.push(format!(
+            "its settings are not told: SHOW CONFIG: {why}; ask as a user of admin_users or stats_users"
+        )),
+    }
+    match talk.ask("SHOW POOLS").await {
+        Ok(rows) => pools(whose, &rows, &mut draft),
+        Err(why) => draft.unseen.push(format!("its pools are not told: SHOW POOLS: {why}")),
+    }
+    Ok(draft)
+}
+
+fn config(whose: &str, rows: &Rows, draft: &mut Draft) {
+    let (Some(key), Some(value)) = (rows.column("key"), rows.column("value")) else { return };
+    for row in &rows.rows {
+        if let (Some(Some(key)), Some(value)) = (row.get(key), row.get(value)) {
+            draft.put(format!("{whose}.config.{key}"), value.clone().unwrap_or_default());
+        }
+    }
+}
+
+/// Clients and servers of each database now, its users together.
+fn pools(whose: &str, rows: &Rows, draft: &mut Draft) {
+    let Some(database) = rows.column("database") else { return };
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    for row in &rows.rows {
+        let Some(Some(name)) = row.get(database) else { continue };
+        for column in ["cl_active", "cl_waiting", "sv_active", "sv_idle", "sv_used"] {
+            let count = rows.column(column).and_then(|at| row.get(at)?.as_deref()?.parse::<u64>().ok());
+            *sums.entry(format!("{whose}.pool.{name}.{column}")).or_default() += count.unwrap_or(0);
+        }
+    }
+    for (key, sum) in sums {
+        draft.put(key, sum.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(columns: &[&str], of: &[&[&str]]) -> Rows {
+        let row = |row: &&[&str]| row.iter().map(|text| Some((*text).to_owned())).collect();
+        Rows { columns: columns.iter().map(|name| (*name).to_owned()).collect(), rows: of.iter().map(row).collect() }
+    }
+
+    #[test]
+    fn settings_and_pools_are_found_by_the_names_of_their_columns() {
+        let mut draft = Draft::default();
+        config("pgbouncer", &rows(&["key", "value", "default", "changeable"], &[&["max_client_conn", "200", "100", "yes"]]), &mut draft);
+        let of = rows(&["database", "user", "cl_waiting", "sv_active"], &[&["app", "a", "3", "1"], &["app", "b", "4", "2"]]);
+        pools("pgbouncer", &of, &mut draft);
+        assert_eq!(draft.facts["pgbouncer.config.max_client_conn"], "200");
+        assert_eq!(draft.facts["pgbouncer.pool.app.cl_waiting"], "7");
+        assert_eq!(draft.facts["pgbouncer.pool.app.sv_active"], "3");
+    }
+}
