@@ -32,21 +32,29 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         }
         let reachable = pooler.pool_most(pool).number().unwrap_or(u64::MAX);
         let within = reachable <= usable;
-        let fits = usable.min(reachable) / pooler.instances.value.max(1);
+        // A smaller size is the one that holds already: for its only user, and for no other pool, while the limit stays.
+        let alone = of.pools().filter(|(_, other)| other.size.place == pool.size.place).count() == 1;
+        let fixed = alone && pool.known_users() == 1 && !pooler.auto_budgets.contains(&pool.server);
+        let restates = within && fixed;
+        let fits = if restates { reachable } else { usable.min(reachable) / pooler.instances.value.max(1) };
         let why = if within {
             format!("another limit ends it at {reachable}; the size is never reached")
         } else {
             format!("{} logins fail when it fills, and clients are told that login failed", size - usable)
         };
-        out.find(
+        let finding = out.find(
             format!("pool {} of {size} can never fill: PostgreSQL has {usable} slots", pool.name.value),
             &pool.size.place,
             format!("{size} per user"),
-        )
-        .and(max, format!("{} - reserves = {usable}", max.value))
-        .because(why)
-        .fix(format!("write {} = {fits}, or less", words::size_key(pooler, pool)))
-        .write(&pool.size, fits.to_string())
-        .matters(if within { Severity::Info } else { Severity::Warning });
+        );
+        finding
+            .and(max, format!("{} - reserves = {usable}", max.value))
+            .because(why)
+            .fix(format!("write {} = {fits}, or less", words::size_key(pooler, pool)))
+            .write(&pool.size, fits.to_string())
+            .matters(if within { Severity::Info } else { Severity::Warning });
+        if restates {
+            finding.safe();
+        }
     }
 }
