@@ -160,3 +160,22 @@ pub(crate) fn raise(
     };
     (format!("write {key} = {needed}"), Some(needed))
 }
+
+/// How a second pool of the same database is made, `NAME_suffix`, in the file's own words; `mode` where it needs one.
+pub(crate) fn second_pool(of: &Dossier, pooler: &Pooler, pool: &Pool, (suffix, mode): (&str, Option<&str>)) -> String {
+    let name = format!("{}_{suffix}", pool.name.value);
+    let database = pool.database.as_deref().unwrap_or("NAME");
+    let server = of.postgres.get(pool.server);
+    match pooler.kind {
+        Kind::Poolwarden => {
+            let mode = mode.map_or_else(String::new, |mode| format!(" and mode = \"{mode}\""));
+            format!("[pools.{}] with database = \"{database}\"{mode}", quoted(&name))
+        }
+        Kind::PgBouncer | Kind::RdsProxy | Kind::Odyssey => {
+            let host = server.and_then(|server| server.address.as_ref()).map(|(host, _)| host.as_str());
+            let host = host.filter(|host| !host.contains(' ')).map_or_else(String::new, |host| format!("host={host} "));
+            let mode = mode.map_or_else(String::new, |mode| format!(" pool_mode={mode}"));
+            format!("{name} = {host}dbname={database}{mode} in [databases]")
+        }
+    }
+}

@@ -2,7 +2,11 @@
 
 use super::Rule;
 
+mod hikari;
 mod patience;
+
+#[cfg(test)]
+mod tests;
 
 rules! {
     tmo_01,

@@ -49,14 +49,10 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         if let Some(per_unit) = &app.per_unit {
             finding.and(per_unit, format!("{} connections held by each", per_unit.value));
         }
-        let wait = app.acquire_timeout.as_ref().and_then(|known| known.value.span());
         finding
-            .because(match wait {
-                Some(wait) => {
-                    format!("under load all threads can wait for each other, {wait:?} each time, and then fail")
-                }
-                None => "under load all threads can wait for each other, and none ever goes on".to_owned(),
-            })
+            .because(
+                "under load all threads can hold a connection and wait for another, until their waits end in errors",
+            )
             .fix(format!("write a pool size of {needed}, or let each unit of work hold one connection"));
         words::resize(finding, app, needed);
     }

@@ -38,14 +38,9 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
             Limit::Never => "when such clients fill the pool it stands still for ever, and nothing errors".to_owned(),
             Limit::After(wait) => format!("when such clients fill the pool all of them wait {wait:?} and fail"),
         });
-        finding.fix(match pooler.kind {
-            Kind::Poolwarden => {
-                format!("give the inner work its own pool, [pools.{name}_work] with database = \"{name}\", or a class with a reserve")
-            }
-            Kind::PgBouncer | Kind::RdsProxy | Kind::Odyssey => {
-                format!("give the inner work its own pool: {name}_work = dbname={name} in [databases]")
-            }
-        });
+        let apart = words::second_pool(of, pooler, pool, ("work", None));
+        let class = if pooler.kind == Kind::Poolwarden { ", or a class with a reserve" } else { "" };
+        finding.fix(format!("give the inner work a pool of its own: {apart}{class}"));
         if pool.max_wait.value == Limit::Never {
             finding.matters(Severity::Error);
         }

@@ -5,7 +5,7 @@ use poolwarden_pool::Mode;
 use crate::finding::Severity;
 use crate::review::chain::{App, Bound};
 use crate::review::dossier::Dossier;
-use crate::review::need::{APP_POOL_SIZE, POOLER};
+use crate::review::need::{APP_POOL_SIZE, APP_REPLICAS, POOLER};
 use crate::review::rule::{Out, Rule};
 use crate::review::sums::{least, plus, times};
 use crate::review::words;
@@ -27,8 +27,13 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(of: &Dossier, out: &mut Out<'_>) {
     for (pooler, pool) in of.pools().filter(|(_, pool)| pool.mode.value == Mode::Session) {
-        let here = of.clients(pooler).filter(|(_, other)| std::ptr::eq(*other, pool)).map(|(app, _)| app);
-        let apps: Vec<(&App, Bound)> = here.filter_map(|app| Some((app, kept(app)?))).collect();
+        let mut apps: Vec<(&App, Bound)> = Vec::new();
+        for (app, _) in of.clients(pooler).filter(|(_, other)| std::ptr::eq(*other, pool)) {
+            match kept(app) {
+                Some(kept) => apps.push((app, kept)),
+                None => out.lacks(if app.pool_size.is_none() { APP_POOL_SIZE } else { APP_REPLICAS }, &app.name),
+            }
+        }
         let all = apps.iter().fold(Bound::Of(0), |sum, (_, kept)| plus(sum, *kept));
         let Bound::Of(most) = times(pooler.pool_most(pool), pooler.instances.value) else { continue };
         if all.number().is_some_and(|all| all <= most) {

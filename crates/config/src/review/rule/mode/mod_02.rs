@@ -7,6 +7,7 @@ use crate::review::chain::Kind;
 use crate::review::dossier::Dossier;
 use crate::review::need::{POOLER, RECORDED};
 use crate::review::rule::{Out, Rule};
+use crate::review::words;
 
 pub(super) const RULE: Rule = Rule {
     code: "MOD-02",
@@ -44,11 +45,6 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
                 Kind::Poolwarden => "each of these clients keeps its server connection until the state is gone: the pool is smaller by them",
                 Kind::PgBouncer | Kind::RdsProxy | Kind::Odyssey => "the state stays on the server connection, and the next client of it has it",
             })
-            .fix(match pooler.kind {
-                Kind::Poolwarden => format!("give them a pool of their own: [pools.{name}_session] with database = \"{name}\" and mode = \"session\""),
-                Kind::PgBouncer | Kind::RdsProxy | Kind::Odyssey => {
-                    format!("give them a database of their own: {name}_session = dbname={name} pool_mode=session")
-                }
-            });
+            .fix(format!("give them a pool of their own: {}", words::second_pool(of, pooler, pool, ("session", Some("session")))));
     }
 }

@@ -87,6 +87,17 @@ pub(super) fn typed(kind: Kind, span: Duration) -> String {
     }
 }
 
+/// A time as PostgreSQL reads it.
+pub(super) fn pg_typed(span: Duration) -> String {
+    let millis = span.as_millis();
+    if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
+}
+
+/// A role's name as it is typed in SQL; `APP` stands for one that is not known.
+pub(super) fn role_typed(role: Option<&str>) -> String {
+    role.map_or_else(|| "APP".to_owned(), |role| format!("\"{}\"", role.replace('"', "\"\"")))
+}
+
 /// Only the first of those that stand in the same place: one default of a pooler is one finding, not one for each pool.
 pub(super) fn once(seen: &mut Vec<Place>, place: &Place) -> bool {
     let new = !seen.contains(place);
@@ -99,6 +110,12 @@ pub(super) fn once(seen: &mut Vec<Place>, place: &Place) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_and_roles_are_typed_as_postgresql_reads_them() {
+        assert_eq!([1_500, 90_000].map(|millis| pg_typed(Duration::from_millis(millis))), ["1500ms", "90s"]);
+        assert_eq!([role_typed(None), role_typed(Some("a\"b"))], ["APP", "\"a\"\"b\""]);
+    }
 
     #[test]
     fn times_of_postgresql_are_milliseconds_unless_they_say_otherwise() {

@@ -1,6 +1,6 @@
 //! TMO-05: a statement may run for ever, or for longer than anybody waits for it.
 
-use super::patience::{lands, length, statement};
+use super::patience::{lands, length, pg_typed, role_typed, statement};
 use crate::finding::Severity;
 use crate::review::chain::{App, Limit};
 use crate::review::dossier::Dossier;
@@ -32,7 +32,6 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
             continue;
         };
         let request = app.request_timeout.as_ref().and_then(|known| known.value.span());
-        let allowed = request.map_or(Limit::Never, Limit::After);
         let long = match request {
             Some(request) => length(limit.value) > request,
             None => limit.value == Limit::Never,
@@ -40,17 +39,17 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         if !long {
             continue;
         }
-        let role = role.unwrap_or_else(|| "the application's role".to_owned());
+        let whose = role.clone().unwrap_or_else(|| "the application's role".to_owned());
         let finding = out.find(
             format!("{}: a statement may run {}", app.name, how_long(limit.value)),
             &limit.place,
-            format!("statement_timeout of {role}: {}", words::limit(limit.value)),
+            format!("statement_timeout of {whose}: {}", words::limit(limit.value)),
         );
         if let Some(known) = app.request_timeout.as_ref().filter(|known| known.value != Limit::Never) {
             finding.and(known, format!("nobody waits after {}", words::limit(known.value)));
         }
-        let new = allowed.span().map_or_else(|| SUGGESTED.to_owned(), |span| format!("{}ms", span.as_millis()));
-        let named = if role.contains(' ') { "APP".to_owned() } else { format!("\"{role}\"") };
+        let new = request.map_or_else(|| SUGGESTED.to_owned(), pg_typed);
+        let named = role_typed(role.as_deref());
         finding
             .because("one slow query after another takes a server connection of the pool and keeps it")
             .fix(format!("alter role {named} set statement_timeout = '{new}', or less"));

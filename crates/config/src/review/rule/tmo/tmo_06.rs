@@ -1,11 +1,12 @@
 //! TMO-06: a transaction may be idle for ever.
 
-use super::patience::{once, only_user, pg_limit};
+use super::patience::{once, only_user, pg_limit, role_typed};
 use crate::finding::Severity;
 use crate::review::chain::{Kind, Limit, Pool, Pooler};
 use crate::review::dossier::Dossier;
 use crate::review::need::{PG_SETTINGS, POOLER};
 use crate::review::rule::{Out, Rule};
+use crate::review::words;
 
 pub(super) const RULE: Rule = Rule {
     code: "TMO-06",
@@ -42,6 +43,7 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
             continue;
         }
         let (key, new) = suggested(pooler, pool);
+        let role = role_typed(only_user(pool));
         out.find(
             format!("pool {}: a transaction may be idle without end", pool.name.value),
             place,
@@ -51,7 +53,9 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         .because(
             "each client that stops inside a transaction takes a server connection out of the pool until it comes back",
         )
-        .fix(format!("write {key} = {new}, or alter role ... set idle_in_transaction_session_timeout = '{SUGGESTED}s'"))
+        .fix(format!(
+            "write {key} = {new}, or alter role {role} set idle_in_transaction_session_timeout = '{SUGGESTED}s'"
+        ))
         .write(own, new);
     }
 }
@@ -64,7 +68,7 @@ fn ended_by_pooler(pooler: &Pooler) -> bool {
 }
 
 fn suggested(pooler: &Pooler, pool: &Pool) -> (String, String) {
-    let key = crate::review::words::pool_key(pooler, pool, "idle_in_transaction_timeout", "idle_transaction_timeout");
+    let key = words::pool_key(pooler, pool, "idle_in_transaction_timeout", "idle_transaction_timeout");
     let new = match pooler.kind {
         Kind::Poolwarden => format!("\"{SUGGESTED}s\""),
         Kind::PgBouncer | Kind::RdsProxy | Kind::Odyssey => SUGGESTED.to_string(),

@@ -1,6 +1,6 @@
 //! TMO-07: a time limit is sent at start-up, and the pooler drops it.
 
-use super::patience::drops;
+use super::patience::{drops, only_user, role_typed};
 use crate::finding::Severity;
 use crate::review::dossier::Dossier;
 use crate::review::need::{APP, POOLER};
@@ -33,8 +33,8 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         let Some((pooler, pool)) = of.route(app) else { continue };
         for (name, sent) in app.startup.iter().filter(|(name, _)| LIMITS.contains(&name.as_str())) {
             let Some(ignored) = drops(pooler, name) else { continue };
-            let user = app.user.as_ref().map(|known| known.value.as_str()).or_else(|| super::patience::only_user(pool));
-            let user = user.map_or_else(|| "APP".to_owned(), |user| format!("\"{user}\""));
+            let user = app.user.as_ref().map(|known| known.value.as_str()).or_else(|| only_user(pool));
+            let user = role_typed(user);
             out.find(
                 format!("{}: {name} = {} is sent to {}, which drops it", app.name, sent.value, pooler.name),
                 &sent.place,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::patience::{length, once, only_user, pg_limit};
+use super::patience::{length, once, only_user, pg_limit, role_typed};
 use crate::finding::Severity;
 use crate::review::chain::{Kind, Pool, Pooler};
 use crate::review::dossier::Dossier;
@@ -32,7 +32,7 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         if idle < limit || !once(&mut seen, &session.place) {
             continue;
         }
-        let role = only_user(pool).map_or_else(|| "APP".to_owned(), |user| format!("\"{user}\""));
+        let role = role_typed(only_user(pool));
         let kept = if idle == Duration::MAX { "for ever".to_owned() } else { format!("for up to {idle:?}") };
         let finding = out.find(
             format!(

@@ -29,7 +29,7 @@ const FORGOTTEN: Duration = Duration::from_secs(350);
 
 fn check(of: &Dossier, out: &mut Out<'_>) {
     for pooler in &of.poolers {
-        let Some(probe) = pooler.keepalive_idle.as_ref().filter(|known| length(known.value) > FORGOTTEN) else {
+        let Some(probe) = pooler.keepalive_idle.as_ref().filter(|known| late(known.value)) else {
             continue;
         };
         if !is_remote(of, pooler) || pooler.query.as_ref().is_some_and(|known| known.value != Limit::Never) {
@@ -62,6 +62,11 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
     }
 }
 
+/// Whether the way may have forgotten the connection by then.
+fn late(first_probe: Limit) -> bool {
+    length(first_probe) > FORGOTTEN
+}
+
 /// Whether one of its servers is known to be on another machine.
 fn is_remote(of: &Dossier, pooler: &Pooler) -> bool {
     let hosts = of.postgres.iter().enumerate().filter(|(server, _)| pooler.uses(*server));
@@ -75,7 +80,13 @@ fn is_here(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_here;
+    use super::*;
+
+    #[test]
+    fn a_probe_is_late_once_the_way_has_forgotten() {
+        let after = |seconds| late(Limit::After(Duration::from_secs(seconds)));
+        assert_eq!([after(350), after(351), late(Limit::Never)], [false, true, true]);
+    }
 
     #[test]
     fn sockets_and_loopback_are_here() {
