@@ -738,7 +738,13 @@ pub const CATALOGUE: &[Setting] = &[
     later("history.max_size", Kind::Size, "2GiB", "bytes the history may take", "\"500MiB\""),
     later("review.every", Kind::Duration, "1h", "time between two reviews of the running configuration", "\"6h\""),
     later("review.allow[].code", Kind::Text, "", "a rule whose findings are accepted", "\"CAP-13\""),
-    later("review.allow[].reason", Kind::Text, "", "why they are, for whoever reads it next", "\"one replica at night\""),
+    later(
+        "review.allow[].reason",
+        Kind::Text,
+        "",
+        "why they are, for whoever reads it next",
+        "\"one replica at night\"",
+    ),
     later(
         "review.allow[].until",
         Kind::Text,
@@ -881,7 +887,13 @@ pub const CATALOGUE: &[Setting] = &[
     later("topology.app[].query_timeout", Kind::Duration, "", "when a query is given up", "\"10s\""),
     later("topology.app[].lifetime", Kind::Duration, "", "age at which its pool closes a connection", "\"30m\""),
     later("topology.app[].idle_timeout", Kind::Duration, "", "idle time after which it does", "\"10m\""),
-    later("topology.app[].keepalive", Kind::Duration, "", "how often its pool keeps an idle connection alive", "\"2m\""),
+    later(
+        "topology.app[].keepalive",
+        Kind::Duration,
+        "",
+        "how often its pool keeps an idle connection alive",
+        "\"2m\"",
+    ),
     later("topology.app[].peak_rate", Kind::Rate, "", "declared traffic, all replicas together", "\"400/s\""),
     later("topology.app[].hold", Kind::Duration, "", "declared time a connection is held per request", "\"20ms\""),
 ];

@@ -2,6 +2,7 @@
 //! `tests/review/`. `CODE/fires` and `CODE/silent` are one rule's; `casebook/NAME` are things that happened, with the codes that
 //! must be among the findings in `codes.txt`; `good/NAME` are sound configurations, of which only information may be said.
 //! `POOLWARDEN_BLESS=1` writes each `fires/expected.txt` anew.
+#![allow(clippy::disallowed_methods, reason = "fixtures are files, blessed on demand")]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -109,7 +110,8 @@ fn expected(code: &str, outcome: &Outcome) -> String {
         out.push('\n');
     }
     for finding in outcome.findings.iter().filter(|finding| finding.code != code) {
-        writeln!(out, "also {}[{}]: {}", finding.severity.name(), finding.code, finding.message).expect("a string takes all");
+        writeln!(out, "also {}[{}]: {}", finding.severity.name(), finding.code, finding.message)
+            .expect("a string takes all");
     }
     for lack in outcome.report.not_checked.iter().filter(|lack| lack.code == code) {
         let of = if lack.of.is_empty() { String::new() } else { format!(" of {}", lack.of.join(", ")) };
@@ -139,7 +141,11 @@ fn every_rule_fires_on_its_fixture_and_is_silent_on_the_one_put_right() {
             if outcome.codes().contains(&rule.code) != must {
                 let found = told(&outcome.dossier, &outcome.findings);
                 let lacks: Vec<_> = outcome.report.not_checked.iter().filter(|lack| lack.code == rule.code).collect();
-                wrong.push(format!("{}/{name}: the rule {}\n{lacks:?}\n{found}", rule.code, if must { "is silent" } else { "fires" }));
+                wrong.push(format!(
+                    "{}/{name}: the rule {}\n{lacks:?}\n{found}",
+                    rule.code,
+                    if must { "is silent" } else { "fires" }
+                ));
             }
         }
     }
@@ -169,9 +175,11 @@ fn what_each_rule_says_on_its_fixture_is_as_it_was_agreed() {
 #[test]
 fn every_directory_of_fixtures_is_of_a_rule_that_exists() {
     let codes: Vec<&str> = rules().map(|rule| rule.code).collect();
-    let names = directories(&root()).into_iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-    let strange: Vec<String> =
-        names.filter(|name| !codes.contains(&name.as_str()) && !["casebook", "good"].contains(&name.as_str())).collect();
+    let names =
+        directories(&root()).into_iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let strange: Vec<String> = names
+        .filter(|name| !codes.contains(&name.as_str()) && !["casebook", "good"].contains(&name.as_str()))
+        .collect();
     assert!(strange.is_empty(), "no rule is called {strange:?}");
 }
 
@@ -180,7 +188,8 @@ fn the_casebook_is_flagged_by_its_rules() {
     let mut wrong = Vec::new();
     for of in directories(&root().join("casebook")) {
         let outcome = run(&of);
-        let codes = fs::read_to_string(of.join("codes.txt")).unwrap_or_else(|error| panic!("{}: {error}", of.display()));
+        let codes =
+            fs::read_to_string(of.join("codes.txt")).unwrap_or_else(|error| panic!("{}: {error}", of.display()));
         let missing: Vec<&str> = codes.split_whitespace().filter(|code| !outcome.codes().contains(code)).collect();
         if codes.trim().is_empty() || !missing.is_empty() || !outcome.unreadable.is_empty() {
             let found = told(&outcome.dossier, &outcome.findings);

@@ -24,9 +24,7 @@ pub(crate) fn read(kind: Kind, value: &DeValue<'_>) -> Result<Value, Refused> {
         Kind::Integer(min, max) => bounded(whole(value).ok_or_else(wrong)?, min, max),
         Kind::AutoInteger(..) if value.as_str() == Some("auto") => Ok(Value::Auto),
         Kind::OpenInteger(..) if value.as_str() == Some("unlimited") => Ok(Value::Unlimited),
-        Kind::AutoInteger(min, max) | Kind::OpenInteger(min, max) => {
-            bounded(whole(value).ok_or_else(wrong)?, min, max)
-        }
+        Kind::AutoInteger(min, max) | Kind::OpenInteger(min, max) => bounded(whole(value).ok_or_else(wrong)?, min, max),
         Kind::Duration => with_unit(kind, value, &DURATION),
         Kind::Size => with_unit(kind, value, &SIZE),
         Kind::Rate => with_unit(kind, value, &RATE),

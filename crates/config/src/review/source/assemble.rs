@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::last;
 use super::topology::Topology;
 use crate::finding::Severity;
-use crate::review::chain::{App, Bound, Kind, Library, Maybe, Postgres, Role};
+use crate::review::chain::{App, Bound, Kind, Library, Maybe, Postgres};
 use crate::review::dossier::Facts;
 use crate::review::place::{Known, Place};
 
@@ -20,9 +20,7 @@ pub(super) fn assemble(out: &mut Draft) {
     declare(out);
     tell(out);
     merge(out);
-    for (pooler, server) in std::mem::take(&mut out.auto) {
-        budget(out, pooler, server);
-    }
+    budgets(out);
 }
 
 /// `[topology]`: those of files with servers of their own first, the others fill what is left.
@@ -52,7 +50,8 @@ fn declare_postgres(out: &mut Draft, topology: &Topology) {
     let mut found = false;
     for (index, server) in out.dossier.postgres.iter_mut().enumerate() {
         let named = topology.servers.iter().find(|(_, of)| *of == index).map(|(name, _)| name);
-        let meant = topology.server.as_ref().is_none_or(|known| named == Some(&known.value) || is_called(server, &known.value));
+        let meant =
+            topology.server.as_ref().is_none_or(|known| named == Some(&known.value) || is_called(server, &known.value));
         if !meant || !(own.is_empty() || own.contains(&index)) {
             continue;
         }
@@ -160,7 +159,7 @@ fn fact(server: &mut Postgres, key: &str, known: Known<String>) {
 fn role(server: &mut Postgres, rest: &str, known: Known<String>) {
     let setting = rest.rfind(".setting.").map(|at| (&rest[..at], &rest[at + ".setting.".len()..]));
     let Some((name, key)) = setting.or_else(|| rest.rsplit_once('.')) else { return };
-    let role = server.roles.entry(name.to_owned()).or_insert_with(Role::default);
+    let role = server.roles.entry(name.to_owned()).or_default();
     if setting.is_some() {
         role.settings.insert(key.to_owned(), known);
     } else if key == "connection_limit" {
@@ -237,12 +236,16 @@ fn join(app: &mut App, declared: &App, count: usize) {
     }
 }
 
-/// What a host budget that is `auto` comes to: (max_connections less both reserves, others and two) / instances, at least one.
-fn budget(out: &mut Draft, pooler: usize, server: usize) {
-    let left = out.dossier.postgres.get(server).and_then(Postgres::left);
-    let (Some(left), Some(pooler)) = (left, out.dossier.poolers.get_mut(pooler)) else { return };
-    let budget = (left.saturating_sub(KEPT_FREE) / pooler.instances.value.max(1)).max(1);
-    if let Some(known) = pooler.budgets.get_mut(&server) {
-        known.value = Bound::Of(budget);
+/// What host budgets that are `auto` come to: (max_connections less both reserves, others and two) / instances, at least one.
+fn budgets(out: &mut Draft) {
+    let servers = &out.dossier.postgres;
+    for pooler in &mut out.dossier.poolers {
+        let instances = pooler.instances.value.max(1);
+        for server in &pooler.auto_budgets {
+            let left = servers.get(*server).and_then(Postgres::left);
+            if let (Some(left), Some(known)) = (left, pooler.budgets.get_mut(server)) {
+                known.value = Bound::Of((left.saturating_sub(KEPT_FREE) / instances).max(1));
+            }
+        }
     }
 }

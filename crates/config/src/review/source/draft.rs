@@ -7,7 +7,7 @@ use super::mask::mask;
 use super::topology::Topology;
 use super::{Gathered, Text, last};
 use crate::finding::{self, Severity};
-use crate::review::chain::{App, Library, Pooler, Postgres};
+use crate::review::chain::{App, Library, Postgres};
 use crate::review::dossier::Dossier;
 use crate::review::finding::{Edit, Finding, Fix, Label};
 use crate::review::place::Place;
@@ -23,10 +23,8 @@ pub(super) struct Draft {
     pub(super) unreadable: Vec<(String, String)>,
     /// `[topology]` of each file that has one.
     pub(super) topologies: Vec<Topology>,
-    /// Which file each of the poolers is from.
-    pub(super) pooler_files: Vec<usize>,
-    /// Poolers and servers between which the host budget is `auto`.
-    pub(super) auto: Vec<(usize, usize)>,
+    /// Indices of the servers that have an address, by it.
+    addresses: BTreeMap<(String, u16), usize>,
 }
 
 impl Draft {
@@ -85,21 +83,17 @@ impl Draft {
         }
     }
 
-    /// Takes in a pooler and the file it is from.
-    pub(super) fn add_pooler(&mut self, pooler: Pooler, file: usize) {
-        self.dossier.poolers.push(pooler);
-        self.pooler_files.push(file);
-    }
-
     /// The server at this address; a new one of this name where none is there yet.
     pub(super) fn server(&mut self, name: &str, address: Option<(String, u16)>) -> usize {
         let servers = &mut self.dossier.postgres;
-        let there = servers.iter().position(|server| match (&address, &server.address) {
-            (Some(ours), Some(theirs)) => ours == theirs,
-            (None, None) => server.name == name,
-            (Some(_), None) | (None, Some(_)) => false,
-        });
+        let there = match &address {
+            Some(address) => self.addresses.get(address).copied(),
+            None => servers.iter().position(|server| server.address.is_none() && server.name == name),
+        };
         there.unwrap_or_else(|| {
+            if let Some(address) = &address {
+                self.addresses.insert(address.clone(), servers.len());
+            }
             servers.push(Postgres { name: name.to_owned(), address, ..Postgres::default() });
             servers.len() - 1
         })

@@ -22,7 +22,12 @@ pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Strin
             }
             None => {
                 let message = "a line that is no key = value".to_owned();
-                out.fault(file, start..start + line.len(), message, "write it as pg.setting.max_connections = 100".to_owned());
+                out.fault(
+                    file,
+                    start..start + line.len(),
+                    message,
+                    "write it as pg.setting.max_connections = 100".to_owned(),
+                );
             }
         }
     }

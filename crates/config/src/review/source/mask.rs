@@ -30,7 +30,8 @@ fn keyed(line: &str) -> String {
 /// Whether what stands before the sign is the key of a secret.
 fn is_secret(before: &str) -> bool {
     let key = before.trim_end().trim_end_matches(['"', '\'']).as_bytes();
-    let ends = |word: &str| key.len() >= word.len() && key[key.len() - word.len()..].eq_ignore_ascii_case(word.as_bytes());
+    let ends =
+        |word: &str| key.len() >= word.len() && key[key.len() - word.len()..].eq_ignore_ascii_case(word.as_bytes());
     KEYS.iter().any(|word| ends(word))
 }
 

@@ -85,7 +85,7 @@ pub(super) fn read(name: &str, text: &str, out: &mut Draft, read: &mut Read<'_>)
     let view = View { sheet: &sheet, base };
     let logins = view.logins(listed.as_deref().unwrap_or(""));
     let pooler = view.pooler(name, &logins, out);
-    out.add_pooler(pooler, base);
+    out.dossier.poolers.push(pooler);
     Ok(())
 }
 
@@ -103,7 +103,10 @@ impl View<'_> {
             let list = known.value.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty());
             list.map(|value| Known { value, place: known.place.clone() }).collect()
         });
-        let notices = [("query_wait_notify", self.flag("query_wait_notify")), ("log_pooler_errors", self.flag("log_pooler_errors"))];
+        let notices = [
+            ("query_wait_notify", self.flag("query_wait_notify")),
+            ("log_pooler_errors", self.flag("log_pooler_errors")),
+        ];
         Pooler {
             kind: Kind::PgBouncer,
             name: name.to_owned(),
@@ -150,10 +153,12 @@ impl View<'_> {
         };
         let own = of_user.or_else(|| self.given(given, "pool_size", size));
         let shadowed = own.is_some().then(|| default.clone()).filter(Known::is_given);
-        let or_main = |own: &str, main: &str| self.given(given, own, leading).unwrap_or_else(|| self.main(main, number));
+        let or_main =
+            |own: &str, main: &str| self.given(given, own, leading).unwrap_or_else(|| self.main(main, number));
         let reserve = self.given(given, "reserve_pool", leading);
         let name = line.name.text.clone();
-        let database = given.text("dbname").map(str::to_owned).or_else(|| Some(name.clone()).filter(|name| name != ANY));
+        let database =
+            given.text("dbname").map(str::to_owned).or_else(|| Some(name.clone()).filter(|name| name != ANY));
         let max_wait = self.given(given, "query_wait_timeout", limit);
         Pool {
             name: self.known(name, &line.name.spot),
@@ -165,7 +170,9 @@ impl View<'_> {
             min_size: or_main("min_pool_size", "min_pool_size"),
             reserve: reserve.unwrap_or_else(|| or_main("reserve_pool_size", "reserve_pool_size")),
             reserve_after: self.main("reserve_pool_timeout", limit),
-            max_connections: self.given(given, "max_db_connections", bound).unwrap_or_else(|| self.main("max_db_connections", bound)),
+            max_connections: self
+                .given(given, "max_db_connections", bound)
+                .unwrap_or_else(|| self.main("max_db_connections", bound)),
             max_clients: Some(
                 self.given(given, "max_db_client_connections", bound)
                     .unwrap_or_else(|| self.main("max_db_client_connections", bound)),
@@ -207,7 +214,8 @@ impl View<'_> {
     }
 
     fn lifetimes(&self) -> Vec<Known<Limit>> {
-        let of_databases = self.sheet.databases.values().filter_map(|line| self.given(&line.given, "server_lifetime", wait));
+        let of_databases =
+            self.sheet.databases.values().filter_map(|line| self.given(&line.given, "server_lifetime", wait));
         std::iter::once(self.main("server_lifetime", wait)).chain(of_databases).collect()
     }
 
@@ -232,7 +240,8 @@ impl View<'_> {
         if let Some(word) = asked.filter(|word| !word.text.is_empty()) {
             return self.known(true, &word.spot);
         }
-        let outside = |method: &str| ["pam", "ldap", "hba", "cert"].iter().any(|word| word.eq_ignore_ascii_case(method));
+        let outside =
+            |method: &str| ["pam", "ldap", "hba", "cert"].iter().any(|word| word.eq_ignore_ascii_case(method));
         let listed = self.sheet.main.text("auth_file").is_some();
         self.main("auth_type", |method| Some(outside(method) && !listed))
     }
@@ -249,9 +258,10 @@ impl View<'_> {
     }
 
     fn user_limits(&self) -> BTreeMap<String, Known<Bound>> {
-        let own = self.sheet.users.values().filter_map(|line| {
-            Some((line.name.text.clone(), self.given(&line.given, "max_user_connections", bound)?))
-        });
+        let own =
+            self.sheet.users.values().filter_map(|line| {
+                Some((line.name.text.clone(), self.given(&line.given, "max_user_connections", bound)?))
+            });
         std::iter::once((ANY.to_owned(), self.main("max_user_connections", bound))).chain(own).collect()
     }
 
@@ -259,7 +269,8 @@ impl View<'_> {
     fn written(&self) -> BTreeMap<String, Known<String>> {
         let mut written = BTreeMap::new();
         let mut add = |path: &str, section: Section, given: &Given| {
-            let names = crate::pgbouncer::CATALOGUE.iter().filter(|entry| entry.section == section).map(|entry| entry.name);
+            let names =
+                crate::pgbouncer::CATALOGUE.iter().filter(|entry| entry.section == section).map(|entry| entry.name);
             for name in names.filter(|name| !name.contains("password")) {
                 if let Some(known) = self.given(given, name, |text| Some(text.to_owned())) {
                     written.insert(format!("{path}{name}"), known);

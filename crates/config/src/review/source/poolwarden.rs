@@ -14,6 +14,7 @@ use crate::finding::{self, Severity};
 use crate::parse::MAX_FINDINGS;
 use crate::review::chain::{Bound, Kind, Limit, Maybe, Pool, Pooler};
 use crate::review::place::Known;
+use crate::review::sums::plus;
 use crate::secret::SecretRef;
 use crate::userlist;
 use crate::value::Value;
@@ -86,7 +87,11 @@ fn servers(keys: &Keys<'_>, out: &mut Draft) -> Vec<(Named, usize)> {
         let port = number(keys.value(&table, "port")).and_then(|known| u16::try_from(known.value).ok());
         let host = text(keys.written(&table, "host"));
         let index = out.server(&named.name, host.map(|host| (host.value, port.unwrap_or(5432))));
-        named.name.clone_into(&mut out.dossier.postgres[index].name);
+        // A name that an operator chose says more than an address.
+        let server = &mut out.dossier.postgres[index];
+        if server.address.as_ref().is_some_and(|(host, _)| server.name.starts_with(host.as_str())) {
+            named.name.clone_into(&mut server.name);
+        }
         (named, index)
     };
     names.into_iter().map(each).collect()
@@ -135,21 +140,22 @@ fn pooler(keys: &Keys<'_>, servers: &[(Named, usize)], out: &mut Draft, read: &m
         written: keys.all().collect(),
     };
     for (named, index) in servers {
-        budget(keys, named, *index, (&mut pooler, out));
+        budget(keys, named, *index, &mut pooler);
     }
-    out.add_pooler(pooler, keys.file);
+    out.dossier.poolers.push(pooler);
 }
 
 /// The host budget of one server; what `auto` comes to is reckoned when everything is known.
-fn budget(keys: &Keys<'_>, named: &Named, index: usize, (pooler, out): (&mut Pooler, &mut Draft)) {
+fn budget(keys: &Keys<'_>, named: &Named, index: usize, pooler: &mut Pooler) {
     let Some(known) = keys.value(&Table::named("servers", &named.name), "max_connections") else { return };
     let place = known.place.clone();
     if known.value == Value::Auto {
         pooler.auto_budgets.insert(index);
-        out.auto.push((out.dossier.poolers.len(), index));
         pooler.budgets.insert(index, Known { value: Bound::Of(super::assemble::UNKNOWN_BUDGET), place });
     } else if let Some(bound) = bound(Some(known)) {
-        pooler.budgets.insert(index, bound);
+        // One address under two names has both budgets.
+        let both = |there: &mut Known<Bound>| there.value = plus(there.value, bound.value);
+        pooler.budgets.entry(index).and_modify(both).or_insert(bound.clone());
     }
 }
 
@@ -178,7 +184,8 @@ fn users(keys: &Keys<'_>, read: &mut Read<'_>) -> BTreeSet<String> {
     {
         users.extend(userlist::parse(&list).0.into_iter().map(|listed| listed.user));
     }
-    let mut not_of_pools: Vec<String> = text(keys.written(&auth, "user")).map(|known| known.value).into_iter().collect();
+    let mut not_of_pools: Vec<String> =
+        text(keys.written(&auth, "user")).map(|known| known.value).into_iter().collect();
     for key in ["admins", "readers"] {
         if let Some(Known { value: Value::List(list), .. }) = keys.written(&Table::top("console"), key) {
             not_of_pools.extend(list);
@@ -211,10 +218,8 @@ fn pools(keys: &Keys<'_>, servers: &[(Named, usize)], logins: &BTreeSet<String>)
 
 /// One pool; `None` is the one for any database that is there when no pool is written.
 fn pool(keys: &Keys<'_>, named: Option<&Named>, servers: &[(Named, usize)], logins: &BTreeSet<String>) -> Pool {
-    let name = named.map_or_else(
-        || Known::default_of(ANY.to_owned(), OURS),
-        |named| keys.place(named.name.clone(), &named.span),
-    );
+    let name = named
+        .map_or_else(|| Known::default_of(ANY.to_owned(), OURS), |named| keys.place(named.name.clone(), &named.span));
     let table = Table::named("pools", &name.value);
     let of = |key: &str| keys.value(&table, key);
     let server = text(keys.written(&table, "server"));
@@ -247,7 +252,8 @@ fn pool(keys: &Keys<'_>, named: Option<&Named>, servers: &[(Named, usize)], logi
 }
 
 fn mode(known: Maybe<Value>) -> Known<Mode> {
-    let named = |word: &str| [Mode::Session, Mode::Transaction, Mode::Statement].into_iter().find(|mode| mode.name() == word);
+    let named =
+        |word: &str| [Mode::Session, Mode::Transaction, Mode::Statement].into_iter().find(|mode| mode.name() == word);
     let known = text(known).unwrap_or_else(|| Known::default_of(String::new(), OURS));
     known.map(|word| named(&word).unwrap_or_default())
 }

@@ -34,7 +34,8 @@ pub(super) struct Topology {
 impl Topology {
     /// Whether anything is said about PostgreSQL.
     pub(super) fn tells_of_postgres(&self) -> bool {
-        let all = [&self.max_connections, &self.superuser_reserved, &self.reserved, &self.others, &self.cores, &self.memory];
+        let all =
+            [&self.max_connections, &self.superuser_reserved, &self.reserved, &self.others, &self.cores, &self.memory];
         all.into_iter().any(Option::is_some)
     }
 }
