@@ -1,5 +1,7 @@
 //! TMO-05: a statement may run for ever, or for longer than anybody waits for it.
 
+use std::time::Duration;
+
 use super::patience::{lands, length, pg_typed, role_typed, statement};
 use crate::finding::Severity;
 use crate::review::chain::{App, Limit};
@@ -48,12 +50,20 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         if let Some(known) = app.request_timeout.as_ref().filter(|known| known.value != Limit::Never) {
             finding.and(known, format!("nobody waits after {}", words::limit(known.value)));
         }
-        let new = request.map_or_else(|| SUGGESTED.to_owned(), pg_typed);
+        let new = request.map_or_else(|| SUGGESTED.to_owned(), |request| pg_typed(left(of, app, request)));
         let named = role_typed(role.as_deref());
         finding
             .because("one slow query after another takes a server connection of the pool and keeps it")
             .fix(format!("alter role {named} set statement_timeout = '{new}', or less"));
     }
+}
+
+/// What the waits for a connection leave of a request; half of it where they leave nothing.
+fn left(of: &Dossier, app: &App, request: Duration) -> Duration {
+    let acquire = app.acquire_timeout.as_ref().and_then(|known| known.value.span());
+    let wait = of.route(app).and_then(|(_, pool)| pool.max_wait.value.span());
+    let waits = acquire.unwrap_or_default().saturating_add(wait.unwrap_or_default());
+    request.checked_sub(waits).filter(|left| !left.is_zero()).unwrap_or(request / 2)
 }
 
 fn how_long(limit: Limit) -> String {

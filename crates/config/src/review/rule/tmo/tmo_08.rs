@@ -32,8 +32,8 @@ const KNOWN: [(&str, &str, Duration); 2] = [
     (".proxy-", "RDS Proxy", Duration::from_secs(1800)),
 ];
 
-/// How much shorter the suggestion is: several seconds.
-const EARLIER: Duration = Duration::from_secs(30);
+/// The suggestion is so much of the limit earlier: more than the several seconds that HikariCP asks for.
+const EARLIER: u32 = 10;
 
 fn check(of: &Dossier, out: &mut Out<'_>) {
     for app in &of.apps {
@@ -41,7 +41,7 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         if length(rest.value) < limit.value {
             continue;
         }
-        let shorter = limit.value.saturating_sub(EARLIER).max(limit.value / 2);
+        let shorter = limit.value - limit.value / EARLIER;
         out.find(
             format!(
                 "{}: idle connections stay {}, and {whose} drops them after {:?}",
