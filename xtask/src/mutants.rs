@@ -187,6 +187,78 @@ fn broken(mutant: &Mutant, tree: &Path, folder: &Path) -> Result<End> {
     Ok(if built { End::Killed } else { End::Unbuildable })
 }
 
+/// The fixtures; where they notice nothing, the tests beside the rules.
+fn test(tree: &Path, folder: &Path) -> Result<Output> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let run = |what: &[&str]| {
+        let mut command = Command::new(&cargo);
+        command.current_dir(tree).env("CARGO_TARGET_DIR", folder.join("target"));
+        command.args(["test", "--quiet", "--locked", "--package", "poolwarden-config"]).args(what);
+        command.output().context("cannot start cargo")
+    };
+    let fixtures = run(&["--test", "review"])?;
+    if !fixtures.status.success() {
+        return Ok(fixtures);
+    }
+    run(&["--lib", "review::"])
+}
+
+#[cfg(test)]").map_or(text, |tests| &text[..tests]);
+    let mut mutants = Vec::new();
+    for (at, line) in code.lines().enumerate() {
+        let Some((head, number)) = constant(line) else { continue };
+        for (sign, word) in [(1.0, "more"), (-1.0, "less")] {
+            let Some(new) = moved(number, sign * NUDGE) else { continue };
+            let mutated = line.replacen(&format!("= {number}"), &format!("= {new}"), 1);
+            let mut all: Vec<&str> = text.lines().collect();
+            all[at] = &mutated;
+            let what = format!("{head} {word}: {new} instead of {number}");
+            mutants.push(Mutant { file: path.to_owned(), line: at + 1, what, text: format!("{}\n", all.join("\n")) });
+        }
+    }
+    mutants
+}
+
+/// The name and the number of a constant of one number.
+fn constant(line: &str) -> Option<(&str, &str)> {
+    let rest = line.trim_start().trim_start_matches("pub(super) ").strip_prefix("const ")?;
+    let (name, rest) = rest.split_once(':')?;
+    let (_, value) = rest.split_once("= ")?;
+    let value = value.split(';').next()?;
+    let inner = value.split(['(', ')']).nth(1).filter(|_| value.starts_with("Duration::from_")).unwrap_or(value);
+    let numeric = |c: char| c.is_ascii_digit() || matches!(c, '_' | '.');
+    (!inner.is_empty() && inner.chars().all(numeric)).then_some((name.trim(), value))
+}
+
+fn moved(number: &str, share: f64) -> Option<String> {
+    if let Some(inside) = number.strip_prefix("Duration::from_") {
+        let (unit, rest) = inside.split_once('(')?;
+        return Some(format!("Duration::from_{unit}({})", moved(rest.strip_suffix(')')?, share)?));
+    }
+    let plain = number.replace('_', "");
+    if plain.contains('.') {
+        let value: f64 = plain.parse().ok()?;
+        return Some(format!("{:?}", value * (1.0 + share)));
+    }
+    let value: i128 = plain.parse().ok()?;
+    let step = ((value as f64 * share.abs()).round() as i128).max(1);
+    let new = if share > 0.0 { value + step } else { value - step };
+    (new >= 0).then(|| new.to_string())
+}
+
+fn broken(mutant: &Mutant, tree: &Path, folder: &Path) -> Result<End> {
+    let kept = fs::read(&mutant.file)?;
+    fs::write(&mutant.file, &mutant.text)?;
+    let out = test(tree, folder);
+    fs::write(&mutant.file, kept)?;
+    let out = out?;
+    if out.status.success() {
+        return Ok(End::Survived);
+    }
+    let built = !String::from_utf8_lossy(&out.stderr).contains("could not compile");
+    Ok(if built { End::Killed } else { End::Unbuildable })
+}
+
 fn test(tree: &Path, folder: &Path) -> Result<Output> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
