@@ -1,10 +1,12 @@
 //! Findings as text for people, in rustc's manner: the lines of every file a finding is about, why it matters, what to write.
 
+use std::ops::Range;
+
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::finding::{Finding, Label};
-use super::spot::{Atlas, Spot};
+use super::spot::{Atlas, Lines, Spot};
 use crate::finding::Severity;
 
 /// Who reads it.
@@ -77,9 +79,7 @@ fn snippet<'a>(
 ) -> Option<Snippet<'a, annotate_snippets::Annotation<'a>>> {
     let (first, _) = cluster.first()?;
     let lines = atlas.lines(first.number)?;
-    let top = cluster.iter().map(|(spot, _)| spot.line - 1).min()?;
-    let bottom = cluster.iter().map(|(spot, _)| spot.end_line).max()?;
-    let window = lines.bytes(top..bottom);
+    let (top, window) = window(lines, cluster)?;
     let mut snippet = Snippet::source(&lines.text[window.clone()]).path(first.file).line_start(top + 1);
     for (spot, label) in cluster {
         let kind = if label.primary { AnnotationKind::Primary } else { AnnotationKind::Context };
@@ -91,6 +91,13 @@ fn snippet<'a>(
         snippet = snippet.annotation(annotation);
     }
     Some(snippet)
+}
+
+/// The lines that are looked at, and the index of the first: of a large file no others cost anything.
+fn window(lines: &Lines<'_>, cluster: &[(Spot<'_>, &Label)]) -> Option<(usize, Range<usize>)> {
+    let top = cluster.iter().map(|(spot, _)| spot.line - 1).min()?;
+    let bottom = cluster.iter().map(|(spot, _)| spot.end_line).max()?;
+    Some((top, lines.bytes(top..bottom)))
 }
 
 /// Names come out of files, and a terminal obeys control characters.
@@ -162,6 +169,17 @@ error[CAP-01]: backends can exceed PostgreSQL's slots: 9000 > 4989\u{fffd}[31m
    = help: write max_db_connections = 831
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn of_a_large_file_only_the_lines_of_a_finding_are_looked_at() {
+        let text = format!("{}size = 7\n{}", "# filler\n".repeat(50_000), "# filler\n".repeat(50_000));
+        let dossier = Dossier { texts: vec![Text { name: "f".into(), text }], ..Dossier::default() };
+        let label = label(0, "", "7", &dossier, true);
+        let atlas = Atlas::new(&dossier);
+        let cluster = [(atlas.spot(&label.place).unwrap(), &label)];
+        let (top, window) = window(atlas.lines(0).unwrap(), &cluster).unwrap();
+        assert_eq!((top, &dossier.texts[0].text[window]), (50_000, "size = 7"));
     }
 
     #[test]

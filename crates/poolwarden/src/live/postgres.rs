@@ -105,7 +105,7 @@ fn databases(rows: &[Vec<Option<String>>], draft: &mut Draft) {
     }
 }
 
-/// Backends in databases that no pooler serves are others' for certain.
+/// Backends in databases that no pooler serves are others' for certain. That there is none now is no limit of theirs.
 fn backends(rows: &[Vec<Option<String>>], pooled: &dyn Fn(&str) -> Option<bool>, draft: &mut Draft) {
     let mut others = Some(0_u64);
     let mut all = 0_u64;
@@ -116,7 +116,7 @@ fn backends(rows: &[Vec<Option<String>>], pooled: &dyn Fn(&str) -> Option<bool>,
         others = others.zip(is_pooled).map(|(sum, is_pooled)| sum + if is_pooled { 0 } else { count });
     }
     draft.put("pg.backends.all", all.to_string());
-    if let Some(others) = others {
+    if let Some(others) = others.filter(|others| *others > 0) {
         draft.put("pg.backends.others", others.to_string());
     }
 }

@@ -116,3 +116,32 @@ impl Inputs {
         Ok(again)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_many_others_name_is_read_once_and_looked_for_beside_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let beside = dir.path().join("userlist.txt");
+        std::fs::write(&beside, "\"app\" \"x\"\n").unwrap();
+        std::fs::write(dir.path().join("a.ini"), "[pgbouncer]\n").unwrap();
+        let mut inputs = Inputs::read(&[dir.path().join("a.ini")]);
+        assert_eq!(inputs.files.named("userlist.txt").unwrap(), "\"app\" \"x\"\n");
+        std::fs::remove_file(&beside).unwrap();
+        for _ in 0..50 {
+            assert!(inputs.files.named("userlist.txt").is_ok(), "it was read before");
+        }
+        assert!(inputs.files.named("more.txt").unwrap_err().contains("No such file"));
+    }
+
+    #[test]
+    fn what_is_no_text_says_where() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("poolwarden.toml");
+        std::fs::write(&path, b"[listen]\nx = \xff\n").unwrap();
+        let gathered = Inputs::read(&[path]).gathered();
+        assert!(gathered.unreadable[0].1.starts_with("line 2: not UTF-8 text"), "{:?}", gathered.unreadable);
+    }
+}
