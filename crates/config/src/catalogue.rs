@@ -752,13 +752,6 @@ pub const CATALOGUE: &[Setting] = &[
         "the last day on which they are accepted, YYYY-MM-DD; a day that is past is a finding itself",
         "\"2027-01-31\"",
     ),
-    later(
-        "review.allow[].key",
-        Kind::Text,
-        "",
-        "only findings about this setting, as it is called in its file; default: all of the rule",
-        "\"pools.app.size\"",
-    ),
     later("drill.max_age", Kind::Duration, "30d", "age after which a drill is due again", "\"7d\""),
     later("alerts.receiver[].name", Kind::Text, "", "what escalations call this receiver", "\"ops\""),
     later(
