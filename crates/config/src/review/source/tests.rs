@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use poolwarden_pool::Mode;
 
-use super::{FileKind, Gathered, Input, gather, recognise};
-use crate::review::chain::{Bound, Kind, Limit};
+use super::draft::{Draft, app};
+use super::{FileKind, Gathered, Input, assemble, gather, recognise};
+use crate::review::chain::{App, Bound, Kind, Library, Limit};
 use crate::review::place::{Known, Place};
 use crate::review::{Facts, review};
 
@@ -348,4 +349,46 @@ fn facts_that_could_be_of_several_servers_are_asked_about() {
     let all = gather(&inputs, &mut |path| Err(format!("no {path}")));
     assert_eq!(all.faults.len(), 1, "{:?}", all.faults);
     assert_eq!(all.dossier.postgres[1].max_connections.as_ref().map(|known| known.value), Some(44));
+}
+
+#[test]
+fn an_applications_own_file_and_its_declaration_become_one() {
+    let declared = |name: &str, file: usize| App {
+        replicas: Some(Known::written(Bound::Of(6), 0, 0..1)),
+        pool_size: Some(Known::written(Bound::Of(10), 0, 0..1)),
+        ..app(name.to_owned(), Library::Declared, file, 0..1)
+    };
+    let own = |name: &str, file: usize| App {
+        pool_size: Some(Known::written(Bound::Of(7), file, 0..1)),
+        ..app(name.to_owned(), Library::Hikari, file, 0..1)
+    };
+    let told = |apps: Vec<App>| -> Vec<(String, Option<Bound>, Option<Bound>)> {
+        let mut out = Draft::default();
+        out.dossier.apps = apps;
+        assemble::assemble(&mut out);
+        let value = |known: Option<Known<Bound>>| known.map(|known| known.value);
+        out.dossier.apps.into_iter().map(|app| (app.name, value(app.replicas), value(app.pool_size))).collect()
+    };
+    let (six, seven, ten) = (Some(Bound::Of(6)), Some(Bound::Of(7)), Some(Bound::Of(10)));
+    let named = |name: &str, replicas, size| (name.to_owned(), replicas, size);
+    // of the same name
+    let both = vec![declared("web", 0), declared("jobs", 0), own("jobs", 1)];
+    assert_eq!(told(both), [named("web", six, ten), named("jobs", six, seven)]);
+    // the only one of each, and several pools of one file
+    assert_eq!(told(vec![declared("web", 0), own("application", 1)]), [named("web", six, seven)]);
+    let several = vec![declared("web", 0), own("main", 1), own("queue", 1)];
+    assert_eq!(told(several), [named("web", six, seven), named("web", six, seven)]);
+    // nobody can say which
+    let open = vec![declared("web", 0), own("a", 1), own("b", 2)];
+    assert_eq!(told(open), [named("web", six, ten), named("a", None, seven), named("b", None, seven)]);
+}
+
+#[test]
+fn one_address_under_two_names_has_both_budgets() {
+    let server = |name: &str| {
+        format!("[servers.{name}]\nhost = \"db\"\nmax_connections = 40\n[pools.{name}]\nserver = \"{name}\"\n")
+    };
+    let all = files(&[("poolwarden.toml", &(server("a") + &server("b")))]);
+    assert_eq!((all.dossier.postgres.len(), all.dossier.postgres[0].name.as_str()), (1, "a"));
+    assert_eq!(all.dossier.poolers[0].budgets[&0].value, Bound::Of(80));
 }
