@@ -6,17 +6,22 @@
 mod assemble;
 mod draft;
 mod facts;
+mod group;
 mod hikari;
 mod keys;
 mod kind;
+mod link;
 mod mask;
 mod pgbouncer;
 mod poolwarden;
 mod prometheus;
+pub(in crate::review) mod promql;
 mod rails;
+mod setting;
 mod sqlalchemy;
 mod topology;
 mod url;
+mod yaml;
 
 #[cfg(test)]
 mod tests;

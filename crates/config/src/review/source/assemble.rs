@@ -5,6 +5,7 @@
 use super::draft::Draft;
 use super::last;
 use super::topology::Topology;
+use super::url::environment;
 use crate::finding::Severity;
 use crate::review::chain::{App, Bound, Kind, Library, Maybe, Postgres};
 use crate::review::dossier::Facts;
@@ -19,6 +20,7 @@ const KEPT_FREE: u64 = 2;
 pub(super) fn assemble(out: &mut Draft) {
     declare(out);
     tell(out);
+    environment(out);
     merge(out);
     budgets(out);
 }
@@ -147,7 +149,11 @@ fn fact(server: &mut Postgres, key: &str, known: Known<String>) {
         }
     } else {
         match key {
-            "backends.others" => newer(&mut server.others, number()),
+            // What is declared is the most there can be, what is told is there now: the larger counts.
+            "backends.others" => {
+                let declared = server.others.as_ref().map(|known| known.value);
+                newer(&mut server.others, number().filter(|told| declared.is_none_or(|most| told.value > most)));
+            }
             "cores" => newer(&mut server.cores, number()),
             "memory" => newer(&mut server.memory, number()),
             _ => {}

@@ -10,7 +10,7 @@ use crate::finding::{self, Severity};
 use crate::review::chain::{App, Library, Postgres};
 use crate::review::dossier::Dossier;
 use crate::review::finding::{Edit, Finding, Fix, Label};
-use crate::review::place::Place;
+use crate::review::place::{Known, Place};
 
 /// The code of every fault of a file.
 const CODE: &str = "EFF-06";
@@ -23,6 +23,8 @@ pub(super) struct Draft {
     pub(super) unreadable: Vec<(String, String)>,
     /// `[topology]` of each file that has one.
     pub(super) topologies: Vec<Topology>,
+    /// Variables of the environment as .env files tell them.
+    pub(super) environment: Vec<(String, Known<String>)>,
     /// Indices of the servers that have an address, by it.
     addresses: BTreeMap<(String, u16), usize>,
 }
