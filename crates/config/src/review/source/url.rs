@@ -135,7 +135,7 @@ pub(super) fn connect(app: &mut App, link: &Link, of: (usize, &str), out: &mut D
 pub(super) fn parameter(app: &mut App, set: &Setting, is_jdbc: bool, of: (usize, &str)) {
     let known = set.known(of.0);
     match set.key.as_str() {
-        "connection_limit" | "pool_max_conns" | "max" | "max_connections" | "pool_size" | "maxPoolSize" => {
+        "connection_limit" | "pool_max_conns" | "max" | "max_connections" | "pool" | "pool_size" | "maxPoolSize" => {
             app.pool_size = whole(&known).map(|known| known.map(Bound::Of));
         }
         "pool_timeout" => app.acquire_timeout = or_never(seconds(&known)),
