@@ -27,7 +27,7 @@ pub use finding::{Edit, Finding, Fix, Label};
 pub use judge::{Judged, Required, Standing, Terms, Verdict, exit_code, judge};
 pub use need::{NEEDS, Need};
 pub use place::{Known, Place};
-pub use render::{Paint, render};
+pub use render::{Paint, printable, render};
 pub use rule::{Rule, rules};
 pub use source::{Gathered, Input, gather};
 pub use spot::{Atlas, Spot};

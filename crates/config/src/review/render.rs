@@ -100,9 +100,10 @@ fn window(lines: &Lines<'_>, cluster: &[(Spot<'_>, &Label)]) -> Option<(usize, R
     Some((top, lines.bytes(top..bottom)))
 }
 
-/// Names come out of files, and a terminal obeys control characters.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+/// A text without control characters but line ends: names come out of files, and a terminal obeys what it is shown.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     if args.fix {
         let mut rounds = 0;
         while let Some(difference) = fix::fix(&review, &inputs.files)? {
-            show_difference(args.format, &difference)?;
+            show_difference(args.format, &rules::printable(&difference))?;
             inputs = inputs.again()?;
             review = reviewed(args, &mut inputs, &known, &incomplete);
             rounds += 1;
@@ -56,7 +56,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         }
     }
     for (file, why) in &review.gathered.unreadable {
-        eprintln!("poolwarden: {file}: {why}");
+        eprintln!("poolwarden: {}", rules::printable(&format!("{file}: {why}")));
     }
     if let (true, Some(file)) = (args.update_baseline, &args.baseline) {
         review = rebased(args, review, file, &mut inputs, &incomplete)?;

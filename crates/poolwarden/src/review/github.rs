@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use poolwarden_config::Severity;
-use poolwarden_config::review::{Atlas, Finding, waterfall};
+use poolwarden_config::review::{Atlas, Finding, printable, waterfall};
 
 use super::Review;
 
@@ -91,9 +91,9 @@ fn from<'a>(file: &'a str, workspace: Option<&str>) -> &'a str {
     inside.and_then(|rest| rest.strip_prefix('/')).or_else(|| file.strip_prefix("./")).unwrap_or(file)
 }
 
-/// What stands behind `::`, as the runner unescapes it.
+/// What stands behind `::`, as the runner unescapes it; its log obeys control characters as a terminal does.
 fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    printable(text).replace('%', "%25").replace('\n', "%0A")
 }
 
 /// A property's value.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use poolwarden_config::review::{NEEDS, NotChecked, Paint, Standing, render, waterfall};
+use poolwarden_config::review::{NEEDS, NotChecked, Paint, Standing, printable, render, waterfall};
 
 use super::Review;
 
@@ -18,15 +18,17 @@ pub(super) fn text(review: &Review, paint: Paint) -> String {
     // Writing to a String does not fail, here and below.
     for judged in &review.verdict.findings {
         if let Standing::Allowed(reason) = &judged.standing {
-            let _ = writeln!(out, "allowed: {}: {}; because: {reason}", judged.finding.code, judged.finding.message);
+            let words = format!("{}: {}; because: {reason}", judged.finding.code, judged.finding.message);
+            let _ = writeln!(out, "allowed: {}", printable(&words));
         }
     }
     for entry in &review.verdict.vanished {
-        let _ = writeln!(out, "vanished: {} {}; --update-baseline takes it out", entry.code, entry.words);
+        let words = printable(&entry.words);
+        let _ = writeln!(out, "vanished: {} {words}; --update-baseline takes it out", entry.code);
     }
     out.push_str(&not_checked(&review.verdict.not_checked));
     for line in review.incomplete.iter().chain(&review.verdict.missing) {
-        let _ = writeln!(out, "inconclusive: {line}");
+        let _ = writeln!(out, "inconclusive: {}", printable(line));
     }
     let _ = writeln!(out, "{}", review.sum());
     out
@@ -40,7 +42,7 @@ fn not_checked(all: &[NotChecked]) -> String {
     }
     let mut out = String::new();
     for ((needs, of), codes) in groups {
-        let who = if of.is_empty() { String::new() } else { format!(" for {}", of.join(", ")) };
+        let who = if of.is_empty() { String::new() } else { format!(" for {}", printable(&of.join(", "))) };
         let _ = writeln!(out, "not checked{who}: {}", codes.join(" "));
         for need in needs {
             let from = NEEDS.iter().find(|known| known.name == *need).map_or("", |need| need.from);
