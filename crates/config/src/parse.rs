@@ -6,7 +6,7 @@ use crate::build::build;
 use crate::finding::{Finding, Severity, has_errors};
 use crate::model::Config;
 use crate::secret::SecretRef;
-use crate::walk::walk;
+use crate::walk::{quote, walk};
 
 /// Findings kept of one file: more than anybody reads, and a bound for files that are not configurations at all.
 pub const MAX_FINDINGS: usize = 200;
@@ -25,7 +25,7 @@ impl Config {
             let syntax = faults.iter().map(|fault| {
                 let span = fault.span().unwrap_or(text.len()..text.len());
                 let message = fault.message().replace('\n', ", ");
-                let fix = syntax_fix(&message).to_owned();
+                let fix = syntax_fix(&message, text, span.start);
                 Finding::new(Severity::Error, "syntax", span, message, fix)
             });
             return (None, settle(syntax.collect(), text));
@@ -37,17 +37,59 @@ impl Config {
     }
 }
 
-/// What to write, as far as TOML's own words tell.
-fn syntax_fix(message: &str) -> &'static str {
+/// What to write, as far as TOML's own words and the line tell.
+fn syntax_fix(message: &str, text: &str, at: usize) -> String {
+    let (above, line) = line_at(text, at);
     if message.starts_with("duplicate key") {
-        "keep one of them"
-    } else if message.starts_with("string values must be quoted") {
+        let first = key_of(line).and_then(|key| earlier(above, key));
+        return first.map_or_else(
+            || "keep one of them".to_owned(),
+            |number| format!("keep one of them: take out this line, or line {number}"),
+        );
+    }
+    if let Some((key, word)) = without_quotes(line) {
+        return format!("write {key} = {}", quote(word));
+    }
+    let fix = if message.starts_with("string values must be quoted") {
         "put the value in quotes: key = \"value\""
     } else if message.starts_with("unclosed") || message.starts_with("missing") {
         "close it on the same line"
     } else {
         "below a [section] each line is key = value, with texts in quotes"
-    }
+    };
+    fix.to_owned()
+}
+
+/// What stands above the line at a byte, and the line.
+fn line_at(text: &str, at: usize) -> (&str, &str) {
+    let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let (before, after) = text.split_at(at);
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let end = after.find('\n').map_or(text.len(), |newline| at + newline);
+    (&text[..start], &text[start..end])
+}
+
+fn key_of(line: &str) -> Option<&str> {
+    line.split_once('=').map(|(key, _)| key.trim())
+}
+
+/// The number, from 1, of the line of the same table that has the key already.
+fn earlier(above: &str, key: &str) -> Option<usize> {
+    let lines: Vec<&str> = above.lines().map(str::trim).collect();
+    let table = lines.iter().rposition(|line| line.starts_with('[')).map_or(0, |at| at + 1);
+    let at = lines[table..].iter().position(|line| key_of(line) == Some(key))?;
+    Some(table + at + 1)
+}
+
+/// `key = word` that lacks nothing but its quotes; not where the word may be a secret.
+fn without_quotes(line: &str) -> Option<(&str, &str)> {
+    let (key, value) = line.split_once('=')?;
+    let (key, word) = (key.trim(), value.split(" #").next().unwrap_or(value).trim());
+    let bare = |text: &str, more: &str| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c) || more.contains(c))
+    };
+    let secret = ["password", "secret"].iter().any(|word| key.contains(word));
+    (bare(key, ".") && bare(word, "./:*") && !secret).then_some((key, word))
 }
 
 /// Errors first, each group in the order of the text, located and bounded.

@@ -102,6 +102,13 @@ impl Sheet {
     }
 
     fn pair(&mut self, ini: &mut Ini, section: Section, (key, value): (Word, Word)) {
+        let setting = section != Section::Pgbouncer && find(Section::Pgbouncer, &key.text).is_some();
+        if setting && !value.text.contains('=') {
+            let message = format!("`{}` is a setting of [pgbouncer], and this is [{}]", key.text, section.name());
+            let fix = format!("write {} = {} below [pgbouncer], and take it out here", key.text, value.text.trim());
+            ini.error("unknown-key", &key.spot, message, fix);
+            return;
+        }
         match section {
             Section::Pgbouncer => match find(section, &key.text) {
                 Some(entry) => keep(ini, entry, &key, value, &mut self.main),

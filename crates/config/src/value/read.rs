@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use toml::de::DeValue;
 
 use super::{Kind, Network, Value};
-use crate::unit::{parse_duration, parse_rate, parse_size};
+use crate::unit::{meant, parse_duration, parse_rate, parse_size, show_size};
 
 /// Why a value was refused, and what to write.
 #[derive(Debug, PartialEq, Eq)]
@@ -140,7 +140,9 @@ fn with_unit(kind: Kind, value: &DeValue<'_>, unit: &Unit) -> Result<Value, Refu
         (None, None, _) => None,
     };
     if let Some(number) = bare {
-        let fix = format!("write \"{number}{}\", or with another unit (as in \"{}\")", unit.likely, unit.example);
+        let bytes = number.parse().ok().filter(|_| kind == Kind::Size).map(show_size);
+        let likely = bytes.unwrap_or_else(|| format!("{number}{}", unit.likely));
+        let fix = format!("write \"{likely}\", or with another unit (as in \"{}\")", unit.example);
         return Err(Refused {
             code: "missing-unit",
             why: format!("a bare number where a unit is needed: `{number}`"),
@@ -148,7 +150,11 @@ fn with_unit(kind: Kind, value: &DeValue<'_>, unit: &Unit) -> Result<Value, Refu
         });
     }
     let text = value.as_str().ok_or_else(|| wrong_type(kind, value))?;
-    (unit.read)(text).map_err(|why| refused(why, &format!("write it as in \"{}\"", unit.example)))
+    (unit.read)(text).map_err(|why| {
+        let meant = meant(text).filter(|meant| (unit.read)(meant).is_ok());
+        let fix = meant.map_or_else(|| format!("write it as in \"{}\"", unit.example), |meant| format!("write \"{meant}\""));
+        refused(why, &fix)
+    })
 }
 
 fn bounded(number: i64, min: i64, max: i64) -> Result<Value, Refused> {

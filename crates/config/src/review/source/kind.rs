@@ -9,7 +9,7 @@ pub(super) enum FileKind {
     Poolwarden,
     /// pgbouncer.ini, or a part of one.
     PgBouncer,
-    /// PgBouncer's userlist.
+    /// PgBouncer's userlist, or rules of logins: what another file names.
     Userlist,
     /// HikariCP's settings in properties or Spring's YAML.
     Hikari,
@@ -39,7 +39,8 @@ pub(super) fn recognise(name: &str, text: &str) -> Option<FileKind> {
     if ends(".ini") || has(&["\n[pgbouncer]"]) || text.starts_with("[pgbouncer]") {
         return Some(FileKind::PgBouncer);
     }
-    if name.contains("userlist") {
+    let rules = ends(".conf") && ["hba", "ident"].iter().any(|word| name.contains(word));
+    if rules || name.contains("userlist") {
         return Some(FileKind::Userlist);
     }
     if ends(".properties") {
