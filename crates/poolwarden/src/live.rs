@@ -63,11 +63,8 @@ fn talk(url: &str, pooled: &dyn Fn(&str) -> Option<bool>) -> anyhow::Result<Draf
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let conversation = async {
         let mut talk = Talk::begin(&plan, credentials).await.map_err(|why| anyhow!(why))?;
-        let told = if is_console {
-            console::ask(&mut talk).await
-        } else {
-            postgres::ask(&mut talk, &address, pooled).await
-        };
+        let told =
+            if is_console { console::ask(&mut talk).await } else { postgres::ask(&mut talk, &address, pooled).await };
         talk.end().await;
         told
     };
@@ -82,7 +79,9 @@ fn shown(url: &str) -> String {
     // Whatever stands before the last @ is a login, also where its password has a slash.
     let (login, place) = rest.rsplit_once('@').map_or((None, rest), |(login, place)| (Some(login), place));
     let user = login.map(|login| login.split(':').next().unwrap_or_default());
-    let kept = |pair: &&str| !pair.to_ascii_lowercase().starts_with("pass") && !pair.to_ascii_lowercase().starts_with("sslpass");
+    let kept = |pair: &&str| {
+        !pair.to_ascii_lowercase().starts_with("pass") && !pair.to_ascii_lowercase().starts_with("sslpass")
+    };
     let query: Vec<&str> = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).filter(kept).collect();
     let mut out = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
     if let Some(user) = user {

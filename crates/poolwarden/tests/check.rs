@@ -25,7 +25,8 @@ fn check_with(dir: &TempDir, args: &[&str], variables: &[(&str, &Path)]) -> Said
     for name in ["GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "PGPASSWORD"] {
         command.env_remove(name);
     }
-    let output = command.arg("check").args(args).envs(variables.iter().copied()).current_dir(dir.path()).output().unwrap();
+    let output =
+        command.arg("check").args(args).envs(variables.iter().copied()).current_dir(dir.path()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: output.status.code(), out: text(output.stdout), errors: text(output.stderr) }
 }
@@ -80,7 +81,12 @@ fn what_is_right_passes_and_the_fail_level_decides() {
 
 #[test]
 fn unreadable_goes_before_findings_and_findings_before_inconclusive() {
-    let dir = dir(&[("pgbouncer.ini", RIGHT), ("topology.toml", TOPOLOGY), ("wrong.ini", WRONG), ("letter.txt", "Dear all,\n")]);
+    let dir = dir(&[
+        ("pgbouncer.ini", RIGHT),
+        ("topology.toml", TOPOLOGY),
+        ("wrong.ini", WRONG),
+        ("letter.txt", "Dear all,\n"),
+    ]);
     let table: [(&[&str], i32, &str); 9] = [
         (&["wrong.ini", "topology.toml", "none.ini"], 2, "none.ini"),
         (&["letter.txt"], 2, "letter.txt"),
@@ -213,12 +219,22 @@ fn what_is_allowed_with_a_reason_does_not_fail_until_its_day() {
     let table = [
         ("reason = \"ticket 7\"", 0, "allowed: TMO-01: "),
         ("reason = \"ticket 7\"\nuntil = \"2999-12-31\"", 0, "because: ticket 7"),
-        ("reason = \"ticket 7\"\nuntil = \"2001-01-01\"", 1, "warning[allow-expired]: TMO-01 was allowed until 2001-01-01"),
+        (
+            "reason = \"ticket 7\"\nuntil = \"2001-01-01\"",
+            1,
+            "warning[allow-expired]: TMO-01 was allowed until 2001-01-01",
+        ),
         ("", 1, "error[allow-reason]: TMO-01 is allowed without a reason"),
     ];
     for (more, code, words) in table {
         fs::write(dir.path().join("topology.toml"), allow(more)).unwrap();
         let said = check(&dir, &["pgbouncer.ini", "topology.toml"]);
-        assert!(said.code == Some(code) && said.out.contains(words), "{more}: {:?}\n{}{}", said.code, said.out, said.errors);
+        assert!(
+            said.code == Some(code) && said.out.contains(words),
+            "{more}: {:?}\n{}{}",
+            said.code,
+            said.out,
+            said.errors
+        );
     }
 }

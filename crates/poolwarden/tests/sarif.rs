@@ -12,8 +12,26 @@ const SCHEMA: &str = include_str!("sarif/sarif-schema-2.1.0.json");
 /// What is wrong with `value`; nothing where it fits. Knows what the schema uses of JSON Schema draft 7, and panics at the rest.
 fn misfit(document: &Value, schema: &Value, value: &Value, at: &str) -> Option<String> {
     const KNOWN: [&str; 20] = [
-        "$id", "$ref", "$schema", "additionalProperties", "anyOf", "default", "definitions", "description", "enum", "format",
-        "items", "maximum", "minItems", "minimum", "oneOf", "pattern", "properties", "required", "title", "type",
+        "$id",
+        "$ref",
+        "$schema",
+        "additionalProperties",
+        "anyOf",
+        "default",
+        "definitions",
+        "description",
+        "enum",
+        "format",
+        "items",
+        "maximum",
+        "minItems",
+        "minimum",
+        "oneOf",
+        "pattern",
+        "properties",
+        "required",
+        "title",
+        "type",
     ];
     let schema = schema.as_object().unwrap();
     if let Some(key) = schema.keys().find(|key| !KNOWN.contains(&key.as_str()) && *key != "uniqueItems") {
@@ -133,7 +151,9 @@ fn what_is_written_is_sarif() {
     assert_eq!(misfit(&schema, &schema, &whole, "sarif"), None);
     assert_eq!(code, Some(1));
     let results = whole["runs"][0]["results"].as_array().unwrap();
-    let of = |code: &str| results.iter().find(|result| result["ruleId"] == code).unwrap_or_else(|| panic!("{code}: {whole:#}"));
+    let of = |code: &str| {
+        results.iter().find(|result| result["ruleId"] == code).unwrap_or_else(|| panic!("{code}: {whole:#}"))
+    };
     let place = &of("CAP-01")["locations"][0]["physicalLocation"];
     assert_eq!(place["artifactLocation"]["uri"], "my%20pgbouncer.ini");
     assert_eq!((&place["region"]["startLine"], &place["region"]["startColumn"]), (&4.into(), &21.into()));

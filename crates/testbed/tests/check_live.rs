@@ -79,7 +79,8 @@ fn a_console_and_a_running_poolwarden_tell_their_settings() {
         let running = program.start(&[("pgbouncer.ini", &ini), ("userlist.txt", &userlist)]);
         let url = format!("postgres://app:{PASSWORD}@127.0.0.1:{}/pgbouncer", running.port());
         let file = running.dir().join("pgbouncer.ini").display().to_string();
-        let (review, code, errors) = check(&place, &[&file, "--live", &url, "--require", "live", "--fail-level", "error"]);
+        let (review, code, errors) =
+            check(&place, &[&file, "--live", &url, "--require", "live", "--fail-level", "error"]);
         assert_eq!(code, 0, "{program:?}: {errors}\n{review:#}");
         assert_eq!(review["inconclusive"], Value::Array(Vec::new()), "{program:?}");
         assert!(!review["not_checked"].to_string().contains("\"running pooler\""), "{program:?}: {review:#}");
@@ -103,7 +104,8 @@ fn a_running_poolwarden_is_asked_over_http() {
     assert!(!config.contains(PASSWORD), "{config}");
     let place = Place::new("check");
     let url = format!("http://{http}");
-    let (review, code, errors) = check(&place, &["--live", &url, "--require", "live,recording", "--fail-level", "error"]);
+    let (review, code, errors) =
+        check(&place, &["--live", &url, "--require", "live,recording", "--fail-level", "error"]);
     assert_eq!(code, 0, "{errors}\n{review:#}");
     assert_eq!(review["inconclusive"], Value::Array(Vec::new()));
     let (_, code, errors) = check(&place, &["--live", "http://127.0.0.1:1"]);

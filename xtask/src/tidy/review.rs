@@ -28,7 +28,9 @@ const STORY: [(&str, &str); 2] = [
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let example = |rule: &Rule| format!("{EXAMPLES}/{}/fires/expected.txt", rule.code);
     let absent = rules().filter(|rule| tree.file(&example(rule)).is_none());
-    absent.map(|rule| Finding::new(&example(rule), 0, format!("{}: no input is known that reaches it", rule.code))).collect()
+    absent
+        .map(|rule| Finding::new(&example(rule), 0, format!("{}: no input is known that reaches it", rule.code)))
+        .collect()
 }
 
 /// A table per family.
@@ -40,7 +42,10 @@ pub(crate) fn rules_table() -> String {
         if of != family {
             family = of;
             // Writing to a String does not fail, here and below.
-            let _ = writeln!(text, "\n#### {family}\n\n| rule | severity | fires when | why | what to do |\n|---|---|---|---|---|");
+            let _ = writeln!(
+                text,
+                "\n#### {family}\n\n| rule | severity | fires when | why | what to do |\n|---|---|---|---|---|"
+            );
         }
         let [title, condition, why, fix] = [title, condition, why, fix].map(|words| cell(words));
         let _ = writeln!(text, "| `{code}` | {} | {title}: {condition} | {why} | {fix} |", severity.name());

@@ -113,7 +113,8 @@ pub fn read(text: &str) -> Result<Vec<Entry>, String> {
             let (fingerprint, rest) = line.split_once(' ').ok_or_else(wrong)?;
             let (code, words) = rest.split_once(' ').ok_or_else(wrong)?;
             let is_one = fingerprint.len() == FINGERPRINT && fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let entry = || Entry { fingerprint: fingerprint.to_owned(), code: code.to_owned(), words: words.to_owned() };
+            let entry =
+                || Entry { fingerprint: fingerprint.to_owned(), code: code.to_owned(), words: words.to_owned() };
             is_one.then(entry).ok_or_else(wrong)
         })
         .collect()

@@ -127,7 +127,14 @@ mod tests {
 
     fn finding(safe: bool, edits: Vec<Edit>) -> Finding {
         let fix = Fix { text: String::new(), edits, safe };
-        Finding { code: "X-01", severity: Severity::Error, message: String::new(), labels: Vec::new(), why: String::new(), fix }
+        Finding {
+            code: "X-01",
+            severity: Severity::Error,
+            message: String::new(),
+            labels: Vec::new(),
+            why: String::new(),
+            fix,
+        }
     }
 
     const TEXT: &str = "# one\nsize = 20 # ours\nb\nc\nd\ne\nf\ng\nh\nwait = \"0s\"\n";
@@ -135,10 +142,7 @@ mod tests {
     #[test]
     fn what_is_not_edited_stays_byte_for_byte() {
         let edits = [edit(TEXT, "20", "40"), edit(TEXT, "\"0s\"", "\"2s\"")];
-        assert_eq!(
-            apply(TEXT, &edits).unwrap(),
-            "# one\nsize = 40 # ours\nb\nc\nd\ne\nf\ng\nh\nwait = \"2s\"\n"
-        );
+        assert_eq!(apply(TEXT, &edits).unwrap(), "# one\nsize = 40 # ours\nb\nc\nd\ne\nf\ng\nh\nwait = \"2s\"\n");
         assert_eq!(apply("\u{e9}", &[Edit { file: 0, span: 1..2, new: String::new() }]), None);
     }
 

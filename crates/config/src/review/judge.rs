@@ -160,7 +160,14 @@ mod tests {
 
     fn finding(code: &'static str, severity: Severity, message: &str, span: std::ops::Range<usize>) -> Finding {
         let label = Label { place: Place::Text { file: 0, span }, text: String::new(), primary: true };
-        Finding { code, severity, message: message.into(), labels: vec![label], why: String::new(), fix: Fix::default() }
+        Finding {
+            code,
+            severity,
+            message: message.into(),
+            labels: vec![label],
+            why: String::new(),
+            fix: Fix::default(),
+        }
     }
 
     fn gathered(text: &str) -> Gathered {

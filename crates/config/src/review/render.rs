@@ -62,7 +62,8 @@ fn snippets<'a>(atlas: &Atlas<'a>, labels: &[Label]) -> Vec<Snippet<'a, annotate
         let Some(spot) = atlas.spot(&label.place) else { continue };
         let near = |cluster: &&mut Vec<(Spot<'a>, &Label)>| {
             cluster.iter().any(|(other, _)| {
-                other.number == spot.number && spot.line.abs_diff(other.line).min(spot.line.abs_diff(other.end_line)) <= APART
+                other.number == spot.number
+                    && spot.line.abs_diff(other.line).min(spot.line.abs_diff(other.end_line)) <= APART
             })
         };
         match clusters.iter_mut().find(near) {
@@ -117,7 +118,8 @@ mod tests {
     }
 
     fn story() -> (Dossier, Finding) {
-        let ini = format!("[pgbouncer]\ndefault_pool_size = 1500\n{}pool_mode = transaction\n", "; filler\n".repeat(40));
+        let ini =
+            format!("[pgbouncer]\ndefault_pool_size = 1500\n{}pool_mode = transaction\n", "; filler\n".repeat(40));
         let texts = vec![
             Text { name: "k8s/pgbouncer.ini".into(), text: ini },
             Text { name: "values.yaml".into(), text: "web:\n  replicas: 6\n".into() },

@@ -106,7 +106,7 @@ fn demand(dossier: &Dossier, pooler: Option<&Pooler>, server: usize) -> Step {
 /// A number of each instance, times their number.
 fn over(pooler: &Pooler, each: Bound, what: String) -> (Option<Bound>, String) {
     let instances = pooler.instances.value;
-    let words = if instances == 1 { what } else { format!("{what} of each of {instances} instances") };
+    let words = if instances == 1 { what } else { format!("{what}, in each of {instances} instances") };
     (Some(times(each, instances)), words)
 }
 
@@ -142,7 +142,8 @@ fn pools(pooler: &Pooler, server: usize) -> Step {
 const MOST_PARTS: usize = 4;
 
 fn part(pool: &Pool) -> String {
-    let reserve = if pool.reserve.value > 0 { format!(" and {} in reserve", pool.reserve.value) } else { String::new() };
+    let reserve =
+        if pool.reserve.value > 0 { format!(" and {} in reserve", pool.reserve.value) } else { String::new() };
     let users = match pool.users.len() {
         0 => " for each user".to_owned(),
         1 => String::new(),
@@ -157,11 +158,20 @@ fn quotas(pooler: &Pooler, server: usize) -> Step {
     let mut set: Vec<(String, &Known<Bound>)> =
         databases.map(|pool| (format!("database {}", pool.name.value), &pool.max_connections)).collect();
     let users = pooler.users.iter().filter(|(_, limit)| limit.value != Bound::Unlimited);
-    set.extend(users.map(|(user, limit)| if user == "*" { ("every user".to_owned(), limit) } else { (format!("user {user}"), limit) }));
+    set.extend(users.map(
+        |(user, limit)| if user == "*" { ("every user".to_owned(), limit) } else { (format!("user {user}"), limit) },
+    ));
     let tight = set.iter().min_by_key(|(_, limit)| limit.value.number()).map(|(_, limit)| limit.place.clone());
     if set.is_empty() {
         let words = "no user or database has a limit".to_owned();
-        return Step { name: "user", title: "user and database", most: Some(Bound::Unlimited), words, place: None, tightest: false };
+        return Step {
+            name: "user",
+            title: "user and database",
+            most: Some(Bound::Unlimited),
+            words,
+            place: None,
+            tightest: false,
+        };
     }
     let parts: Vec<String> =
         set.iter().take(MOST_PARTS).map(|(who, limit)| format!("{who} {}", shown(limit.value))).collect();

@@ -104,9 +104,8 @@ async fn tell_config(State(desk): State<Desk>) -> Response {
 }
 
 pub(super) fn config_json(view: &View) -> Value {
-    let setting = |of: &ConfigView| {
-        json!({"key": of.key, "value": of.value, "default": of.default, "live": of.changeable})
-    };
+    let setting =
+        |of: &ConfigView| json!({"key": of.key, "value": of.value, "default": of.default, "live": of.changeable});
     json!({
         "schema": 1,
         "version": view.version,

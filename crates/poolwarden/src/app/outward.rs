@@ -17,7 +17,8 @@ pub(crate) fn visit(url: &str) -> anyhow::Result<(HostPlan, Credentials)> {
     let server = config.servers.first().context("the url names no server")?;
     let login = server.watch.as_ref().context("the url names no user: write postgres://user@host/database")?;
     let mut hosts = vec![plan::host(&config, 0, server)];
-    let certificates = Certificates::load(&config, Path::new(".")).map_err(|faults| anyhow!("{}", faults.join("; ")))?;
+    let certificates =
+        Certificates::load(&config, Path::new(".")).map_err(|faults| anyhow!("{}", faults.join("; ")))?;
     certificates.put(&mut None, &mut hosts);
     let written = login.password.as_ref().map(|secret| secret.reveal().to_owned());
     let password = written.or_else(|| std::env::var("PGPASSWORD").ok().filter(|password| !password.is_empty()));

@@ -10,11 +10,13 @@ use clap::{Args, ValueEnum};
 /// Rails' database.yml and rules of Prometheus: what each is, is seen. Without any, ./poolwarden.toml or
 /// /etc/poolwarden/poolwarden.toml. Rules whose inputs were not given are listed as not checked.
 #[derive(Args, Clone, Debug, Default)]
-#[command(after_help = "Examples:\n  poolwarden check\n  poolwarden check pgbouncer.ini web/application.yml topology.toml\n  \
+#[command(
+    after_help = "Examples:\n  poolwarden check\n  poolwarden check pgbouncer.ini web/application.yml topology.toml\n  \
                         poolwarden check --live postgres://monitor@db/app --live http://127.0.0.1:9432\n  \
                         poolwarden check --format sarif poolwarden.toml > poolwarden.sarif\n\n\
                         Exit codes: 0 nothing from the fail level on, 1 findings, 2 wrong usage, unreadable input or nothing to speak to, \
-                        3 inconclusive: an input is incomplete, or one that --require names is missing")]
+                        3 inconclusive: an input is incomplete, or one that --require names is missing"
+)]
 pub(crate) struct CheckArgs {
     /// Files to review
     #[arg(value_name = "FILE")]

@@ -140,8 +140,10 @@ pub(crate) struct BundleArgs {
 
 /// The manual page of one rule of the review, one limit or one cause: when it shows, why it matters, what to do.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:\n  poolwarden explain CAP-01\n  poolwarden explain user_limit\n  poolwarden explain\n\n\
-                        Exit codes: 0 printed, 2 no such code")]
+#[command(
+    after_help = "Examples:\n  poolwarden explain CAP-01\n  poolwarden explain user_limit\n  poolwarden explain\n\n\
+                        Exit codes: 0 printed, 2 no such code"
+)]
 pub(crate) struct ExplainArgs {
     /// Which one, as `check` or `why` names it; without it, the list of all
     #[arg(value_name = "CODE")]

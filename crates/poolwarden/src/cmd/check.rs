@@ -51,7 +51,9 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             review = reviewed(args, &mut inputs, &known, &incomplete);
             rounds += 1;
             if rounds == MOST_ROUNDS {
-                bail!("the edits do not come to an end after {MOST_ROUNDS} rounds; the files are as the last one left them");
+                bail!(
+                    "the edits do not come to an end after {MOST_ROUNDS} rounds; the files are as the last one left them"
+                );
             }
         }
     }
@@ -78,9 +80,7 @@ fn pooled(files: &Dossier, database: &str) -> Option<bool> {
 fn known(args: &CheckArgs) -> anyhow::Result<Vec<Entry>> {
     let Some(file) = args.baseline.as_deref().filter(|_| !args.update_baseline) else { return Ok(Vec::new()) };
     let bytes = discover::read_bounded(file, discover::MAX_FILE_BYTES);
-    let bytes = bytes.with_context(|| {
-        format!("no baseline in {}: --update-baseline writes one", file.display())
-    })?;
+    let bytes = bytes.with_context(|| format!("no baseline in {}: --update-baseline writes one", file.display()))?;
     let text = String::from_utf8(bytes).map_err(|_| anyhow!("{} is not UTF-8 text", file.display()))?;
     baseline::read(&text).map_err(|why| anyhow!("{}: {why}", file.display()))
 }

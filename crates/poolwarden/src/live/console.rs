@@ -71,8 +71,13 @@ mod tests {
     #[test]
     fn settings_and_pools_are_found_by_the_names_of_their_columns() {
         let mut draft = Draft::default();
-        config("pgbouncer", &rows(&["key", "value", "default", "changeable"], &[&["max_client_conn", "200", "100", "yes"]]), &mut draft);
-        let of = rows(&["database", "user", "cl_waiting", "sv_active"], &[&["app", "a", "3", "1"], &["app", "b", "4", "2"]]);
+        config(
+            "pgbouncer",
+            &rows(&["key", "value", "default", "changeable"], &[&["max_client_conn", "200", "100", "yes"]]),
+            &mut draft,
+        );
+        let of =
+            rows(&["database", "user", "cl_waiting", "sv_active"], &[&["app", "a", "3", "1"], &["app", "b", "4", "2"]]);
         pools("pgbouncer", &of, &mut draft);
         assert_eq!(draft.facts["pgbouncer.config.max_client_conn"], "200");
         assert_eq!(draft.facts["pgbouncer.pool.app.cl_waiting"], "7");

@@ -14,7 +14,9 @@ pub(super) fn ask(url: &str) -> anyhow::Result<Draft> {
     let at = remote.places().first().context("the url names no host")?;
     let mut draft = Draft::default();
     let metrics = remote.get(at, "/metrics")?.text()?;
-    let metrics = metrics.body.map_err(|_| anyhow!("/metrics answered {}: is this poolwarden's HTTP address?", metrics.status))?;
+    let metrics = metrics
+        .body
+        .map_err(|_| anyhow!("/metrics answered {}: is this poolwarden's HTTP address?", metrics.status))?;
     if !metrics.contains("poolwarden_") {
         anyhow::bail!("its /metrics are not poolwarden's");
     }
@@ -205,6 +207,9 @@ mod tests {
 
     #[test]
     fn only_on_this_machine_is_it_this_machine() {
-        assert_eq!(["127.0.0.1:9432", "[::1]:9432", "localhost:1", "10.0.0.2:9432"].map(is_here), [true, true, true, false]);
+        assert_eq!(
+            ["127.0.0.1:9432", "[::1]:9432", "localhost:1", "10.0.0.2:9432"].map(is_here),
+            [true, true, true, false]
+        );
     }
 }

@@ -6,7 +6,8 @@ use poolwarden_proxy::{Rows, Talk};
 
 use super::Draft;
 
-const SESSION: &str = "set statement_timeout = '10s'; set search_path = pg_catalog; set application_name = 'poolwarden check'";
+const SESSION: &str =
+    "set statement_timeout = '10s'; set search_path = pg_catalog; set application_name = 'poolwarden check'";
 const SETTINGS: &str = "select name, setting, unit, pending_restart from pg_settings";
 /// `pg_use_reserved_connections` exists from version 16 on; before, only superusers have a reserve.
 const ROLES: &str = "select rolname, rolconnlimit, rolsuper or coalesce((select pg_has_role(r.oid, u.oid, 'usage') \
@@ -44,7 +45,9 @@ async fn heard(talk: &mut Talk, question: &str, what: &str, draft: &mut Draft) -
         Ok(rows) => rows,
         Err(why) => {
             if !what.is_empty() {
-                draft.unseen.push(format!("its {what} are not told: {why}; ask as a role that is member of pg_monitor"));
+                draft
+                    .unseen
+                    .push(format!("its {what} are not told: {why}; ask as a role that is member of pg_monitor"));
             }
             Rows::default()
         }
@@ -124,9 +127,10 @@ fn backends(rows: &[Vec<Option<String>>], pooled: &dyn Fn(&str) -> Option<bool>,
 /// A value in milliseconds or bytes, where its setting has such a unit; itself where it has none. Minus one and zero mean what
 /// the setting says they mean, in any unit.
 fn measured(value: &str, unit: &str) -> String {
-    let digits = value.trim_start_matches('-').find(|c: char| !c.is_ascii_digit() && c != '.').map_or(value.len(), |at| {
-        at + value.len() - value.trim_start_matches('-').len()
-    });
+    let digits = value
+        .trim_start_matches('-')
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .map_or(value.len(), |at| at + value.len() - value.trim_start_matches('-').len());
     let (number, own) = value.split_at(digits);
     let own = if own.trim().is_empty() { unit } else { own.trim() };
     match (number.parse::<f64>(), factor(own)) {
@@ -190,10 +194,19 @@ mod tests {
     #[test]
     fn rows_become_facts_under_the_names_that_rules_know() {
         let mut draft = Draft::default();
-        let told = rows(&[&["max_connections", "100", "-", "f"], &["statement_timeout", "0", "ms", "f"], &["work_mem", "4096", "kB", "t"]]);
+        let told = rows(&[
+            &["max_connections", "100", "-", "f"],
+            &["statement_timeout", "0", "ms", "f"],
+            &["work_mem", "4096", "kB", "t"],
+        ]);
         let units = settings(&told, &mut draft);
         roles(&rows(&[&["app", "20", "f"], &["root", "-1", "t"]]), &mut draft);
-        let of = rows(&[&["app", "-", "statement_timeout=30s"], &["-", "shop", "work_mem=8MB"], &["app", "shop", "work_mem=16MB"], &["-", "-", "x=1"]]);
+        let of = rows(&[
+            &["app", "-", "statement_timeout=30s"],
+            &["-", "shop", "work_mem=8MB"],
+            &["app", "shop", "work_mem=16MB"],
+            &["-", "-", "x=1"],
+        ]);
         role_settings(&of, &units, &mut draft);
         databases(&rows(&[&["shop", "50"]]), &mut draft);
         let pooled = |database: &str| Some(database == "shop");

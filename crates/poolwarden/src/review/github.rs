@@ -39,7 +39,11 @@ pub(super) fn annotations(review: &Review, workspace: Option<&str>) -> String {
         }
         let hidden = of().count().saturating_sub(MOST);
         if hidden > 0 {
-            let _ = writeln!(more, "{hidden} more of severity {} are not annotations: a step shows {MOST}", severity.name());
+            let _ = writeln!(
+                more,
+                "{hidden} more of severity {} are not annotations: a step shows {MOST}",
+                severity.name()
+            );
         }
     }
     for (file, why) in &review.gathered.unreadable {
@@ -57,7 +61,8 @@ fn annotation(atlas: &Atlas<'_>, finding: &Finding, workspace: Option<&str>) -> 
     let title = format!("title={}", property(finding.code));
     let primary = finding.labels.first().and_then(|label| atlas.spot(&label.place));
     let place = primary.map(|spot| {
-        let mut place = format!("file={},line={},col={},", property(from(spot.file, workspace)), spot.line, spot.column);
+        let mut place =
+            format!("file={},line={},col={},", property(from(spot.file, workspace)), spot.line, spot.column);
         // GitHub takes columns only within one line.
         if spot.end_line == spot.line && spot.end_column > spot.column {
             place.push_str(&format!("endLine={},endColumn={},", spot.end_line, spot.end_column));

@@ -13,9 +13,10 @@ pub(super) fn json(review: &Review) -> Value {
     let counts = review.counts();
     let findings: Vec<Value> = verdict.findings.iter().map(|judged| finding(&atlas, judged)).collect();
     let unchecked = verdict.not_checked.iter().map(|one| json!({"code": one.code, "needs": one.needs, "of": one.of}));
-    let vanished = verdict.vanished.iter().map(|entry| {
-        json!({"code": entry.code, "fingerprint": entry.fingerprint, "message": entry.words})
-    });
+    let vanished = verdict
+        .vanished
+        .iter()
+        .map(|entry| json!({"code": entry.code, "fingerprint": entry.fingerprint, "message": entry.words}));
     let unreadable = review.gathered.unreadable.iter().map(|(file, why)| json!({"file": file, "why": why}));
     json!({
         "schema": 1,

@@ -121,7 +121,9 @@ fn message(finding: &Finding) -> String {
 
 fn location(atlas: &Atlas<'_>, label: &Label) -> Value {
     let mut location = match atlas.spot(&label.place) {
-        Some(spot) => json!({"physicalLocation": {"artifactLocation": {"uri": uri(spot.file)}, "region": region(&spot)}}),
+        Some(spot) => {
+            json!({"physicalLocation": {"artifactLocation": {"uri": uri(spot.file)}, "region": region(&spot)}})
+        }
         None => {
             let words = atlas.words(&label.place).unwrap_or_default();
             json!({"logicalLocations": [{"fullyQualifiedName": words, "kind": "member"}]})
