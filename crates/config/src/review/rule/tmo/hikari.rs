@@ -25,6 +25,15 @@ pub(super) const RANGES: [Range; 6] = [
     Range { key: "leakdetectionthreshold", least: 2_000, instead: "detects no leaks" },
     Range { key: IDLE, least: 10_000, instead: "closes idle connections after 10 minutes" },
 ];
+/// A number this many times below the least is taken for seconds that were meant: 30 of 250 ms, and not 100.
+const AS_SECONDS: u64 = 4;
+
+/// What to write instead of a number below the least of its range.
+pub(super) fn meant(millis: u64, least: u64) -> u64 {
+    let seconds = millis.saturating_mul(1_000);
+    if millis.saturating_mul(AS_SECONDS) <= least && seconds >= least { seconds } else { least }
+}
+
 /// The key of the idle time.
 pub(super) const IDLE: &str = "idletimeout";
 /// Milliseconds that the idle time has to be below the lifetime.
@@ -57,4 +66,15 @@ pub(super) fn fixed(app: &App, written: &Written<'_>) -> bool {
     let number = |key: &str| written.get(key).map(|(_, number, _)| *number);
     let most = number("maximumpoolsize").or_else(|| app.pool_size.as_ref()?.value.number());
     number("minimumidle").is_none_or(|least| most.is_some_and(|most| least >= most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::meant;
+
+    #[test]
+    fn a_number_far_below_the_range_was_meant_in_seconds() {
+        assert_eq!([meant(2, 250), meant(62, 250), meant(63, 250), meant(100, 250)], [2_000, 62_000, 250, 250]);
+        assert_eq!([meant(1_800, 30_000), meant(20, 30_000)], [1_800_000, 30_000]);
+    }
 }

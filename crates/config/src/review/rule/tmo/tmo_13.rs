@@ -1,6 +1,6 @@
 //! TMO-13: a value of HikariCP that HikariCP will not use.
 
-use super::hikari::{BELOW, IDLE, IDLE_DEFAULT, LIFETIME, RANGES, fixed, written};
+use super::hikari::{BELOW, IDLE, IDLE_DEFAULT, LIFETIME, RANGES, fixed, meant, written};
 use crate::finding::Severity;
 use crate::review::chain::{App, Library};
 use crate::review::dossier::Dossier;
@@ -36,7 +36,7 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
                     out,
                     (app, key, known),
                     format!("is below {} ms: HikariCP {}", range.least, range.instead),
-                    range.least,
+                    meant(*millis, range.least),
                 );
             }
         }
