@@ -63,8 +63,11 @@ fn talk(url: &str, pooled: &dyn Fn(&str) -> Option<bool>) -> anyhow::Result<Draf
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let conversation = async {
         let mut talk = Talk::begin(&plan, credentials).await.map_err(|why| anyhow!(why))?;
-        let told =
-            if is_console { console::ask(&mut talk).await } else { postgres::ask(&mut talk, &address, pooled).await };
+        let told = if is_console {
+            console::ask(&mut talk, machine::is_here(&address)).await
+        } else {
+            postgres::ask(&mut talk, &address, pooled).await
+        };
         talk.end().await;
         told
     };

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use poolwarden_proxy::{Rows, Talk};
 
-use super::Draft;
+use super::{Draft, machine};
 
-pub(super) async fn ask(talk: &mut Talk) -> anyhow::Result<Draft> {
+/// `is_here`: it runs on this machine.
+pub(super) async fn ask(talk: &mut Talk, is_here: bool) -> anyhow::Result<Draft> {
     let mut draft = Draft::default();
     let version = talk.ask("SHOW VERSION").await.map_err(|why| anyhow::anyhow!("SHOW VERSION: {why}"))?;
     // Before 1.12 PgBouncer said it in a notice alone.
@@ -31,7 +32,36 @@ pub(super) async fn ask(talk: &mut Talk) -> anyhow::Result<Draft> {
         Ok(rows) => pools(whose, &rows, &mut draft),
         Err(why) => draft.unseen.push(format!("its pools are not told: SHOW POOLS: {why}")),
     }
+    // Users of stats_users may not look at clients: no more is missing than who has no name.
+    if let Ok(rows) = talk.ask("SHOW CLIENTS").await {
+        clients(whose, &rows, &mut draft);
+    }
+    if let Some(backlog) = said(&draft, whose, &["listen_backlog", "listen.backlog"]) {
+        draft.put("process.backlog", backlog);
+    }
+    if is_here {
+        machine::told(&mut draft);
+        let pidfile = said(&draft, whose, &["pidfile", "poolwarden.pidfile"]);
+        if let Some(limit) = pidfile.and_then(|file| machine::descriptors(&file)) {
+            draft.put("process.fd_limit", limit.to_string());
+        }
+    }
     Ok(draft)
+}
+
+/// A setting, by the name it has there.
+fn said(draft: &Draft, whose: &str, names: &[&str]) -> Option<String> {
+    let value = names.iter().find_map(|name| draft.facts.get(&format!("{whose}.config.{name}")));
+    value.filter(|value| !value.is_empty()).cloned()
+}
+
+/// How many clients there are, and how many of them have no application name.
+fn clients(whose: &str, rows: &Rows, draft: &mut Draft) {
+    let Some(name) = rows.column("application_name") else { return };
+    let unnamed =
+        rows.rows.iter().filter(|row| row.get(name).and_then(Option::as_deref).unwrap_or_default().is_empty());
+    draft.put(format!("{whose}.clients_unnamed"), unnamed.count().to_string());
+    draft.put(format!("{whose}.clients"), rows.rows.len().to_string());
 }
 
 fn config(whose: &str, rows: &Rows, draft: &mut Draft) {
@@ -79,6 +109,10 @@ mod tests {
         let of =
             rows(&["database", "user", "cl_waiting", "sv_active"], &[&["app", "a", "3", "1"], &["app", "b", "4", "2"]]);
         pools("pgbouncer", &of, &mut draft);
+        clients("pgbouncer", &rows(&["user", "application_name"], &[&["a", "web"], &["b", ""]]), &mut draft);
+        assert_eq!(draft.facts["pgbouncer.clients"], "2");
+        assert_eq!(draft.facts["pgbouncer.clients_unnamed"], "1");
+        assert_eq!(said(&draft, "pgbouncer", &["none", "max_client_conn"]).unwrap(), "200");
         assert_eq!(draft.facts["pgbouncer.config.max_client_conn"], "200");
         assert_eq!(draft.facts["pgbouncer.pool.app.cl_waiting"], "7");
         assert_eq!(draft.facts["pgbouncer.pool.app.sv_active"], "3");

@@ -26,15 +26,15 @@ pub(super) fn ask(url: &str) -> anyhow::Result<Draft> {
         Ok(config) => settings(&config, &mut draft),
         Err(_) => draft.unseen.push(format!("its settings are not told: /api/v1/config answered {}", config.status)),
     }
-    if is_here(at) {
+    let why = remote.get(at, "/api/v1/why")?.json()?;
+    match why.body {
+        Ok(why) => rates(&why, &mut draft),
+        Err(_) => draft.unseen.push(format!("its traffic is not told: /api/v1/why answered {}", why.status)),
+    }
+    if machine::is_here(at) {
         machine::told(&mut draft);
     }
     Ok(draft)
-}
-
-fn is_here(at: &str) -> bool {
-    let host = at.rsplit_once(':').map_or(at, |(host, _)| host).trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn settings(config: &Value, draft: &mut Draft) {
@@ -45,6 +45,22 @@ fn settings(config: &Value, draft: &mut Draft) {
         draft.put(format!("poolwarden.config.{}", text(&setting["key"])), text(&setting["value"]));
         if setting["key"] == "listen.backlog" {
             draft.put("process.backlog", text(&setting["value"]));
+        }
+    }
+}
+
+/// Requests per second of each database, its users together: the larger of now and of what is usual. The busiest second had at
+/// least as many, so that a rule that finds them too many is right.
+fn rates(why: &Value, draft: &mut Draft) {
+    let mut sums: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    for pool in why["pools"].as_array().into_iter().flatten() {
+        let rate = |name: &str| pool["rates"][name].as_f64().unwrap_or(0.0);
+        let sum = sums.entry(pool["pool"].as_str().unwrap_or_default().to_owned()).or_default();
+        *sum = (sum.0 + rate("arrivals_per_s"), sum.1 + rate("usual_arrivals_per_s"));
+    }
+    for (database, (now, usual)) in sums {
+        if now.max(usual) > 0.0 {
+            draft.put(format!("pool.{database}.peak_rate_1s"), format!("{:.3}", now.max(usual)));
         }
     }
 }
@@ -206,10 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn only_on_this_machine_is_it_this_machine() {
-        assert_eq!(
-            ["127.0.0.1:9432", "[::1]:9432", "localhost:1", "10.0.0.2:9432"].map(is_here),
-            [true, true, true, false]
-        );
+    fn the_busiest_second_is_at_least_what_is_usual_and_what_is_now() {
+        let pool = |rate: f64, usual: Option<f64>| serde_json::json!({"pool": "app", "rates": {"arrivals_per_s": rate, "usual_arrivals_per_s": usual}});
+        let mut draft = Draft::default();
+        rates(&serde_json::json!({"pools": [pool(2.0, Some(30.0)), pool(3.0, None)]}), &mut draft);
+        assert_eq!(draft.facts["pool.app.peak_rate_1s"], "30.000");
+        let mut calm = Draft::default();
+        rates(&serde_json::json!({"pools": [pool(0.0, None)]}), &mut calm);
+        assert!(calm.facts.is_empty());
     }
 }
