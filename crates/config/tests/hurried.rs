@@ -1,6 +1,7 @@
 //! Thirty files as somebody in a hurry writes them, below `tests/review/hurried/NAME/before`, and what they become when the fixes
 //! that are printed are typed as they stand, in `after`: every line that `after` adds is said by a finding of `before`, and of
 //! `after` nothing is said that matters.
+#![allow(clippy::disallowed_methods, reason = "cases are files")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -67,7 +68,8 @@ fn edit(text: &str, mut edits: Vec<&Edit>) -> String {
 
 /// Lines of `a` that `b` has not at their place: what is left beside the longest sequence of lines that both have.
 fn beyond<'a>(a: &'a str, b: &str) -> Vec<&'a str> {
-    let lines = |text: &'a str| -> Vec<&'a str> { text.lines().map(str::trim).filter(|line| !line.is_empty()).collect() };
+    let lines =
+        |text: &'a str| -> Vec<&'a str> { text.lines().map(str::trim).filter(|line| !line.is_empty()).collect() };
     let (a, b): (Vec<&str>, Vec<&str>) = (lines(a), b.lines().map(str::trim).collect());
     let mut common = vec![vec![0_usize; b.len() + 1]; a.len() + 1];
     for (i, of_a) in a.iter().enumerate().rev() {

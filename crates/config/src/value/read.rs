@@ -152,7 +152,8 @@ fn with_unit(kind: Kind, value: &DeValue<'_>, unit: &Unit) -> Result<Value, Refu
     let text = value.as_str().ok_or_else(|| wrong_type(kind, value))?;
     (unit.read)(text).map_err(|why| {
         let meant = meant(text).filter(|meant| (unit.read)(meant).is_ok());
-        let fix = meant.map_or_else(|| format!("write it as in \"{}\"", unit.example), |meant| format!("write \"{meant}\""));
+        let fix =
+            meant.map_or_else(|| format!("write it as in \"{}\"", unit.example), |meant| format!("write \"{meant}\""));
         refused(why, &fix)
     })
 }
