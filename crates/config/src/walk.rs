@@ -196,7 +196,8 @@ fn belongs(key: &str, here: &str, value: &DeValue<'_>) -> String {
     }
     let header = table.strip_suffix("[]").map_or_else(|| format!("[{table}]"), |list| format!("[[{list}]]"));
     let shown = match (value.as_str(), value.as_integer(), value.as_bool()) {
-        (Some(text), ..) if text.len() <= 64 => Some(quote(text)),
+        // Somebody may have written the password itself where its file or variable belongs.
+        (Some(text), ..) => Some(text).filter(|text| text.len() <= 64 && !name.contains("password")).map(quote),
         (_, Some(number), _) => Some(number.to_string()),
         (.., Some(truth)) => Some(truth.to_string()),
         (_, None, None) => None,
