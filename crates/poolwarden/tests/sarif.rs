@@ -178,6 +178,25 @@ fn what_could_not_be_read_or_required_is_a_notification_and_sarif() {
 }
 
 #[test]
+fn what_is_said_of_every_example_of_the_rules_is_sarif() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/tests/review");
+    let mut count = 0;
+    for rule in fs::read_dir(examples).unwrap().map(|entry| entry.unwrap().path().join("fires")) {
+        let Ok(entries) = fs::read_dir(&rule) else { continue }; // no rule's
+        let names = entries.map(|entry| entry.unwrap().file_name()).filter(|name| name != "expected.txt");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_poolwarden"));
+        let output = command.args(["check", "--format", "sarif"]).args(names).current_dir(&rule).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{}: {why}: {errors}", rule.display()));
+        assert_eq!(misfit(&schema, &schema, &value, "sarif"), None, "{}", rule.display());
+        count += 1;
+    }
+    assert!(count > 40, "{count} examples");
+}
+
+#[test]
 fn a_wrong_file_does_not_fit() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let (right, _) = checked(&["my pgbouncer.ini", "poolwarden.toml"]);

@@ -27,8 +27,16 @@ pub(crate) fn fix(review: &Review, files: &Files) -> anyhow::Result<Option<Strin
         said.push_str(&edit::diff(&text.name, &text.text, edits).with_context(beside)?);
         writes.push((path, original, new));
     }
-    for (path, original, new) in &writes {
-        replace(path, original, new).with_context(|| format!("cannot write {}", path.display()))?;
+    for (done, (path, original, new)) in writes.iter().enumerate() {
+        replace(path, original, new).with_context(|| {
+            let written: Vec<String> = writes[..done].iter().map(|(path, ..)| path.display().to_string()).collect();
+            let written = if written.is_empty() {
+                "nothing is changed".to_owned()
+            } else {
+                format!("changed: {}", written.join(", "))
+            };
+            format!("cannot write {}; {written}", path.display())
+        })?;
     }
     Ok((!writes.is_empty()).then_some(said))
 }
@@ -66,4 +74,25 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
         fs::remove_file(&beside).unwrap_or_default();
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_behind_its_link_and_only_as_it_was_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real.toml"), dir.path().join("link.toml"));
+        fs::write(&real, "old\n").unwrap();
+        symlink(&real, &link).unwrap();
+        assert!(replace(&link, "other\n", "new\n").unwrap_err().to_string().contains("has changed since"));
+        assert_eq!(fs::read_to_string(&real).unwrap(), "old\n");
+        replace(&link, "old\n", "new\n").unwrap();
+        assert_eq!(fs::read_to_string(&real).unwrap(), "new\n");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left behind");
+    }
 }

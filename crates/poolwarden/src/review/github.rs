@@ -148,3 +148,30 @@ fn cell(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_runner_would_take_for_its_own_is_escaped() {
+        assert_eq!(data("50 %, a\nb\u{1b}[31m::error::"), "50 %25, a%0Ab\u{fffd}[31m::error::");
+        assert_eq!(property("a:b,c%\nd"), "a%3Ab%2Cc%25%0Ad");
+        assert_eq!(cell("a|b `c` <d> [e]\nf\\"), "a\\|b \\`c\\` &lt;d> \\[e\\] f\\\\");
+    }
+
+    #[test]
+    fn paths_are_told_from_the_workspace_on() {
+        let workspace = Some("/home/runner/work");
+        let table = [
+            ("/home/runner/work/k8s/a.ini", "k8s/a.ini"),
+            ("/home/runner/workshop/a.ini", "/home/runner/workshop/a.ini"),
+            ("./a.ini", "a.ini"),
+            ("a.ini", "a.ini"),
+        ];
+        for (file, expected) in table {
+            assert_eq!(from(file, workspace), expected);
+        }
+        assert_eq!(from("/etc/a.ini", Some("")), "/etc/a.ini");
+    }
+}
