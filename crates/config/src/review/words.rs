@@ -122,6 +122,20 @@ pub(crate) fn consumer(who: Consumer<'_>, server: usize, most: u64) -> (Place, S
     }
 }
 
+/// How an application's own file says that its pool has so many connections.
+pub(crate) fn app_size(app: &App, size: u64) -> String {
+    let place = app.pool_size.as_ref().map(|known| &known.place);
+    let written = app.written.iter().find(|(_, known)| known.is_given() && Some(&known.place) == place);
+    let key = written.map(|(key, _)| key.rsplit('.').next().unwrap_or(key));
+    let usual = match app.library {
+        Library::SqlAlchemy => return format!("pool_size = {size} and max_overflow = 0"),
+        Library::Declared | Library::Url => "pool_size",
+        Library::Hikari => "maximumPoolSize",
+        Library::Rails => "pool",
+    };
+    format!("{} = {size}", key.unwrap_or(usual))
+}
+
 /// The edit of an application's pool size; none where the size is a sum of two settings (SQLAlchemy's size and overflow).
 pub(crate) fn resize(finding: &mut Finding, app: &App, size: u64) {
     if let Some(known) = app.pool_size.as_ref().filter(|_| app.library != Library::SqlAlchemy) {

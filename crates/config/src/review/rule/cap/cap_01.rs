@@ -93,6 +93,7 @@ fn shrink_app(app: &App, room: u64, finding: &mut Finding) {
         ));
         return;
     }
-    finding.fix(format!("write a pool size of {size} in {}: {count} pools x {size} fit into {room}", app.name));
+    let typed = words::app_size(app, size);
+    finding.fix(format!("write {typed} in {}: {count} pools x {size} fit into {room}", app.name));
     words::resize(finding, app, size);
 }

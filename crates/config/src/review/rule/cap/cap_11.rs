@@ -87,6 +87,6 @@ fn direct(app: &App, out: &mut Out<'_>) {
     finding
         .and(rate, format!("{:.0} requests a second", rate.value))
         .because("requests queue in the application's own pool until its acquire timeout, and PostgreSQL looks idle")
-        .fix(format!("write a pool size of {size}"));
+        .fix(format!("write {}", words::app_size(app, size)));
     words::resize(finding, app, size);
 }

@@ -72,7 +72,7 @@ fn report<'o>(app: &App, message: String, room: u64, out: &'o mut Out<'_>) -> &'
     if size == 0 {
         finding.fix("replace replicas one at a time (surge 0), or put a pooler in transaction mode between");
     } else {
-        finding.fix(format!("write a pool size of {size} in {}, or replace replicas without surge", app.name));
+        finding.fix(format!("write {} in {}, or replace replicas without surge", words::app_size(app, size), app.name));
         words::resize(finding, app, size);
     }
     finding

@@ -53,7 +53,7 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
             .because(
                 "under load all threads can hold a connection and wait for another, until their waits end in errors",
             )
-            .fix(format!("write a pool size of {needed}, or let each unit of work hold one connection"));
+            .fix(format!("write {}, or let each unit of work hold one connection", words::app_size(app, needed)));
         words::resize(finding, app, needed);
     }
 }

@@ -45,7 +45,7 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
                 intended.value
             ));
         } else {
-            finding.fix(format!("write a pool size of {size}: {count} pools x {size} <= {}", intended.value));
+            finding.fix(format!("write {}: {count} pools x {size} <= {}", words::app_size(app, size), intended.value));
             words::resize(finding, app, size);
         }
     }

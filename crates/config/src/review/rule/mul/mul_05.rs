@@ -38,7 +38,7 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         finding
             .and(threads, format!("{} threads per process", threads.value))
             .because(format!("{} threads wait for the others while PostgreSQL is idle", threads.value - most))
-            .fix(format!("write a pool size of {}", enough(app, threads.value)));
+            .fix(format!("write {}", words::app_size(app, enough(app, threads.value))));
         words::resize(finding, app, enough(app, threads.value));
     }
 }

@@ -70,7 +70,7 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         }
         .and(&pool.name, format!("{} bounds the server connections already", pooler.name))
         .because("requests fail in the application's queue while the pooler and PostgreSQL are healthy")
-        .fix(format!("write a pool size of {needed}"));
+        .fix(format!("write {}", words::app_size(app, needed)));
         words::resize(finding, app, needed);
     }
 }

@@ -36,7 +36,7 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
                 },
                 |places| format!("a spike takes all {places} client places of the pooler, its neighbours' too"),
             ))
-            .fix(format!("write a pool size of {needed}, the concurrency of one process"))
+            .fix(format!("write {}, the concurrency of one process", words::app_size(app, needed)))
             .matters(if places.is_some() { Severity::Warning } else { Severity::Error });
     }
     for (pooler, pool) in of.pools() {
