@@ -162,10 +162,10 @@ mod tests {
 
     #[test]
     fn paths_are_told_from_the_workspace_on() {
-        let workspace = Some("/home/runner/work");
+        let workspace = Some("/builds/ours/work");
         let table = [
-            ("/home/runner/work/k8s/a.ini", "k8s/a.ini"),
-            ("/home/runner/workshop/a.ini", "/home/runner/workshop/a.ini"),
+            ("/builds/ours/work/k8s/a.ini", "k8s/a.ini"),
+            ("/builds/ours/workshop/a.ini", "/builds/ours/workshop/a.ini"),
             ("./a.ini", "a.ini"),
             ("a.ini", "a.ini"),
         ];
