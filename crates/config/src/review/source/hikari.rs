@@ -74,7 +74,9 @@ pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Strin
         out.mask(file, set.span.clone());
     }
     if apps.is_empty() {
-        return Err("no pool of HikariCP to PostgreSQL in it: spring.datasource.url and .hikari, or maximumPoolSize".to_owned());
+        return Err(
+            "no pool of HikariCP to PostgreSQL in it: spring.datasource.url and .hikari, or maximumPoolSize".to_owned()
+        );
     }
     group::take(apps, out);
     Ok(())
@@ -96,7 +98,9 @@ fn yaml(text: &str) -> Result<Vec<Document>, String> {
 impl Document {
     /// One setting; the document's profile is one of them.
     fn take(&mut self, set: Setting) {
-        if ["spring.config.activate.on-profile", "spring.config.activate.onProfile", "spring.profiles"].contains(&set.key.as_str()) {
+        if ["spring.config.activate.on-profile", "spring.config.activate.onProfile", "spring.profiles"]
+            .contains(&set.key.as_str())
+        {
             self.profile = Some(set.value.clone());
         }
         self.settings.push(set);
@@ -145,7 +149,8 @@ fn owner(key: &str) -> Option<(String, String)> {
     let end = at("configuration").filter(|end| end + 1 == before.len()).unwrap_or(before.len());
     let name = plain(last);
     let is_known = OWN.contains(&name.as_str()) || SOURCE.contains(&name.as_str());
-    let is_source = end == 0 || plains.iter().any(|part| part.contains("datasource")) || name == "jdbcurl" || name == "url";
+    let is_source =
+        end == 0 || plains.iter().any(|part| part.contains("datasource")) || name == "jdbcurl" || name == "url";
     (is_known && is_source).then(|| (path(end), name))
 }
 
@@ -188,7 +193,9 @@ fn inner_start(set: &Setting, text: &str) -> usize {
 
 /// What the driver's own properties tell.
 fn driver(made: &mut App, source: &Source, (file, text): (usize, &str)) {
-    let data = |key: &str| source.iter().find(|(name, _)| name.eq_ignore_ascii_case(&format!("data.{key}"))).map(|(_, set)| set);
+    let data = |key: &str| {
+        source.iter().find(|(name, _)| name.eq_ignore_ascii_case(&format!("data.{key}"))).map(|(_, set)| set)
+    };
     if let Some(host) = data("serverName").filter(|set| !set.value.contains("${")) {
         let port = data("portNumber").map_or(Some(5432), |set| set.value.trim().parse().ok());
         made.address = port.map(|port| (host.value.clone(), port));

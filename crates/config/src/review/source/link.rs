@@ -92,7 +92,8 @@ pub(super) fn decode(text: &str) -> (String, Vec<usize>) {
     let bytes = text.as_bytes();
     let (mut out, mut from, mut at) = (Vec::with_capacity(bytes.len()), Vec::with_capacity(bytes.len() + 1), 0);
     while let Some(byte) = bytes.get(at) {
-        let digits = text.get(at + 1..at + 3).filter(|digits| *byte == b'%' && digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let digits =
+            text.get(at + 1..at + 3).filter(|digits| *byte == b'%' && digits.bytes().all(|b| b.is_ascii_hexdigit()));
         from.push(at);
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(byte) => {
@@ -124,8 +125,15 @@ mod tests {
         assert_eq!(link.password.map(|span| &url[span.start - 100..span.end - 100]), Some("p@ss:w"));
         assert_eq!((link.host.as_deref(), link.port), (Some("db-1"), Some(6432)));
         let database = link.database.expect("a database");
-        assert_eq!((&url[database.span.start - 100..database.span.end - 100], database.value.as_str()), ("shop", "shop"));
-        let pairs: Vec<_> = link.parameters.iter().map(|set| (set.key.as_str(), set.value.as_str(), &url[set.span.start - 100..set.span.end - 100])).collect();
+        assert_eq!(
+            (&url[database.span.start - 100..database.span.end - 100], database.value.as_str()),
+            ("shop", "shop")
+        );
+        let pairs: Vec<_> = link
+            .parameters
+            .iter()
+            .map(|set| (set.key.as_str(), set.value.as_str(), &url[set.span.start - 100..set.span.end - 100]))
+            .collect();
         assert_eq!(pairs, [("pool_timeout", "5", "5"), ("options", "-c a=b", "-c%20a%3Db")]);
     }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::draft::Draft;
 use super::setting::duration;
-use super::yaml::{Node, documents};
+use super::yaml::{MOST_COPIED, Node, documents};
 use crate::review::chain::Alert;
 use crate::review::place::Known;
 
@@ -15,23 +15,30 @@ const MOST_RULES: usize = 20_000;
 
 /// Reads one file.
 pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), String> {
-    let mut visited = 0;
-    let mut any = false;
+    let (mut visited, mut copied, mut rules) = (0, 0, Vec::new());
     for document in documents(text)? {
-        for part in parts(&document) {
-            for group in groups(part) {
-                for rule in group.get("rules").map_or(&[][..], |rules| rules.items()) {
-                    visited += 1;
-                    if visited > MOST_RULES {
-                        return Err(format!("more than {MOST_RULES} rules: give the part that is about connections"));
-                    }
-                    any = true;
-                    out.dossier.alerts.extend(alert(rule, file));
-                }
+        for group in parts(&document).into_iter().flat_map(|part| groups(part)) {
+            let of_group = group.get("rules").map_or(&[][..], |rules| rules.items());
+            visited += 1 + of_group.len();
+            if visited > MOST_RULES {
+                return Err(format!("more than {MOST_RULES} rules: give the part that is about connections"));
             }
+            rules.extend(of_group.iter().map(Rc::clone));
         }
     }
-    if any { Ok(()) } else { Err("no rules in it: groups: [{name: …, rules: [{alert: …, expr: …}]}]".to_owned()) }
+    for rule in &rules {
+        let Some(alert) = alert(rule, file) else { continue };
+        copied += alert.name.value.len() + alert.expr.value.len();
+        if copied > MOST_COPIED {
+            return Err("its aliases make too much of it: give the part that is about connections".to_owned());
+        }
+        out.dossier.alerts.push(alert);
+    }
+    if !rules.is_empty() {
+        Ok(())
+    } else {
+        Err("no rules in it: groups: [{name: …, rules: [{alert: …, expr: …}]}]".to_owned())
+    }
 }
 
 /// The document itself, or the items of a list of Kubernetes.

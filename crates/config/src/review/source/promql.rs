@@ -86,11 +86,15 @@ impl Expr {
 
     /// All two-sided parts with this between them: its left and right.
     pub(in crate::review) fn sides(&self, sign: &str) -> Vec<(&Self, &Self)> {
-        let pick = |expr| match expr {
-            &Self::Binary { ref op, ref left, ref right } if op == sign => Some((&**left, &**right)),
-            _ => None,
-        };
-        self.all().into_iter().filter_map(pick).collect()
+        let mut out = Vec::new();
+        for expr in self.all() {
+            if let Self::Binary { op, left, right } = expr
+                && op == sign
+            {
+                out.push((&**left, &**right));
+            }
+        }
+        out
     }
 
     /// Whether it can be zero as a divisor: neither a number nor kept above zero by `clamp_min` or `> 0`.
@@ -416,7 +420,9 @@ mod tests {
         let waits = *expr.selectors().iter().find(|it| it.range.is_some()).expect("one with a range");
         assert_eq!((waits.range.as_deref(), waits.labels.len()), (Some("5m"), 2));
         assert_eq!(waits.labels[0], ("job".to_owned(), "=~".to_owned(), "pgb.*".to_owned()));
-        assert!(text[waits.span.clone()].starts_with("pgbouncer_stats_wait") && text[waits.span.clone()].ends_with("[5m]"));
+        assert!(
+            text[waits.span.clone()].starts_with("pgbouncer_stats_wait") && text[waits.span.clone()].ends_with("[5m]")
+        );
         let [(left, right)] = expr.sides("/")[..] else { panic!("{expr:?}") };
         assert!(matches!(left, Expr::Call { name, by, .. } if name == "sum" && by == &["database"]), "{left:?}");
         assert!(matches!(right, Expr::Call { name, args, .. } if name == "clamp_min" && args.len() == 2), "{right:?}");
@@ -451,7 +457,13 @@ mod tests {
         assert!(matches!(parse("-a ^ 2"), Expr::Minus(_)));
         let Expr::Selector(named) = parse("{__name__=\"x\", a=\"b\"}") else { panic!() };
         assert_eq!((named.metric.as_str(), named.labels.len()), ("x", 1));
-        for text in ["max_over_time(rate(x[5m])[1h:])", "x @ end() offset -5m", "topk(5, x)", "count_values(\"v\", x)", "absent(up{})"] {
+        for text in [
+            "max_over_time(rate(x[5m])[1h:])",
+            "x @ end() offset -5m",
+            "topk(5, x)",
+            "count_values(\"v\", x)",
+            "absent(up{})",
+        ] {
             assert!(Expr::parse(text).is_some(), "{text}");
         }
         for text in ["", "a b", "(a", "a{", "a /", "\"", "a[5m", "sum(a,,b)", "é€", "a{b=c}"] {

@@ -24,6 +24,8 @@ const IDLE: Duration = Duration::from_secs(300);
 const NOT_PRODUCTION: [&str; 3] = ["development", "test", "ci"];
 /// Most databases of one file.
 const MOST_DATABASES: usize = 200;
+/// Most settings of one database: ten times what Rails and libpq know.
+const MOST_SETTINGS: usize = 1000;
 
 /// Reads one file.
 pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), String> {
@@ -73,7 +75,8 @@ fn databases(root: &Rc<Node>) -> Vec<(String, Range<usize>, Rc<Node>)> {
         return vec![("primary".to_owned(), root.span.clone(), Rc::clone(root))];
     };
     let node = &environment.value;
-    let several: Vec<_> = node.entries().iter().filter(|entry| is_map(&entry.value) && entry.key.text() != Some("variables")).collect();
+    let several: Vec<_> =
+        node.entries().iter().filter(|entry| is_map(&entry.value) && entry.key.text() != Some("variables")).collect();
     if several.is_empty() {
         return vec![("primary".to_owned(), environment.key.span.clone(), Rc::clone(node))];
     }
@@ -92,7 +95,11 @@ fn settings(node: &Rc<Node>, text: &str) -> Result<Vec<Setting>, String> {
         let value = if raw.contains("<%") { unquoted(raw).to_owned() } else { leaf.node.text()?.to_owned() };
         (!leaf.node.is_null()).then(|| Setting { key: leaf.path.join("."), value, span })
     };
-    Ok(leaves(node)?.into_iter().filter_map(one).collect())
+    let all = leaves(node)?;
+    if all.len() > MOST_SETTINGS {
+        return Err(format!("a database with more than {MOST_SETTINGS} settings"));
+    }
+    Ok(all.into_iter().filter_map(one).collect())
 }
 
 fn unquoted(raw: &str) -> &str {
@@ -115,20 +122,20 @@ fn pool(name: Known<String>, settings: &[Setting], (file, text): (usize, &str), 
     let span = super::setting::span_of(&name).unwrap_or_default();
     let mut made = app(out.stem(file), Library::Rails, file, span);
     made.pools.push(name);
-    for set in settings {
-        if is_secret(&set.key) {
-            out.mask(file, set.span.clone());
-        }
-        let known = shown(out, file, set, text);
-        made.written.insert(set.key.clone(), known);
-    }
-    // what is written beside a URL holds over what the URL says
     let of = |key: &str| settings.iter().rev().find(|set| set.key == key).map(|set| evaluated(set, text));
     if let Some(url) = of("url").flatten() {
         let quote = usize::from(text.get(url.span.clone()).is_some_and(|raw| raw.starts_with(['"', '\''])));
         if let Some(link) = link(&url.value, url.span.start + quote) {
             connect(&mut made, &link, (file, text), out);
         }
+    }
+    // what is written beside a URL holds over what the URL says
+    for set in settings {
+        if is_secret(&set.key) {
+            out.mask(file, set.span.clone());
+        }
+        let known = shown(out, file, set, text);
+        made.written.insert(set.key.clone(), known);
     }
     let known = |key: &str| of(key).flatten().map(|set| set.known(file));
     place(&mut made, &known);

@@ -70,11 +70,7 @@ pub(super) fn millis(known: &Known<String>) -> Maybe<Limit> {
 
 fn scaled(known: &Known<String>, unit: f64) -> Maybe<Limit> {
     let number: f64 = digits(&known.value).parse().ok()?;
-    let value = if number < 0.0 {
-        Limit::Never
-    } else {
-        Limit::After(rounded(number, unit)?)
-    };
+    let value = if number < 0.0 { Limit::Never } else { Limit::After(rounded(number, unit)?) };
     Some(Known { value, place: known.place.clone() })
 }
 
@@ -197,10 +193,15 @@ mod tests {
     fn times_are_read_as_each_library_writes_them() {
         let after = |micros: u64| Some(Limit::After(Duration::from_micros(micros)));
         let value = |known: Maybe<Limit>| known.map(|known| known.value);
-        assert_eq!([value(millis(&known("30_000"))), value(seconds(&known("0.1")))], [after(30_000_000), after(100_000)]);
+        assert_eq!(
+            [value(millis(&known("30_000"))), value(seconds(&known("0.1")))],
+            [after(30_000_000), after(100_000)]
+        );
         assert_eq!([value(seconds(&known("-1"))), value(or_never(seconds(&known("0"))))], [Some(Limit::Never); 2]);
         assert_eq!(value(seconds(&known("NaN"))).or(value(seconds(&known("1e300")))), None);
-        for (text, seconds) in [("1h30m", Some(5400)), ("2d", Some(172_800)), ("0", Some(0)), ("5min", Some(300)), ("5", None), ("", None)] {
+        for (text, seconds) in
+            [("1h30m", Some(5400)), ("2d", Some(172_800)), ("0", Some(0)), ("5min", Some(300)), ("5", None), ("", None)]
+        {
             assert_eq!(duration(text), seconds.map(Duration::from_secs), "{text}");
         }
         assert_eq!(duration("99999999999999999999y"), None);
@@ -208,7 +209,9 @@ mod tests {
 
     #[test]
     fn the_default_of_a_template_is_the_value_and_its_place() {
-        for (text, value, at) in [("${SIZE:10}", "10", 7..9), ("${SIZE:-10}", "10", 8..10), ("${SIZE}", "${SIZE}", 0..7), ("5", "5", 0..1)] {
+        for (text, value, at) in
+            [("${SIZE:10}", "10", 7..9), ("${SIZE:-10}", "10", 8..10), ("${SIZE}", "${SIZE}", 0..7), ("5", "5", 0..1)]
+        {
             let set = unfolded(&Setting { key: "k".to_owned(), value: text.to_owned(), span: 0..text.len() });
             assert_eq!((set.value.as_str(), set.span), (value, at));
         }
@@ -219,8 +222,10 @@ mod tests {
     #[test]
     fn options_are_parameters_with_their_places() {
         let text = "-c statement_timeout=5s  -cwork_mem=4MB --lock-timeout=1\\ s -c nonsense -b";
-        let found: Vec<_> = options(text).into_iter().map(|(name, value, at)| (name, value, text[at].to_owned())).collect();
-        let expected = [("statement_timeout", "5s", "5s"), ("work_mem", "4MB", "4MB"), ("lock_timeout", "1 s", "1\\ s")];
+        let found: Vec<_> =
+            options(text).into_iter().map(|(name, value, at)| (name, value, text[at].to_owned())).collect();
+        let expected =
+            [("statement_timeout", "5s", "5s"), ("work_mem", "4MB", "4MB"), ("lock_timeout", "1 s", "1\\ s")];
         assert_eq!(found, expected.map(|(name, value, raw)| (name.to_owned(), value.to_owned(), raw.to_owned())));
     }
 }

@@ -52,17 +52,33 @@ pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Strin
         out.mask(file, set.span);
     }
     if apps.is_empty() {
-        return Err("no engine of SQLAlchemy for PostgreSQL in it: create_engine(\"postgresql://…\", pool_size=…)".to_owned());
+        return Err(
+            "no engine of SQLAlchemy for PostgreSQL in it: create_engine(\"postgresql://…\", pool_size=…)".to_owned()
+        );
     }
     group::take(apps, out);
     Ok(())
 }
 
+/// Most arguments of one engine, those of its dictionaries among them: several times what SQLAlchemy and drivers know.
+const MOST_ARGUMENTS: usize = 500;
+/// Stands for arguments that cannot be told: `**options`.
+const SPREAD: &str = "**";
 /// How deep dictionaries and calls may stand in each other.
 const MOST_DEPTH: usize = 6;
 
 fn flatten(source: &Source<'_>, prefix: &str, arguments: &[Argument], depth: usize, out: &mut Arguments) {
     for (position, argument) in arguments.iter().enumerate() {
+        if out.len() >= MOST_ARGUMENTS {
+            return;
+        }
+        if let Some(spread) = source.spread(argument) {
+            match source.dictionary(spread.clone()).filter(|_| depth < MOST_DEPTH) {
+                Some(inner) => flatten(source, prefix, &source.arguments(inner), depth + 1, out),
+                None => drop(out.insert(format!("{prefix}{SPREAD}"), source.value(SPREAD, spread))),
+            }
+            continue;
+        }
         let key = match &argument.name {
             Some(name) => format!("{prefix}{name}"),
             None if prefix.is_empty() && position == 0 => "url".to_owned(),
@@ -79,7 +95,13 @@ fn flatten(source: &Source<'_>, prefix: &str, arguments: &[Argument], depth: usi
 }
 
 /// One engine: one pool per process; `None` where its URL is of another database.
-fn engine(name: &str, place: std::ops::Range<usize>, arguments: Arguments, (file, text): (usize, &str), out: &mut Draft) -> Option<App> {
+fn engine(
+    name: &str,
+    place: std::ops::Range<usize>,
+    arguments: Arguments,
+    (file, text): (usize, &str),
+    out: &mut Draft,
+) -> Option<App> {
     let url = arguments.get("url");
     let is_literal = url.is_some_and(|url| url.value.contains("://"));
     let read = url.and_then(|url| link(&url.value, start(url, text)));
@@ -103,8 +125,9 @@ fn engine(name: &str, place: std::ops::Range<usize>, arguments: Arguments, (file
         made.written.insert(set.key.clone(), shown(out, file, set, text));
     }
     let known = |key: &str| arguments.get(key).map(|set| set.known(file));
-    let of = |key: &str| known(key).or_else(|| made.written.get(key).cloned());
-    let class = of("poolclass").map(|known| known.value).unwrap_or_default();
+    // what may be in `**options` is unknown rather than the default
+    let of = |key: &str| known(key).or_else(|| made.written.get(key).cloned()).or_else(|| known(SPREAD));
+    let class = known("poolclass").map(|known| known.value).unwrap_or_default();
     let (size, acquire, life) = (size(&of, &class), acquire(&of), of("pool_recycle"));
     made.pool_size = size;
     made.acquire_timeout = acquire.filter(|_| !class.ends_with("NullPool"));
@@ -112,7 +135,8 @@ fn engine(name: &str, place: std::ops::Range<usize>, arguments: Arguments, (file
         Some(known) => seconds(&known),
         None => Some(Known::default_of(Limit::Never, WHOSE)),
     };
-    made.query_timeout = known("connect_args.command_timeout").and_then(|known| seconds(&known)).or(made.query_timeout.take());
+    made.query_timeout =
+        known("connect_args.command_timeout").and_then(|known| seconds(&known)).or(made.query_timeout.take());
     startup(&mut made, &arguments, (file, text));
     Some(made)
 }
@@ -163,7 +187,9 @@ fn startup(made: &mut App, arguments: &Arguments, (file, text): (usize, &str)) {
     }
     for (key, set) in arguments {
         let server = key.strip_prefix("connect_args.server_settings.");
-        if let Some(name) = server.or_else(|| key.strip_prefix("connect_args.").filter(|name| *name == "application_name")) {
+        if let Some(name) =
+            server.or_else(|| key.strip_prefix("connect_args.").filter(|name| *name == "application_name"))
+        {
             made.startup.insert(name.to_owned(), set.known(file));
         }
     }

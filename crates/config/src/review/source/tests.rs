@@ -238,10 +238,10 @@ fn passwords_are_never_in_the_texts() {
 }
 
 /// A generator that needs no seed from the world: the same cases each time.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, most: usize) -> usize {
+    pub(super) fn below(&mut self, most: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -249,7 +249,7 @@ impl Dice {
     }
 }
 
-fn corrupted(text: &str, dice: &mut Dice) -> String {
+pub(super) fn corrupted(text: &str, dice: &mut Dice) -> String {
     const BITS: [&str; 16] = [
         "\"",
         "'",
@@ -286,7 +286,7 @@ fn corrupted(text: &str, dice: &mut Dice) -> String {
 }
 
 /// Reads and reviews; every place must be of its text.
-fn read_whole(inputs: &[(&str, &str)]) {
+pub(super) fn read_whole(inputs: &[(&str, &str)]) {
     let all = files(inputs);
     let report = review(&all.dossier);
     for label in all.faults.iter().chain(&report.findings).flat_map(|finding| &finding.labels) {

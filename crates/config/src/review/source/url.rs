@@ -9,16 +9,24 @@ use super::draft::{Draft, app};
 use super::group;
 use super::link::{Link, decode, link};
 use super::setting::{
-    Setting, default_limit, go_time, is_secret, millis, options, or_never, plain, seconds, shown, signed, unfolded, whole,
+    Setting, default_limit, go_time, is_secret, millis, options, or_never, plain, seconds, shown, signed, unfolded,
+    whole,
 };
 use crate::review::chain::{App, Bound, Library, Limit};
 use crate::review::place::Known;
 
-/// How a URL of PostgreSQL begins.
-const BEGINS: [&str; 5] = ["postgres://", "postgresql://", "postgresql+", "postgis://", "jdbc:postgresql:"];
+/// How a URL of PostgreSQL begins; what JDBC has before it.
+const BEGINS: [&str; 5] = ["postgres://", "postgresql://", "postgresql+", "postgis://", "postgresql:"];
+const OF_JDBC: &str = "jdbc:";
 /// Variables whose URL no application opens a pool with: migrations and tests.
-const NOT_POOLED: [&str; 6] =
-    ["directurl", "directdatabaseurl", "shadowdatabaseurl", "testdatabaseurl", "databaseurltest", "databaseurlunpooled"];
+const NOT_POOLED: [&str; 6] = [
+    "directurl",
+    "directdatabaseurl",
+    "shadowdatabaseurl",
+    "testdatabaseurl",
+    "databaseurltest",
+    "databaseurlunpooled",
+];
 /// Most URLs of one file: what has more is no configuration.
 const MOST_URLS: usize = 200;
 
@@ -47,7 +55,9 @@ pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Strin
         for span in urls(line, start) {
             let url = &text[span.clone()];
             let key = before(&text[start..span.start]);
-            let Some(link) = link(url, span.start).filter(|_| !NOT_POOLED.contains(&plain(key).as_str())) else { continue };
+            let Some(link) = link(url, span.start).filter(|_| !NOT_POOLED.contains(&plain(key).as_str())) else {
+                continue;
+            };
             if seen.contains(&url) || seen.len() >= MOST_URLS {
                 continue;
             }
@@ -77,7 +87,8 @@ fn named(key: &str, link: &Link) -> String {
 fn before(text: &str) -> &str {
     let text = text.trim_end().trim_end_matches(['"', '\'', '`']).trim_end().trim_end_matches(['=', ':']).trim_end();
     let text = text.trim_end_matches(['"', '\'']);
-    let start = text.rfind(|c: char| !(c.is_ascii_alphanumeric() || ['_', '-', '.'].contains(&c))).map_or(0, |at| at + 1);
+    let start =
+        text.rfind(|c: char| !(c.is_ascii_alphanumeric() || ['_', '-', '.'].contains(&c))).map_or(0, |at| at + 1);
     // the character before may be of several bytes
     text.get(start..).unwrap_or_default()
 }
@@ -95,13 +106,23 @@ fn variable(line: &str, base: usize) -> Option<Setting> {
     let inner = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
     let start = start + usize::from(inner.is_some());
     let value = inner.unwrap_or_else(|| value.split(" #").next().unwrap_or(value).trim_end());
-    Some(unfolded(&Setting { key: key.to_owned(), value: value.to_owned(), span: base + start..base + start + value.len() }))
+    Some(unfolded(&Setting {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        span: base + start..base + start + value.len(),
+    }))
 }
 
 /// Where the URLs of a line stand.
 fn urls(line: &str, base: usize) -> Vec<Range<usize>> {
     let (mut out, mut at) = (Vec::new(), 0);
-    while let Some(start) = BEGINS.iter().filter_map(|begin| line[at..].find(begin)).min().map(|found| at + found) {
+    while let Some(found) = line[at..].find("postg").map(|found| at + found) {
+        let is_jdbc = line[at..found].ends_with(OF_JDBC);
+        if !BEGINS.iter().any(|begin| line[found..].starts_with(begin)) {
+            at = found + "postg".len();
+            continue;
+        }
+        let start = if is_jdbc { found - OF_JDBC.len() } else { found };
         let quote = line[..start].chars().next_back().filter(|c| ['"', '\'', '`'].contains(c));
         let ends = |c: char| c.is_whitespace() || quote.map_or(['"', '\'', '`', '<'].contains(&c), |quote| c == quote);
         let end = line[start..].find(ends).map_or(line.len(), |end| start + end);
@@ -118,7 +139,8 @@ pub(super) fn connect(app: &mut App, link: &Link, of: (usize, &str), out: &mut D
         out.mask(file, span.clone());
     }
     let is_template = |text: &str| text.contains(['$', '{', '<']);
-    app.address = link.host.as_ref().filter(|host| !is_template(host)).map(|host| (host.clone(), link.port.unwrap_or(5432)));
+    app.address =
+        link.host.as_ref().filter(|host| !is_template(host)).map(|host| (host.clone(), link.port.unwrap_or(5432)));
     let plain = |set: &Option<Setting>| set.as_ref().filter(|set| !is_template(&set.value)).map(|set| set.known(file));
     app.user = plain(&link.user);
     app.pool = plain(&link.database).or_else(|| app.user.clone());
@@ -191,7 +213,14 @@ fn defaults(app: &mut App, link: &Link) {
     let minutes = |count: u64| Duration::from_secs(60 * count);
     if link.is_jdbc {
         app.query_timeout = app.query_timeout.take().or(Some(Known::default_of(Limit::Never, JDBC)));
-    } else if has(&["pool_max_conns", "pool_min_conns", "pool_max_conn_lifetime", "pool_max_conn_lifetime_jitter", "pool_max_conn_idle_time", "pool_health_check_period"]) {
+    } else if has(&[
+        "pool_max_conns",
+        "pool_min_conns",
+        "pool_max_conn_lifetime",
+        "pool_max_conn_lifetime_jitter",
+        "pool_max_conn_idle_time",
+        "pool_health_check_period",
+    ]) {
         app.lifetime = app.lifetime.take().or(default_limit(minutes(60), PGX));
         app.idle_timeout = app.idle_timeout.take().or(default_limit(minutes(30), PGX));
     } else if has(&["connection_limit", "pool_timeout", "pgbouncer", "socket_timeout"]) {
@@ -210,6 +239,7 @@ pub(super) fn environment(out: &mut Draft) {
     let variables = std::mem::take(&mut out.environment);
     let find = |name: &str| variables.iter().rev().find(|(key, _)| key == name).map(|(_, known)| known);
     let number = |name: &str| find(name).and_then(whole);
+    adopt(&mut out.dossier.apps);
     for app in out.dossier.apps.iter_mut().filter(|app| app.library == Library::Rails) {
         app.threads = app.threads.take().or_else(|| number("RAILS_MAX_THREADS"));
         app.processes = app.processes.take().or_else(|| number("WEB_CONCURRENCY").filter(|count| count.value > 0));
@@ -218,6 +248,26 @@ pub(super) fn environment(out: &mut Draft) {
         if let Some(size) = told.and_then(|(_, known)| signed(known)) {
             app.pool_size = Some(size.map(|size| u64::try_from(size).map_or(Bound::Unlimited, Bound::Of)));
         }
+    }
+}
+
+/// DATABASE_URL beside a database.yml is where Rails' primary database is, and no pool of its own.
+fn adopt(apps: &mut Vec<App>) {
+    let is_url =
+        |app: &App| app.library == Library::Url && matches!(app.pools.as_slice(), [one] if one.value == "DATABASE_URL");
+    let is_primary = |app: &App| app.library == Library::Rails && app.pools.iter().any(|pool| pool.value == "primary");
+    let (Some(url), true) = (apps.iter().position(is_url), apps.iter().filter(|app| is_primary(app)).count() == 1)
+    else {
+        return;
+    };
+    let told = apps.remove(url);
+    if let Some(app) = apps.iter_mut().find(|app| is_primary(app)) {
+        app.address = told.address.or(app.address.take());
+        app.user = told.user.or(app.user.take());
+        app.pool = told.pool.or(app.pool.take());
+        app.pool_size = told.pool_size.or(app.pool_size.take());
+        app.startup.extend(told.startup);
+        app.written.extend(told.written);
     }
 }
 

@@ -17,6 +17,10 @@ const MOST_DEPTH: usize = 48;
 /// Entries that merges may lay out, and nodes that a visit may see, all together.
 const MOST_NODES: usize = 100_000;
 
+/// Bytes of keys and values that a visit may hand out, all together: an alias costs little where it is written, and what it
+/// names is copied each time.
+pub(super) const MOST_COPIED: usize = 32 << 20;
+
 /// One node and the bytes it was written with, quotes included.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -98,16 +102,33 @@ pub(super) fn documents(text: &str) -> Result<Vec<Rc<Node>>, String> {
 /// Every value below a node with its keys; items of lists have their number as key.
 pub(super) fn leaves(root: &Rc<Node>) -> Result<Vec<Leaf>, String> {
     let mut out = Vec::new();
-    let mut left = MOST_NODES;
+    let mut left = Left { nodes: MOST_NODES, bytes: MOST_COPIED };
     visit(root, &mut Vec::new(), &mut left, &mut out)?;
     Ok(out)
 }
 
-fn visit(node: &Rc<Node>, path: &mut Vec<String>, left: &mut usize, out: &mut Vec<Leaf>) -> Result<(), String> {
-    *left = left.checked_sub(1).ok_or_else(too_many)?;
+/// What a visit may still do.
+struct Left {
+    nodes: usize,
+    bytes: usize,
+}
+
+impl Left {
+    fn take(&mut self, bytes: usize) -> Result<(), String> {
+        self.nodes = self.nodes.checked_sub(1).ok_or_else(too_many)?;
+        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(too_many)?;
+        Ok(())
+    }
+}
+
+fn visit(node: &Rc<Node>, path: &mut Vec<String>, left: &mut Left, out: &mut Vec<Leaf>) -> Result<(), String> {
     match &node.content {
-        Content::Scalar { .. } => out.push(Leaf { path: path.clone(), node: Rc::clone(node) }),
+        Content::Scalar { text, .. } => {
+            left.take(text.len() + path.iter().map(String::len).sum::<usize>())?;
+            out.push(Leaf { path: path.clone(), node: Rc::clone(node) });
+        }
         Content::List(items) => {
+            left.take(0)?;
             for (number, item) in items.iter().enumerate() {
                 path.push(number.to_string());
                 visit(item, path, left, out)?;
@@ -115,8 +136,10 @@ fn visit(node: &Rc<Node>, path: &mut Vec<String>, left: &mut usize, out: &mut Ve
             }
         }
         Content::Map(entries) => {
+            left.take(0)?;
             for Entry { key, value } in entries {
                 let Some(key) = key.text() else { continue };
+                left.take(key.len())?;
                 path.push(key.to_owned());
                 visit(value, path, left, out)?;
                 path.pop();
@@ -158,7 +181,7 @@ impl Tree<'_> {
             Event::Scalar(text, style, anchor, _) => self.scalar(text, style, anchor, bytes)?,
             Event::Alias(anchor) => {
                 let node = self.anchors.get(&anchor).cloned();
-                self.add(node.ok_or("an alias stands inside of what it names")?)?;
+                self.add(node.ok_or("an alias names nothing that stands before it in its document")?)?;
             }
             Event::SequenceStart(anchor, _) => self.begin(anchor, bytes.start, false)?,
             Event::MappingStart(anchor, _) => self.begin(anchor, bytes.start, true)?,
@@ -317,8 +340,7 @@ mod tests {
 
     #[test]
     fn every_value_knows_its_bytes_also_behind_letters_of_several() {
-        let text =
-            "# größe\r\nname: \"Ünïcode\" # ä\r\nsize: &n !!int  10   # é\nlist: [ 1, 'zwei' ]\nlong: |\n  ä\n  b\nend: x y\n";
+        let text = "# größe\r\nname: \"Ünïcode\" # ä\r\nsize: &n !!int  10   # é\nlist: [ 1, 'zwei' ]\nlong: |\n  ä\n  b\nend: x y\n";
         let root = one(text);
         let raw = |key: &str| &text[root.get(key).expect(key).span.clone()];
         assert_eq!([raw("name"), raw("size"), raw("end")], ["\"Ünïcode\"", "10", "x y"]);
@@ -345,6 +367,8 @@ mod tests {
         }
         let root = one(&laughs);
         assert!(leaves(&root).expect_err("too many").contains("aliases"));
+        let long = format!("a: &a\n  {}: 1\nb: [{}]\n", "k".repeat(1000), "*a, ".repeat(40_000));
+        assert!(leaves(&one(&long)).expect_err("too many bytes").contains("aliases"));
         let deep: String = (1..200).map(|n| format!("a{n}: &a{n} [*a{}]\n", n - 1)).collect();
         assert!(documents(&format!("a0: &a0 x\n{deep}")).expect_err("too deep").contains("nested"));
         assert!(documents(&"[".repeat(1000)).is_err());

@@ -70,9 +70,7 @@ fn unescaped(text: &str) -> String {
         }
         match chars.next() {
             None => {}
-            Some('\r' | '\n') => {
-                while chars.next_if(|c| c.is_whitespace()).is_some() {}
-            }
+            Some('\r' | '\n') => while chars.next_if(|c| c.is_whitespace()).is_some() {},
             Some('t') => out.push('\t'),
             Some('n') => out.push('\n'),
             Some('u') => {

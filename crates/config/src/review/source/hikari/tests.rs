@@ -35,8 +35,14 @@ fn springs_yaml_is_one_pool_with_places_defaults_and_the_profile_that_holds() {
     assert_eq!(limit(&all, &app.idle_timeout), (Some(30_000), "30s".to_owned()));
     assert_eq!(limit(&all, &app.lifetime), (None, "0".to_owned()));
     assert_eq!(limit(&all, &app.query_timeout), (Some(30_000), "30".to_owned()));
-    assert_eq!(app.startup.iter().map(|(key, known)| (key.as_str(), raw(&all, known))).collect::<Vec<_>>(), [("application_name", "shop"), ("statement_timeout", "5s")]);
-    assert_eq!([&app.user, &app.pool].map(|known| known.as_ref().map(|known| raw(&all, known))), [Some("app"), Some("shop")]);
+    assert_eq!(
+        app.startup.iter().map(|(key, known)| (key.as_str(), raw(&all, known))).collect::<Vec<_>>(),
+        [("application_name", "shop"), ("statement_timeout", "5s")]
+    );
+    assert_eq!(
+        [&app.user, &app.pool].map(|known| known.as_ref().map(|known| raw(&all, known))),
+        [Some("app"), Some("shop")]
+    );
     assert_eq!(app.written["spring.datasource.hikari.connectionTimeout"].value, "2000");
     assert_eq!(app.written["spring.datasource.hikari.data-source-properties.prepareThreshold"].value, "0");
     assert!(!format!("{:?}", all.dossier).contains("hunter2"));
@@ -73,9 +79,19 @@ fn several_sources_are_several_pools_and_other_databases_are_none() {
                 spring.datasource.old.url=jdbc:mysql://db/old\nspring.datasource.old.hikari.maximum-pool-size=5\n\
                 app.datasource.jobs.url=jdbc:postgresql://other/jobs\nspring.rabbitmq.username=x\nspring.redis.url=redis://r\n";
     let all = files(&[("application.properties", text)]);
-    let pools: Vec<_> = all.dossier.apps.iter().map(|app| (app.pools.len(), app.pool_size.as_ref().and_then(|known| known.value.number()))).collect();
+    let pools: Vec<_> = all
+        .dossier
+        .apps
+        .iter()
+        .map(|app| (app.pools.len(), app.pool_size.as_ref().and_then(|known| known.value.number())))
+        .collect();
     assert_eq!(pools, [(1, Some(10)), (2, Some(12))]);
-    for (name, text) in [("application.yml", "server:\n  port: 80\n"), ("x.properties", ""), ("x.properties", "a=b\n"), ("application.yml", "a: [\n")] {
+    for (name, text) in [
+        ("application.yml", "server:\n  port: 80\n"),
+        ("x.properties", ""),
+        ("x.properties", "a=b\n"),
+        ("application.yml", "a: [\n"),
+    ] {
         assert_eq!(files(&[(name, text)]).unreadable.len(), 1, "{text}");
     }
 }

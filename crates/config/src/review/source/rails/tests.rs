@@ -82,10 +82,24 @@ fn the_environment_tells_threads_processes_and_the_size_that_is_asked_of_it() {
     for order in [[("database.yml", RAILS), (".env", env)], [(".env", env), ("database.yml", RAILS)]] {
         let all = files(&order);
         let web = &all.dossier.apps[0];
-        let number = |known: &Option<Known<u64>>| known.as_ref().map(|known| (known.value, raw(&all, known).to_owned()));
+        let number =
+            |known: &Option<Known<u64>>| known.as_ref().map(|known| (known.value, raw(&all, known).to_owned()));
         assert_eq!((number(&web.threads), number(&web.processes)), (Some((16, "16".into())), Some((3, "3".into()))));
         assert_eq!(web.pool_size.as_ref().map(|known| known.value), Some(Bound::Of(16)));
         assert_eq!(all.dossier.apps[1].pool_size.as_ref().map(|known| known.value), Some(Bound::Of(20)));
+    }
+}
+
+#[test]
+fn a_database_url_beside_it_is_where_the_primary_database_is() {
+    let yml = "production:\n  adapter: postgresql\n  pool: 8\n  idle_timeout: 9\n";
+    let env = "DATABASE_URL=postgres://u@db:6432/shop?application_name=web\n";
+    for order in [[("database.yml", yml), (".env", env)], [(".env", env), ("database.yml", yml)]] {
+        let all = files(&order);
+        let [app] = all.dossier.apps.as_slice() else { panic!("{:?}", all.dossier.apps) };
+        assert_eq!((app.library, app.address.clone()), (Library::Rails, Some(("db".to_owned(), 6432))));
+        assert_eq!(app.pool_size.as_ref().map(|known| (known.value, raw(&all, known))), Some((Bound::Of(8), "8")));
+        assert_eq!((app.pool.as_ref().map(|known| raw(&all, known)), app.startup.len()), (Some("shop"), 1));
     }
 }
 

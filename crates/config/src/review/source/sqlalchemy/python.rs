@@ -86,10 +86,9 @@ impl<'a> Source<'a> {
     }
 
     fn begins_line(&self, at: usize) -> bool {
-        let start = self.tokens[at].span.start;
-        let line = self.text[..start].rfind('\n').map_or(0, |line| line + 1);
-        // far indented names are no constants; and one long line is looked at only so far
-        start - line < 200 && self.text[line..start].trim().is_empty()
+        let before = &self.text.as_bytes()[..self.tokens[at].span.start];
+        let blank = before.iter().rev().find(|byte| !matches!(byte, b' ' | b'\t'));
+        blank.is_none_or(|byte| *byte == b'\n')
     }
 
     /// The token behind a value: one on a new line outside of brackets, or one that ends an argument.
@@ -132,6 +131,11 @@ impl<'a> Source<'a> {
         out
     }
 
+    /// The tokens that `**` stands before.
+    pub(super) fn spread(&self, argument: &Argument) -> Option<Range<usize>> {
+        self.is(argument.value.start, "**").then(|| argument.value.start + 1..argument.value.end)
+    }
+
     /// What these names are given, where it is a dictionary: the name and the tokens within.
     pub(super) fn assigned(&self, names: &[&str]) -> Vec<(String, Range<usize>)> {
         let found = names.iter().filter_map(|name| Some((name, self.constants.get(name)?.clone())));
@@ -168,7 +172,11 @@ impl<'a> Source<'a> {
     pub(super) fn dictionary(&self, value: Range<usize>) -> Option<Range<usize>> {
         let mut value = value;
         for _ in 0..MOST_HOPS {
-            let at = if self.word(value.start) == "dict" && self.is(value.start + 1, "(") { value.start + 1 } else { value.start };
+            let at = if self.word(value.start) == "dict" && self.is(value.start + 1, "(") {
+                value.start + 1
+            } else {
+                value.start
+            };
             if self.is(at, "{") || at > value.start {
                 let close = self.tokens[at].close;
                 return (close > at && close + 1 == value.end).then_some(at + 1..close);
@@ -196,20 +204,23 @@ impl<'a> Source<'a> {
 
     fn span(&self, tokens: &Range<usize>) -> Range<usize> {
         let start = self.tokens.get(tokens.start).map_or(self.text.len(), |token| token.span.start);
-        let end = tokens.end.checked_sub(1).and_then(|last| self.tokens.get(last)).map_or(start, |token| token.span.end);
+        let end =
+            tokens.end.checked_sub(1).and_then(|last| self.tokens.get(last)).map_or(start, |token| token.span.end);
         start..end.max(start)
     }
 
     fn literal(&self, key: &str, value: &Range<usize>) -> Option<Setting> {
         let set = |text: &str, span: Range<usize>| Some(Setting { key: key.to_owned(), value: text.to_owned(), span });
         let first = self.tokens.get(value.start)?;
-        let is_signed = value.len() == 2 && self.is(value.start, "-") && self.tokens.get(value.start + 1)?.kind == Kind::Number;
+        let is_signed =
+            value.len() == 2 && self.is(value.start, "-") && self.tokens.get(value.start + 1)?.kind == Kind::Number;
         if value.len() == 1 && first.kind == Kind::Text {
             return set(&self.text[first.inner.clone()], first.span.clone());
         }
         // texts that stand beside each other are one
         if value.len() > 1 && self.tokens.get(value.clone())?.iter().all(|token| token.kind == Kind::Text) {
-            let whole: String = self.tokens[value.clone()].iter().map(|token| &self.text[token.inner.clone()]).collect();
+            let whole: String =
+                self.tokens[value.clone()].iter().map(|token| &self.text[token.inner.clone()]).collect();
             return set(&whole, self.span(value));
         }
         let is_word = ["None", "True", "False"].contains(&self.word(value.start));

@@ -49,17 +49,27 @@ fn engines_are_read_with_constants_dictionaries_and_places() {
     let all = files(&[("db.py", PYTHON)]);
     let [web, jobs] = all.dossier.apps.as_slice() else { panic!("{:?} {:?}", all.dossier.apps, all.unreadable) };
     assert_eq!(web.pool_size.as_ref().map(|known| (known.value, raw(&all, known))), Some((Bound::Of(20), "\"20\"")));
-    let limit = |known: &Maybe<Limit>| known.as_ref().map(|known| (known.value.span().map(|span| span.as_millis()), raw(&all, known).to_owned()));
+    let limit = |known: &Maybe<Limit>| {
+        known.as_ref().map(|known| (known.value.span().map(|span| span.as_millis()), raw(&all, known).to_owned()))
+    };
     assert_eq!(limit(&web.acquire_timeout), Some((Some(2500), "2.5".to_owned())));
     assert_eq!(limit(&web.lifetime), Some((Some(1_800_000), "1_800".to_owned())));
     assert_eq!((web.address.clone(), web.pools[0].value.as_str()), (Some(("db".to_owned(), 6432)), "engine"));
     let sent: Vec<_> = web.startup.iter().map(|(name, known)| (name.as_str(), raw(&all, known))).collect();
     assert_eq!(sent, [("lock_timeout", "1s"), ("statement_timeout", "5000")]);
-    for (key, value) in [("connect_args.keepalives_idle", "30"), ("pool_pre_ping", "True"), ("connect_timeout", "5"), ("max_overflow", "0")] {
+    for (key, value) in [
+        ("connect_args.keepalives_idle", "30"),
+        ("pool_pre_ping", "True"),
+        ("connect_timeout", "5"),
+        ("max_overflow", "0"),
+    ] {
         assert_eq!(raw(&all, &web.written[key]), value, "{key}");
     }
     assert_eq!(jobs.pool_size.as_ref().map(|known| (known.value, raw(&all, known))), Some((Bound::Unlimited, "-1")));
-    assert_eq!((limit(&jobs.acquire_timeout), limit(&jobs.query_timeout)), (Some((None, "None".to_owned())), Some((Some(60_000), "60".to_owned()))));
+    assert_eq!(
+        (limit(&jobs.acquire_timeout), limit(&jobs.query_timeout)),
+        (Some((None, "None".to_owned())), Some((Some(60_000), "60".to_owned())))
+    );
     assert_eq!(limit(&jobs.lifetime), Some((None, WHOSE.to_owned())));
     assert_eq!(jobs.startup["application_name"].value, "jobs");
     assert!(!format!("{:?}", all.dossier).contains("hunter2"), "{}", all.dossier.texts[0].text);
@@ -77,13 +87,18 @@ fn sizes_are_pool_and_overflow_together() {
         (", poolclass=NullPool", None),
         (", pool_size=settings.SIZE", None),
         (", pool_size=os.cpu_count() * 2", None),
-        (", **{'pool_size': 3}", Some((Bound::Of(15), "SQLAlchemy's"))),
+        (", **{'pool_size': 3}", Some((Bound::Of(13), "3"))),
+        (", **options", None),
+        (", **options, pool_size=3, max_overflow=1", Some((Bound::Of(4), "3"))),
     ] {
         let text = format!("e = create_engine(os.environ[\"DATABASE_URL\"]{arguments})\n");
         let all = files(&[("db.py", &text)]);
         let app = &all.dossier.apps[0];
         assert_eq!(app.pool_size.as_ref().map(|known| (known.value, raw(&all, known))), expected, "{arguments}");
-        assert_eq!((app.address.is_none(), app.acquire_timeout.is_some()), (true, !arguments.contains("NullPool")));
+        assert_eq!(
+            (app.address.is_none(), app.acquire_timeout.is_some()),
+            (true, !arguments.contains("NullPool") && !arguments.contains("**o"))
+        );
     }
 }
 
@@ -93,8 +108,17 @@ fn flasks_options_are_an_engine_too_and_other_files_are_none() {
     let all = files(&[("config.py", text)]);
     let app = &all.dossier.apps[0];
     assert_eq!(app.pool_size.as_ref().map(|known| (known.value, raw(&all, known))), Some((Bound::Of(8), "7")));
-    assert_eq!((app.address.clone(), app.pools[0].value.as_str()), (Some(("h".to_owned(), 5432)), "SQLALCHEMY_ENGINE_OPTIONS"));
-    for text in ["", "print(1)\n", "create_engine(", "create_engine('mysql://x/y')\n", "\"\"\"create_engine('postgresql://a/b')"] {
+    assert_eq!(
+        (app.address.clone(), app.pools[0].value.as_str()),
+        (Some(("h".to_owned(), 5432)), "SQLALCHEMY_ENGINE_OPTIONS")
+    );
+    for text in [
+        "",
+        "print(1)\n",
+        "create_engine(",
+        "create_engine('mysql://x/y')\n",
+        "\"\"\"create_engine('postgresql://a/b')",
+    ] {
         assert_eq!(files(&[("x.py", text)]).unreadable.len(), 1, "{text}");
     }
 }
