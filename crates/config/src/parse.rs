@@ -40,15 +40,19 @@ impl Config {
 /// What to write, as far as TOML's own words and the line tell.
 fn syntax_fix(message: &str, text: &str, at: usize) -> String {
     let (above, line) = line_at(text, at);
+    let trimmed = line.trim();
     if message.starts_with("duplicate key") {
-        let first = key_of(line).and_then(|key| earlier(above, key));
-        return first.map_or_else(
-            || "keep one of them".to_owned(),
-            |number| format!("keep one of them: take out this line, or line {number}"),
-        );
+        let other = |number: usize| {
+            let what = if trimmed.starts_with('[') { "write its keys below" } else { "take out this line, or" };
+            format!("keep one of them: {what} line {number}")
+        };
+        return earlier(above, trimmed).map_or_else(|| "keep one of them".to_owned(), other);
     }
-    if let Some((key, word)) = without_quotes(line) {
-        return format!("write {key} = {}", quote(word));
+    if trimmed.starts_with('[') && !trimmed.contains(']') {
+        return format!("write {trimmed}{}", if trimmed.starts_with("[[") { "]]" } else { "]" });
+    }
+    if let Some(meant) = meant(trimmed) {
+        return format!("write {meant}");
     }
     let fix = if message.starts_with("string values must be quoted") {
         "put the value in quotes: key = \"value\""
@@ -73,23 +77,34 @@ fn key_of(line: &str) -> Option<&str> {
     line.split_once('=').map(|(key, _)| key.trim())
 }
 
-/// The number, from 1, of the line of the same table that has the key already.
-fn earlier(above: &str, key: &str) -> Option<usize> {
+/// The number, from 1, of the line that is the same section, or has the same key in the same section.
+fn earlier(above: &str, line: &str) -> Option<usize> {
     let lines: Vec<&str> = above.lines().map(str::trim).collect();
-    let table = lines.iter().rposition(|line| line.starts_with('[')).map_or(0, |at| at + 1);
-    let at = lines[table..].iter().position(|line| key_of(line) == Some(key))?;
-    Some(table + at + 1)
+    if line.starts_with('[') {
+        return lines.iter().position(|other| *other == line).map(|at| at + 1);
+    }
+    let key = key_of(line)?;
+    let section = lines.iter().rposition(|line| line.starts_with('[')).map_or(0, |at| at + 1);
+    let at = lines[section..].iter().position(|line| key_of(line) == Some(key))?;
+    Some(section + at + 1)
 }
 
-/// `key = word` that lacks nothing but its quotes; not where the word may be a secret.
-fn without_quotes(line: &str) -> Option<(&str, &str)> {
-    let (key, value) = line.split_once('=')?;
-    let (key, word) = (key.trim(), value.split(" #").next().unwrap_or(value).trim());
+/// `key = value` as TOML has it, where a line lacks but its quotes, closes them otherwise, has a comma at its end or a colon for
+/// the equals sign; not where the value may be a secret.
+fn meant(line: &str) -> Option<String> {
+    let (key, value) = line.split_once('=').or_else(|| line.split_once(':'))?;
+    let (key, value) = (key.trim(), value.split(" #").next().unwrap_or(value));
+    let word = value.trim().trim_end_matches([',', ';']).trim_matches(['"', '\'', '“', '”', '‘', '’', ' ']);
     let bare = |text: &str, more: &str| {
         !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c) || more.contains(c))
     };
     let secret = ["password", "secret"].iter().any(|word| key.contains(word));
-    (bare(key, ".") && bare(word, "./:*") && !secret).then_some((key, word))
+    if !bare(key, ".") || !bare(word, "./:*") || secret {
+        return None;
+    }
+    let truth = Some(word.to_ascii_lowercase()).filter(|word| ["true", "false"].contains(&word.as_str()));
+    let number = word.parse::<i64>().ok().map(|number| number.to_string());
+    Some(format!("{key} = {}", truth.or(number).unwrap_or_else(|| quote(word))))
 }
 
 /// Errors first, each group in the order of the text, located and bounded.

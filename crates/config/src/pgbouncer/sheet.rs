@@ -112,6 +112,10 @@ impl Sheet {
         match section {
             Section::Pgbouncer => match find(section, &key.text) {
                 Some(entry) => keep(ini, entry, &key, value, &mut self.main),
+                None if ["host=", "dbname="].iter().any(|word| value.text.contains(word)) => {
+                    let message = format!("`{}` is a database, and this is [pgbouncer]", key.text);
+                    ini.error("unknown-key", &key.spot, message, "write this line below [databases]".to_owned());
+                }
                 None => unknown(ini, section, &key),
             },
             Section::Databases => {

@@ -142,7 +142,11 @@ fn with_unit(kind: Kind, value: &DeValue<'_>, unit: &Unit) -> Result<Value, Refu
     if let Some(number) = bare {
         let bytes = number.parse().ok().filter(|_| kind == Kind::Size).map(show_size);
         let likely = bytes.unwrap_or_else(|| format!("{number}{}", unit.likely));
-        let fix = format!("write \"{likely}\", or with another unit (as in \"{}\")", unit.example);
+        let fix = if number.starts_with('-') {
+            format!("write none below zero, as in \"{}\"", unit.example)
+        } else {
+            format!("write \"{likely}\", or with another unit (as in \"{}\")", unit.example)
+        };
         return Err(Refused {
             code: "missing-unit",
             why: format!("a bare number where a unit is needed: `{number}`"),
