@@ -71,6 +71,18 @@ impl Pooler {
         limit.map_or(Bound::Unlimited, |known| known.value)
     }
 
+    /// The user of a pool whose own limit keeps it below the pool's size, and that limit; of several the smallest. None where it is
+    /// the database's limit or the host budget that decides.
+    #[must_use]
+    pub fn tightest_user<'a>(&'a self, pool: &'a Pool) -> Option<(&'a str, &'a Known<Bound>)> {
+        let limits =
+            pool.names().filter_map(|user| Some((user, self.users.get(user).or_else(|| self.users.get(ANY))?)));
+        let (user, limit) = limits.min_by_key(|(_, limit)| limit.value.number().unwrap_or(u64::MAX))?;
+        let most = least(pool.most(), self.within_budget(pool.server, Bound::Unlimited));
+        let below = limit.value.number()? < pool.each().number().unwrap_or(u64::MAX);
+        (below && self.pool_most(pool).number()? < most.number().unwrap_or(u64::MAX)).then_some((user, limit))
+    }
+
     /// Most server connections of one pool, per instance, within its users' limits, its database's and the host budget.
     #[must_use]
     pub fn pool_most(&self, pool: &Pool) -> Bound {

@@ -126,9 +126,12 @@ pub(crate) fn patience(of: &Dossier, pooler: &Pooler, pool: &Pool) -> Option<f64
     requests.chain(pool.max_wait.value.span()).map(|span| span.as_secs_f64()).min_by(f64::total_cmp)
 }
 
-/// The value that keeps the pool of one instance as small as it is: its size, its database's limit, or the host budget.
+/// The value that keeps the pool of one instance as small as it is: its size, a user's limit, its database's, or the host budget.
 pub(crate) fn bounding<'a>(pooler: &'a Pooler, pool: &'a Pool) -> &'a Known<Bound> {
     let most = pooler.pool_most(pool);
+    if let Some((_, limit)) = pooler.tightest_user(pool) {
+        return limit;
+    }
     let budget = pooler.budgets.get(&pool.server).filter(|budget| budget.value == most);
     if pool.most() == most && pool.max_connections.value != most {
         return &pool.size;

@@ -162,6 +162,17 @@ pub(crate) fn raise(
         let size = needed.div_ceil(pool.known_users());
         return (format!("write {} = {size}", size_key(pooler, pool)), Some(size));
     }
+    if let Some((user, _)) = pooler.tightest_user(pool).filter(|(_, limit)| *limit == known) {
+        let each = needed.div_ceil(pool.known_users());
+        let size = pool.each().number().filter(|size| *size < each);
+        let larger = size.map_or_else(String::new, |_| format!(", and {} = {each}", size_key(pooler, pool)));
+        let why = if larger.is_empty() {
+            "; a larger pool has no effect before that"
+        } else {
+            "; one without the other has no effect"
+        };
+        return (format!("write {} = {each}{larger}{why}", user_key(pooler, user)), larger.is_empty().then_some(each));
+    }
     let key = match pooler.kind {
         Kind::Poolwarden if *known == pool.max_connections => pool_key(pooler, pool, "max_connections", ""),
         Kind::Poolwarden => {
@@ -173,6 +184,15 @@ pub(crate) fn raise(
         Kind::Odyssey => "pool_size".to_owned(),
     };
     (format!("write {key} = {needed}"), Some(needed))
+}
+
+/// The key of a user's limit.
+pub(crate) fn user_key(pooler: &Pooler, user: &str) -> String {
+    match pooler.kind {
+        Kind::Poolwarden => format!("users.{}.max_connections", quoted(user)),
+        Kind::PgBouncer if pooler.users.contains_key(user) => format!("max_user_connections of {user} in [users]"),
+        Kind::PgBouncer | Kind::RdsProxy | Kind::Odyssey => "max_user_connections".to_owned(),
+    }
 }
 
 /// How a second pool of the same database is made, `NAME_suffix`, in the file's own words; `mode` where it needs one.

@@ -22,4 +22,5 @@ rules! {
     cap_17,
     cap_18,
     cap_19,
+    cap_20,
 }
