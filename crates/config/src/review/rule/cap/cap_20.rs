@@ -1,7 +1,7 @@
 //! CAP-20: a limit of the same pooler keeps the pool below its size, so that the size means nothing.
 
 use crate::finding::Severity;
-use crate::review::chain::{Bound, Pool, Pooler};
+use crate::review::chain::{Bound, Kind, Pool, Pooler};
 use crate::review::dossier::Dossier;
 use crate::review::need::POOLER;
 use crate::review::place::Known;
@@ -25,7 +25,9 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         let Bound::Of(size) = pool.size.value else { continue }; // MUL-07 speaks of these
         if let Some((user, limit)) = pooler.tightest_user(pool) {
             told(pooler, pool, (size, limit), (&format!("user {user}"), words::user_key(pooler, user)), out);
-        } else if pool.max_connections.value.number().is_some_and(|most| most < size) {
+        } else if pooler.kind != Kind::Poolwarden // whose reader says so itself
+            && pool.max_connections.value.number().is_some_and(|most| most < size)
+        {
             let key = words::pool_key(pooler, pool, "max_connections", "max_db_connections");
             told(pooler, pool, (size, &pool.max_connections), ("the database", key), out);
         }
