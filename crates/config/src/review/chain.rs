@@ -61,6 +61,8 @@ pub struct Postgres {
     pub address: Option<(String, u16)>,
     /// `max_connections`.
     pub max_connections: Maybe<u64>,
+    /// `max_connections` as it is declared, where the server itself told another: what somebody means to make of it.
+    pub declared_max: Maybe<u64>,
     /// `superuser_reserved_connections`.
     pub superuser_reserved: Maybe<u64>,
     /// `reserved_connections`.

@@ -56,6 +56,15 @@ needs! {
     ALERTS: "alerting rules", "--prometheus RULES", |of| !of.alerts.is_empty();
     RUNNING: "running pooler", "--live http://… (poolwarden) or --live postgres://…/pgbouncer (a console)",
         |of| of.facts_below("pgbouncer.").next().is_some() || of.facts_below("poolwarden.").next().is_some();
+    SETTINGS: "settings", "any configuration file, or --live postgres://…", |of| !(of.texts.is_empty() && of.facts.is_empty());
+    LIVE: "what runs", "--live postgres://… (PostgreSQL or a console), or --live http://… (poolwarden)",
+        |of| ["pg.", "pgbouncer.", "poolwarden."].iter().any(|whose| of.facts_below(whose).next().is_some());
+    CORE_BUSY: "use of the pooler's busiest core", "--live http://… of a running poolwarden, or pgbouncer.core_busy (0 to 1) in a file of facts",
+        |of| of.fact("poolwarden.core_busy").is_some() || of.fact("pgbouncer.core_busy").is_some();
+    CLIENT_NAMES: "clients and their application names", "--live postgres://…/pgbouncer (a console)",
+        |of| ["poolwarden", "pgbouncer"].iter().any(|whose| of.fact(&format!("{whose}.clients_unnamed")).is_some());
+    CLIENT_BURST: "clients that connect at once", "replicas and pool_size of [[topology.app]], or process.connects_peak_1s in a file of facts",
+        |of| of.fact("process.connects_peak_1s").is_some() || of.apps.iter().any(|app| app.demand(true).is_some());
     PROCESS: "limits of the pooler's process", "--live http://… of a running poolwarden, or run it on that machine",
         |of| of.facts_below("process.").next().is_some();
     TRAFFIC: "traffic", "--recording, --live http://… of a running poolwarden, or peak_rate and hold of [[topology.app]]",

@@ -127,6 +127,13 @@ fn about(servers: &[Postgres], facts: &Facts) -> Option<usize> {
 fn fact(server: &mut Postgres, key: &str, known: Known<String>) {
     let number = || known.value.parse().ok().map(|value| Known { value, place: known.place.clone() });
     if let Some(name) = key.strip_prefix("setting.") {
+        if let (Some(declared), Some(told)) = (&server.max_connections, number())
+            && name == "max_connections"
+            && matches!(declared.place, Place::Text { .. })
+            && declared.value != told.value
+        {
+            server.declared_max = Some(declared.clone());
+        }
         let named = match name {
             "max_connections" => Some(&mut server.max_connections),
             "superuser_reserved_connections" => Some(&mut server.superuser_reserved),

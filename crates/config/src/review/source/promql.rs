@@ -37,9 +37,23 @@ pub(in crate::review) enum Expr {
         left: Box<Expr>,
         /// Right of it.
         right: Box<Expr>,
+        /// By which labels both sides are brought together.
+        matching: Matching,
     },
     /// `-x`.
     Minus(Box<Expr>),
+}
+
+/// By which labels two sides are brought together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::review) enum Matching {
+    /// By all that either side has.
+    #[default]
+    All,
+    /// By these alone.
+    On(Vec<String>),
+    /// By all but these.
+    Ignoring(Vec<String>),
 }
 
 /// A vector selector.
@@ -88,7 +102,7 @@ impl Expr {
     pub(in crate::review) fn sides(&self, sign: &str) -> Vec<(&Self, &Self)> {
         let mut out = Vec::new();
         for expr in self.all() {
-            if let Self::Binary { op, left, right } = expr
+            if let Self::Binary { op, left, right, .. } = expr
                 && op == sign
             {
                 out.push((&**left, &**right));
@@ -109,7 +123,7 @@ impl Expr {
                 // what keeps the sign of its argument
                 !["sum", "min", "max", "avg"].contains(&name.as_str()) || args.iter().all(Self::may_be_zero)
             }
-            Self::Binary { op, left, right } => match op.as_str() {
+            Self::Binary { op, left, right, .. } => match op.as_str() {
                 ">" | "!=" => !matches!(**right, Self::Number(least) if least >= 0.0 && (op == ">" || least == 0.0)),
                 ">=" => !matches!(**right, Self::Number(least) if least > 0.0),
                 "*" => left.may_be_zero() || right.may_be_zero(),
@@ -240,9 +254,9 @@ impl Reader<'_> {
         let mut left = self.unary()?;
         while let Some((op, power, to_right)) = self.op().filter(|(_, power, _)| *power >= least) {
             self.at += 1;
-            self.matching()?;
+            let matching = self.matching()?;
             let right = self.binary(if to_right { power } else { power + 1 })?;
-            left = Expr::Binary { op, left: Box::new(left), right: Box::new(right) };
+            left = Expr::Binary { op, left: Box::new(left), right: Box::new(right), matching };
         }
         self.depth -= 1;
         Some(left)
@@ -258,14 +272,19 @@ impl Reader<'_> {
     }
 
     /// `bool`, `on (…)`, `ignoring (…)`, `group_left (…)`, `group_right (…)`.
-    fn matching(&mut self) -> Option<()> {
+    fn matching(&mut self) -> Option<Matching> {
+        let mut matching = Matching::All;
         while let Some(word) = self.eat_word(&["bool", "on", "ignoring", "group_left", "group_right"]) {
             let listed = matches!(self.peek(), Some(Token::Sign("(")));
-            if word == "on" || word == "ignoring" || listed && word != "bool" {
-                self.names()?;
+            match word.as_str() {
+                "on" => matching = Matching::On(self.names()?),
+                "ignoring" => matching = Matching::Ignoring(self.names()?),
+                "bool" => {}
+                _ if listed => drop(self.names()?), // what group_left and group_right copy
+                _ => {}
             }
         }
-        Some(())
+        Some(matching)
     }
 
     fn names(&mut self) -> Option<Vec<String>> {
