@@ -2,4 +2,12 @@
 
 use super::Rule;
 
-rules! {}
+#[cfg(test)]
+mod tests;
+
+rules! {
+    os_01,
+    os_02,
+    os_03,
+    os_04,
+}

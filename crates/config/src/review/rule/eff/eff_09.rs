@@ -4,17 +4,16 @@ use std::collections::BTreeSet;
 
 use super::change::{Change, Layer, bound, changes};
 use crate::finding::Severity;
-use crate::review::chain::{Bound, Kind};
+use crate::review::chain::Bound;
 use crate::review::dossier::Dossier;
 use crate::review::need::LIVE;
 use crate::review::rule::{Out, Rule};
-use crate::unit::parse_duration;
 
 pub(super) const RULE: Rule = Rule {
     code: "EFF-09",
     severity: Severity::Warning,
     title: "the change is too large for one step",
-    condition: "a limit of the file is more than twice, or less than half of the running one, or becomes unlimited; or limits of more \
+    condition: "a limit of connections in the file is more than twice, or less than half of the running one, or becomes unlimited; or limits of more \
                 than one layer (clients, waits, pools, users and databases, the host budget) change at once",
     why: "A change of one limit by a little shows what it does. One that triples a pool moves the queue to a place nobody has \
           seen full, and one that touches several layers cannot be told apart when it goes wrong, nor taken back in part.",
@@ -63,41 +62,24 @@ const fn step(new: u64, old: u64) -> u64 {
     if new > old { old.saturating_mul(FACTOR) } else { old.div_ceil(FACTOR) }
 }
 
-/// A limit as a number; of waits milliseconds, without none and without one that never ends: they are TMO-01's.
-fn number(kind: Kind, layer: Layer, key: &str, text: &str) -> Option<Bound> {
-    match (layer, kind) {
-        (Layer::Waits, Kind::Poolwarden) => {
-            let wait = parse_duration(text.trim().trim_matches('"')).ok()?;
-            u64::try_from(wait.as_millis()).ok().filter(|millis| *millis > 0).map(Bound::Of)
-        }
-        (Layer::Waits, Kind::PgBouncer | Kind::RdsProxy | Kind::Odyssey) => {
-            let millis = text.trim().parse::<f64>().ok()? * 1e3;
-            (millis > 0.0).then_some(Bound::Of(millis as u64))
-        }
-        (Layer::Clients | Layer::Pools | Layer::Quotas | Layer::Host, _) => bound(kind, key, text),
-    }
-}
-
 fn large(change: &Change<'_>, layer: Layer, out: &mut Out<'_>) {
-    let kind = change.pooler.kind;
-    let read = |text: &str| number(kind, layer, &change.key, text);
+    // A wait of two minutes becomes one of two seconds at once, or it stays: halving it teaches nothing.
+    if layer == Layer::Waits {
+        return;
+    }
+    let read = |text: &str| bound(change.pooler.kind, &change.key, text);
     let next = match (read(&change.file.value), read(&change.running.value)) {
         // from nothing, and to nothing, there is no step that is half of it
         (Some(Bound::Of(new)), Some(Bound::Of(old))) if new > 0 && old > 0 && is_large(new, old) => step(new, old),
         (Some(Bound::Unlimited), Some(Bound::Of(old))) => old.saturating_mul(FACTOR),
         (Some(Bound::Of(_) | Bound::Unlimited) | None, _) => return,
     };
-    let typed = match (layer, kind) {
-        (Layer::Waits, Kind::Poolwarden) => format!("\"{next}ms\""),
-        (Layer::Waits, Kind::PgBouncer | Kind::RdsProxy | Kind::Odyssey) => (next as f64 / 1e3).to_string(),
-        (Layer::Clients | Layer::Pools | Layer::Quotas | Layer::Host, _) => next.to_string(),
-    };
     let (key, from, to) = (&change.key, &change.running.value, &change.file.value);
     out.find(format!("{key} from {from} to {to} in one step"), &change.file.place, format!("{from} runs"))
         .and(&change.running, "as it runs")
         .because("where the queue goes to is seen only when everybody is in it")
-        .fix(format!("write {key} = {typed}, reload, look at the waits, and go on from there"))
-        .write(&change.file, typed);
+        .fix(format!("write {key} = {next}, reload, look at the waits, and go on from there"))
+        .write(&change.file, next.to_string());
 }
 
 fn several(together: &[(Change<'_>, Layer)], out: &mut Out<'_>) {
