@@ -95,6 +95,8 @@ pub(crate) struct Memory {
     crowded_since_ms: Option<u64>,
     /// When a lease ended last, as far as is known.
     pub(crate) ended_ms: u64,
+    /// How long leases are whose longest statement is another one than that which holds connections most of the time.
+    others_us: Option<f64>,
     /// Exponential mean of lent + waiting over half a minute: demand, never clamped.
     pub(crate) demand: f64,
     /// Lent + waiting in each of the last [`DEMANDS`] spans, oldest first.
@@ -111,16 +113,26 @@ impl Memory {
             troubled_since_ms: None,
             crowded_since_ms: None,
             ended_ms: now_ms,
+            others_us: None,
             demand: 0.0,
             demands: VecDeque::new(),
         }
     }
 
-    /// How long leases of this pool usually are, or have been within the window where nothing is usual yet.
+    /// Takes how often each statement was the longest of a lease, and how long those leases were together, microseconds.
+    pub(crate) fn compare(&mut self, statements: Vec<(u64, u64)>) {
+        self.others_us = others_us(statements);
+    }
+
+    /// How long leases of this pool usually are, or have been within the window where nothing is usual yet. Then the statements are
+    /// held against each other as well: where one of them takes most leases, half of all leases may be slow.
     pub(crate) fn yardstick(&self) -> Yardstick {
         let recent = self.spans.iter().fold(Span::default(), |sum, span| sum.plus(span));
         let enough = recent.leases >= KNOWN_LEASES;
-        let median = || enough.then(|| quantile_us(&recent.hold, 0.5)).flatten();
+        let median = || {
+            let all = enough.then(|| quantile_us(&recent.hold, 0.5)).flatten();
+            all.into_iter().chain(self.others_us).min_by(f64::total_cmp)
+        };
         let (lately, usually) = (quantile_us(&recent.hold, 1.0), self.usual.quantile_us(0.99));
         Yardstick {
             median_us: self.usual.quantile_us(0.5).or_else(median),
@@ -216,4 +228,42 @@ pub(crate) fn is_troubled(span: &Span, now: &PoolSnapshot) -> bool {
     span.refused > 0
         || (now.waiting > 0 && oldest >= NOTICED_MS)
         || span.wait_us().is_some_and(|wait| wait >= NOTICED_MEAN_US)
+}
+
+/// Half of the leases of other statements than the one that held connections longest are shorter than this; `None`: too few were seen.
+fn others_us(mut statements: Vec<(u64, u64)>) -> Option<f64> {
+    statements.retain(|(leases, _)| *leases > 0);
+    let most = statements.iter().enumerate().max_by_key(|(_, (_, held))| *held)?.0;
+    statements.swap_remove(most);
+    let all: u64 = statements.iter().map(|(leases, _)| leases).sum();
+    if all < KNOWN_LEASES / 2 {
+        return None;
+    }
+    let mut means: Vec<(f64, u64)> =
+        statements.iter().map(|(leases, held)| (*held as f64 / *leases as f64, *leases)).collect();
+    means.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut seen = 0;
+    means
+        .into_iter()
+        .find(|(_, leases)| {
+            seen += leases;
+            seen * 2 >= all
+        })
+        .map(|(mean, _)| mean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_statements_say_how_long_leases_usually_are() {
+        // sixty slow ones of one statement, and three quick statements beside it
+        let quick = [(10, 30_000), (12, 36_000), (3, 300_000)];
+        let with_slow = |slow| quick.into_iter().chain([slow]).collect::<Vec<_>>();
+        assert_eq!(others_us(with_slow((60, 34_000_000))), Some(3_000.0));
+        assert_eq!(others_us(vec![(60, 34_000_000)]), None, "nothing to compare with");
+        assert_eq!(others_us(vec![(60, 34_000_000), (9, 9_000)]), None, "too few");
+        assert_eq!(others_us(Vec::new()), None);
+    }
 }
