@@ -18,6 +18,11 @@ const KNOWN_LEASES: u64 = 20;
 const DEMANDS: usize = 120;
 /// And forgets with this time constant.
 const FORGETS_US: u64 = 300_000_000;
+/// Statements that have had less than one in so many leases beside the one that is held against them say nothing of what is usual:
+/// a health check beside the work.
+const OTHERS: u64 = 4;
+/// Held against other statements alone, none is called slow that takes less than five times this: nobody would call it so.
+const QUICK_US: f64 = 50_000.0;
 /// Growth of traffic is told from a beginning only after so much calm: less is not what a person would call usual.
 pub(crate) const USUAL_TRAFFIC_US: u64 = 600_000_000;
 /// Requests that wait less than this are not called waiting: it is shorter than anybody notices.
@@ -230,26 +235,25 @@ pub(crate) fn is_troubled(span: &Span, now: &PoolSnapshot) -> bool {
         || span.wait_us().is_some_and(|wait| wait >= NOTICED_MEAN_US)
 }
 
-/// Half of the leases of other statements than the one that held connections longest are shorter than this; `None`: too few were seen.
+/// Half of the leases of other statements than the one that held connections longest are shorter than this, but no less than what
+/// makes a statement slow for a person; `None`: those are too few to say what is usual.
 fn others_us(mut statements: Vec<(u64, u64)>) -> Option<f64> {
     statements.retain(|(leases, _)| *leases > 0);
     let most = statements.iter().enumerate().max_by_key(|(_, (_, held))| *held)?.0;
-    statements.swap_remove(most);
+    let (most_leases, _) = statements.swap_remove(most);
     let all: u64 = statements.iter().map(|(leases, _)| leases).sum();
-    if all < KNOWN_LEASES / 2 {
+    if all < KNOWN_LEASES / 2 || all * OTHERS < most_leases {
         return None;
     }
     let mut means: Vec<(f64, u64)> =
         statements.iter().map(|(leases, held)| (*held as f64 / *leases as f64, *leases)).collect();
     means.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut seen = 0;
-    means
-        .into_iter()
-        .find(|(_, leases)| {
-            seen += leases;
-            seen * 2 >= all
-        })
-        .map(|(mean, _)| mean)
+    let half = means.into_iter().find(|(_, leases)| {
+        seen += leases;
+        seen * 2 >= all
+    });
+    half.map(|(mean, _)| mean.max(QUICK_US))
 }
 
 #[cfg(test)]
@@ -261,7 +265,9 @@ mod tests {
         // sixty slow ones of one statement, and three quick statements beside it
         let quick = [(10, 30_000), (12, 36_000), (3, 300_000)];
         let with_slow = |slow| quick.into_iter().chain([slow]).collect::<Vec<_>>();
-        assert_eq!(others_us(with_slow((60, 34_000_000))), Some(3_000.0));
+        assert_eq!(others_us(with_slow((60, 34_000_000))), Some(QUICK_US), "3 ms is quick enough");
+        assert_eq!(others_us(vec![(60, 34_000_000), (30, 2_100_000)]), Some(70_000.0));
+        assert_eq!(others_us(with_slow((101, 34_000_000))), None, "they are next to nothing beside it");
         assert_eq!(others_us(vec![(60, 34_000_000)]), None, "nothing to compare with");
         assert_eq!(others_us(vec![(60, 34_000_000), (9, 9_000)]), None, "too few");
         assert_eq!(others_us(Vec::new()), None);
