@@ -16,7 +16,7 @@ WORLDS ?= 100000
 # make fuzz: seconds for each target
 TIME ?= 60
 
-.PHONY: help run setup test test-code fmt lint prove bench soak fuzz
+.PHONY: help run setup test test-code fmt lint prove bench mutants soak fuzz
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | column -t -s "$$(printf '\t')"
@@ -67,12 +67,16 @@ prove: ## measure again what the documents claim, search for faults, and write b
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove causes 5 --json proof/causes.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove leak 60 --json proof/leak.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove matrix --json proof/matrix.json
+	@$(MAKE) --no-print-directory mutants
 	cargo xtask tidy --write
 
 bench: ## beside PgBouncer, interleaved (JSON=FILE PAIRS=7 SECONDS=5)
 	@scripts/setup.sh bench
 	cargo build --release --locked --package poolwarden
 	cargo run --release --locked --quiet --package xtask -- bench --pairs $(PAIRS) --seconds $(SECONDS) $(if $(JSON),--json $(JSON))
+
+mutants: ## each rule of the review silenced and each of its constants nudged: a test must fail (RULE=CODE for one)
+	cargo xtask mutants $(if $(RULE),$(RULE),--json proof/mutants.json)
 
 soak: ## the core against its reference for STEPS random steps (SEED=N repeats a run)
 	cargo run --profile search --locked --quiet --package poolwarden-pool --example soak -- $(STEPS) $(SEED)

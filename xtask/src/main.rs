@@ -6,6 +6,7 @@
 mod bench;
 mod instructions;
 mod matrix;
+mod mutants;
 mod prove;
 mod source;
 mod tidy;
@@ -23,6 +24,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
                     poolwarden (or COMMAND, with {port}, {postgres}, {folder} filled in) beside PgBouncer
   instructions [--write] [--json FILE]
                     user instructions of one transaction, against the ratchet in bench/instructions.toml
+  mutants [CODE | --json FILE]
+                    each rule of the review silenced, each of its constants nudged: a test must fail
   prove soak STEPS --json FILE
                     the core against its reference for so many random steps
   prove matrix --json FILE [--seeds 2000]
@@ -57,6 +60,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "instructions" => instructions::run(rest, &root()),
         "prove" if rest.first().is_some_and(|what| what == "matrix") => matrix::run(&rest[1..], &root()),
         "prove" => prove::run(rest, &root()),
+        "mutants" => mutants::run(rest, &root()),
         "bench" => bench::run(&bench::Options::read(rest, &root())?, &root()),
         _ => bail!("{USAGE}"),
     }

@@ -16,6 +16,7 @@ mod model;
 mod nearest;
 mod parse;
 pub mod pgbouncer;
+pub mod review;
 mod secret;
 mod show;
 mod unit;

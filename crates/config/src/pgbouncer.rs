@@ -5,12 +5,12 @@
 
 mod catalogue;
 mod connstr;
-mod ini;
+pub(crate) mod ini;
 mod process;
-mod sheet;
+pub(crate) mod sheet;
 mod toml;
 mod translate;
-mod value;
+pub(crate) mod value;
 mod verb;
 
 use core::net::IpAddr;

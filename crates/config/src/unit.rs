@@ -48,6 +48,25 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_nanos(total))
 }
 
+/// What a unit that is none most likely meant: `30m` for `30min`, `64MiB` for `64M`.
+pub(crate) fn meant(text: &str) -> Option<String> {
+    const WORDS: [(&str, &[&str]); 9] = [
+        ("us", &["usec", "usecs", "microsecond", "microseconds"]),
+        ("ms", &["msec", "msecs", "millis", "millisecond", "milliseconds"]),
+        ("s", &["sec", "secs", "second", "seconds"]),
+        ("m", &["min", "mins", "minute", "minutes"]),
+        ("h", &["hr", "hrs", "hour", "hours"]),
+        ("d", &["day", "days"]),
+        ("KiB", &["k", "kb"]),
+        ("MiB", &["m", "mb"]),
+        ("GiB", &["g", "gb"]),
+    ];
+    let (number, unit, after) = split(text.trim()).ok()?;
+    let unit = unit.to_ascii_lowercase();
+    let ours = WORDS.iter().find(|(_, words)| words.contains(&unit.as_str())).map(|(ours, _)| *ours);
+    ours.filter(|_| after.is_empty()).map(|ours| format!("{number}{ours}"))
+}
+
 /// Reads `"64MiB"`, `"1GiB"`, `"10kB"`, in bytes.
 ///
 /// # Errors
@@ -146,5 +165,13 @@ mod tests {
         for text in ["", "5", "5/y", "x/s", "inf/s", "-1/s"] {
             assert!(parse_rate(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn units_of_other_tongues_are_understood_and_nothing_else() {
+        let all = ["30min", "5 seconds", "64M", "2GB", "500msec", "5 parsecs", "30min 5s", "min"].map(meant);
+        let known = ["30m", "5s", "64MiB", "2GiB", "500ms"].map(|text| Some(text.to_owned()));
+        assert_eq!(all[..5], known);
+        assert_eq!(all[5..], [None, None, None]);
     }
 }

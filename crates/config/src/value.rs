@@ -19,6 +19,8 @@ pub enum Kind {
     Integer(i64, i64),
     /// `"auto"` or a whole number within both bounds.
     AutoInteger(i64, i64),
+    /// `"unlimited"` or a whole number within both bounds.
+    OpenInteger(i64, i64),
     /// A duration with its unit.
     Duration,
     /// A size with its unit.
@@ -55,6 +57,7 @@ impl Kind {
             Self::Bool => "true or false".to_owned(),
             Self::Integer(min, max) => format!("whole number, {min} to {max}"),
             Self::AutoInteger(min, max) => format!("\"auto\" or a whole number, {min} to {max}"),
+            Self::OpenInteger(min, max) => format!("\"unlimited\" or a whole number, {min} to {max}"),
             Self::Duration => "duration (us, ms, s, m, h, d)".to_owned(),
             Self::Size => "size (B, KiB, MiB, GiB, TiB)".to_owned(),
             Self::Rate => "rate (/s, /m, /h)".to_owned(),
@@ -137,6 +140,8 @@ pub enum Value {
     Integer(i64),
     /// `"auto"`.
     Auto,
+    /// `"unlimited"`.
+    Unlimited,
     /// `"off"`.
     Off,
     /// See [`Kind::Duration`].
@@ -165,6 +170,7 @@ impl fmt::Display for Value {
             Self::Bool(b) => write!(f, "{b}"),
             Self::Integer(n) => write!(f, "{n}"),
             Self::Auto => f.write_str("auto"),
+            Self::Unlimited => f.write_str("unlimited"),
             Self::Off => f.write_str("off"),
             Self::Duration(d) => f.write_str(&show_duration(*d)),
             Self::Size(bytes) => f.write_str(&show_size(*bytes)),

@@ -100,7 +100,7 @@ impl Walked {
             } else if self.is_known(&pattern) {
                 self.item(value, Place { pattern, path });
             } else {
-                self.unknown(word, key.span(), place);
+                self.unknown(word, key.span(), place, value.get_ref());
             }
         }
     }
@@ -158,13 +158,18 @@ impl Walked {
                 self.values.insert(path, Written { value, span: item.span(), setting });
             }
             Err(refused) => {
-                self.error(refused.code, item.span(), format!("{path}: {}", refused.why), refused.fix);
+                let usual = Some(setting.default).filter(|default| default.parse::<i64>().is_ok());
+                let usual = usual.filter(|default| !refused.fix.ends_with(&format!("nearest is {default}")));
+                let usual = usual.filter(|_| refused.code == "out-of-range");
+                let usual = usual.map(|default| format!("; the default is {default}"));
+                let fix = refused.fix + usual.as_deref().unwrap_or_default();
+                self.error(refused.code, item.span(), format!("{path}: {}", refused.why), fix);
                 self.refused.insert(path);
             }
         }
     }
 
-    fn unknown(&mut self, word: &str, span: Range<usize>, place: &Place) {
+    fn unknown(&mut self, word: &str, span: Range<usize>, place: &Place, value: &DeValue<'_>) {
         let shown: String = word.chars().take(64).collect();
         let (what, inside) =
             if place.path.is_empty() { ("section", String::new()) } else { ("key", format!(" in [{}]", place.path)) };
@@ -172,15 +177,35 @@ impl Walked {
         let elsewhere = || catalogue::CATALOGUE.iter().map(|s| s.key).find(|key| key.rsplit('.').next() == Some(word));
         let near = nearest(word, catalogue::children(&place.pattern));
         let fix = match (foreign, near) {
-            (Some(ours), _) => format!("poolwarden calls it {ours}"),
+            (Some(ours), _) => belongs(ours, &place.pattern, value),
             (None, Some(near)) => format!("did you mean `{near}`?"),
             (None, None) => elsewhere().map_or_else(
                 || format!("known here: {}", known(&place.pattern)),
-                |key| format!("there is {key}: move it there"),
+                |key| belongs(key, &place.pattern, value),
             ),
         };
         self.error("unknown-key", span, format!("unknown {what} `{shown}`{inside}"), fix);
     }
+}
+
+/// What to write where a key is called otherwise, or stands in the wrong table.
+fn belongs(key: &str, here: &str, value: &DeValue<'_>) -> String {
+    let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
+    if table == here {
+        return format!("did you mean `{name}`?");
+    }
+    let header = table.strip_suffix("[]").map_or_else(|| format!("[{table}]"), |list| format!("[[{list}]]"));
+    let shown = match (value.as_str(), value.as_integer(), value.as_bool()) {
+        // Somebody may have written the password itself where its file or variable belongs.
+        (Some(text), ..) => Some(text).filter(|text| text.len() <= 64 && !name.contains("password")).map(quote),
+        (_, Some(number), _) => Some(number.to_string()),
+        (.., Some(truth)) => Some(truth.to_string()),
+        (_, None, None) => None,
+    };
+    shown.map_or_else(
+        || format!("write {name} below {header}"),
+        |shown| format!("write {name} = {shown} below {header}, and take it out here"),
+    )
 }
 
 fn join_pattern(prefix: &str, word: &str) -> String {

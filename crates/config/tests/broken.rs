@@ -24,6 +24,9 @@ const SERVER: &str = "[servers.main]\nhost = \"db\"\n";
 const REFUSED: &[(&str, bool, &str)] = &[
     ("syntax", false, "[servers.main\nhost = \"db\"\n"),
     ("several_syntax_errors", false, "[servers.main]\nhost = db.internal\nport = \nsize == 4\n"),
+    ("nearly_toml", true, "[pools.app]\nmin_size: 2\nsize = 20,\n"),
+    ("nearly_quoted", true, "[pools.app]\nmode = “session”\nmax_wait = \"2s\ndisabled = False\n"),
+    ("the_same_section_twice", true, "[pools.app]\nsize = 5\n[pools.app]\nmin_size = 2\n"),
     ("duplicate_key", true, "port = 1\nport = 2\n"),
     ("empty_file", false, ""),
     ("unknown_section", true, "[limit]\nmax_clients = 5\n"),

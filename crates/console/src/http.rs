@@ -54,7 +54,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const EXISTS: &str = "/metrics, /healthz, /readyz";
 /// What is there besides where operators are.
-const OPERATED: &str = ", /api/v1/why, /api/v1/holders, /api/v1/openapi.json; with POST and the operate token: \
+const OPERATED: &str = ", /api/v1/why, /api/v1/holders, /api/v1/config, /api/v1/openapi.json; with POST and the operate token: \
                         /api/v1/shed, /api/v1/cancel, /api/v1/terminate, /api/v1/pause, /api/v1/resume, /api/v1/bundle";
 
 /// Who sent the request.

@@ -12,6 +12,7 @@ pub(crate) mod json;
 mod log;
 mod notify;
 mod operator;
+pub(crate) mod outward;
 mod passage;
 mod pidfile;
 mod place;

@@ -1,7 +1,9 @@
 //! The command line. Usage errors end with exit code 2, as clap does of itself.
 
+mod check;
 mod look;
 
+pub(crate) use check::{CheckArgs, CheckFormat, FailLevel, Require};
 pub(crate) use look::{
     BundleArgs, ConnArgs, ExplainArgs, HoldersArgs, PauseArgs, ResumeArgs, TerminateArgs, TopArgs, WhyArgs,
 };
@@ -27,6 +29,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArgs),
+    Check(CheckArgs),
     Why(WhyArgs),
     Top(TopArgs),
     Holders(HoldersArgs),
@@ -226,7 +229,7 @@ mod tests {
     #[test]
     fn a_misspelt_verb_is_answered_with_the_verbs() {
         let error = with_verbs(Cli::try_parse_from(["poolwarden", "rnu"]).expect_err("no such verb"));
-        assert!(error.to_string().contains("the verbs are: run, why, top"), "{error}");
+        assert!(error.to_string().contains("the verbs are: run, check, why, top"), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
 

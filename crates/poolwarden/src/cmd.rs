@@ -1,6 +1,7 @@
 //! One file per verb.
 
 pub(crate) mod bundle;
+pub(crate) mod check;
 pub(crate) mod conn;
 pub(crate) mod drill;
 pub(crate) mod explain;

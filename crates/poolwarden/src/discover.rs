@@ -12,7 +12,7 @@ use rustix::fs::Access;
 
 use crate::app::edit::{self, Edit};
 
-const CANDIDATES: [&str; 2] = ["poolwarden.toml", "/etc/poolwarden/poolwarden.toml"];
+pub(crate) const CANDIDATES: [&str; 2] = ["poolwarden.toml", "/etc/poolwarden/poolwarden.toml"];
 /// Set by service managers: there nobody sees a banner, and a private PostgreSQL would hide a missing file.
 const SERVICE_MANAGERS: [&str; 3] = ["INVOCATION_ID", "NOTIFY_SOCKET", "KUBERNETES_SERVICE_HOST"];
 /// Far above any configuration, so that a wrong path (a device, a dump) ends soon.

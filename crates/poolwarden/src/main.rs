@@ -5,9 +5,11 @@ mod cli;
 mod cmd;
 mod discover;
 mod embedded;
+mod live;
 mod load;
 mod pgbouncer;
 mod remote;
+mod review;
 mod top;
 
 use std::process::ExitCode;
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         cli::Command::Pause(args) => cmd::pause::pause(&args),
         cli::Command::Resume(args) => cmd::pause::resume(&args),
         cli::Command::Bundle(args) => cmd::bundle::bundle(&args),
+        cli::Command::Check(args) => cmd::check::check(&args),
         cli::Command::Explain(args) => cmd::explain::explain(&args),
         cli::Command::Shed(args) => cmd::shed::shed(&args),
         cli::Command::Import(args) => cmd::import::import(&args),

@@ -23,7 +23,7 @@ pub use tally::LoginFailures;
 pub(crate) use failure::Source;
 pub(crate) use look::{Looked, Memo, Visit, admitted, failed, look_up};
 pub(crate) use outward::{outward, refused};
-pub(crate) use tally::Reason;
+pub(crate) use tally::{Reason, Tally};
 
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};

@@ -93,11 +93,11 @@ pub(crate) async fn session(
             Err(Unreached::Tls(_)) if !is_last => continue,
             reached => reached.map_err(unreachable)?,
         };
-        let mut ended = log_in(inner, &mut stream, plan, (credentials.clone(), minor)).await;
+        let mut ended = log_in(&inner.auth.tally, &mut stream, plan, (credentials.clone(), minor)).await;
         if minor > 0 && matches!(ended, Err(Unlogged::Unversed(_))) {
             minor = 0;
             stream = reach::by(*way, plan).await.map_err(unreachable)?;
-            ended = log_in(inner, &mut stream, plan, (credentials.clone(), minor)).await;
+            ended = log_in(&inner.auth.tally, &mut stream, plan, (credentials.clone(), minor)).await;
             if ended.is_ok() {
                 inner.knows_no_minor(host);
             }
@@ -114,7 +114,7 @@ pub(crate) async fn session(
 }
 
 /// Why there was no login.
-enum Unlogged {
+pub(crate) enum Unlogged {
     /// The server said so, or what it said makes no sense.
     Said(LoginFailure),
     /// It does not know the protocol version asked for.
@@ -123,8 +123,9 @@ enum Unlogged {
     Lost(String),
 }
 
-async fn log_in(
-    inner: &Inner,
+/// Logs in on a stream; key derivations are counted in `tally`.
+pub(crate) async fn log_in(
+    tally: &auth::Tally,
     stream: &mut Stream,
     plan: &HostPlan,
     (credentials, minor): (Credentials, u16),
@@ -154,7 +155,7 @@ async fn log_in(
         heard_nothing = false;
         let derivations = login.derivations();
         let heard = login.handle(&buffer[..count]);
-        inner.auth.tally.derived(login.derivations() - derivations);
+        tally.derived(login.derivations() - derivations);
         let unlogged =
             |why| if matches!(why, LoginFailure::Version(_)) { Unlogged::Unversed(why) } else { Unlogged::Said(why) };
         heard.map_err(unlogged)?;

@@ -14,6 +14,7 @@ mod measured;
 mod plant;
 mod purity;
 mod reference;
+mod review;
 mod size;
 mod words;
 
@@ -48,6 +49,7 @@ fn findings(tree: &Tree) -> Result<Vec<Finding>> {
     findings.extend(words::check(tree));
     findings.extend(docs::check(tree));
     findings.extend(example::check(tree));
+    findings.extend(review::check(tree));
     findings.sort();
     findings.dedup();
     Ok(findings)

@@ -13,15 +13,18 @@ use poolwarden_watch::pool::{Limit, PoolKey};
 use poolwarden_watch::remedy;
 
 use super::finding::Tree;
-use super::{arrow, checklist, driver, measured};
+use super::{arrow, checklist, driver, measured, review};
 
 /// Every generated block, and the document that must print it.
-pub(crate) const BLOCKS: [(&str, &str); 15] = [
+pub(crate) const BLOCKS: [(&str, &str); 18] = [
     ("arrows", arrow::ARCHITECTURE),
     ("settings", "docs/configuration.md"),
     ("metrics", "docs/metrics.md"),
     ("commands", "docs/console.md"),
     ("limits", "docs/troubleshooting.md"),
+    ("screen-check", "docs/check.md"),
+    ("rules", "docs/check.md"),
+    ("needs", "docs/check.md"),
     ("manual", "docs/why.md"),
     ("screen-why", "docs/why.md"),
     ("screen-top", "docs/why.md"),
@@ -42,6 +45,9 @@ pub(crate) fn block(tree: &Tree, name: &str) -> Result<String> {
         "metrics" => metric_table(&metrics::CATALOGUE),
         "commands" => commands(&sql::CATALOGUE),
         "limits" => limits(),
+        "screen-check" => review::screen()?,
+        "rules" => review::rules_table(),
+        "needs" => review::needs_table()?,
         "manual" => manual_pages(),
         "screen-why" => screen(tree, "proof/why.txt")?,
         "screen-top" => screen(tree, "proof/top.txt")?,

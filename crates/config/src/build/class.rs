@@ -24,6 +24,7 @@ impl Build<'_> {
             class.weight = self.number(&scope, "weight").unwrap_or(class.weight);
             class.reserve = self.number(&scope, "reserve").unwrap_or_default();
             class.max_wait = self.duration(&scope, "max_wait").or(class.max_wait);
+            self.not_at_once(&scope, "max_wait", class.max_wait.unwrap_or(Duration::MAX));
             class.networks = self.networks(&scope, "networks");
             class.applications = self.list(&scope, "applications");
             class.patience = self.patience(&scope);

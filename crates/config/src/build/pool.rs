@@ -102,6 +102,8 @@ impl Build<'_> {
             let texts = (message, format!("write max_connections = {size} or more, or size = {most}"));
             self.finding(Severity::Warning, "contradiction", self.span(scope, "max_connections"), texts);
         }
+        let max_wait = self.duration(scope, "max_wait").unwrap_or(Duration::ZERO);
+        self.not_at_once(scope, "max_wait", max_wait);
         let time = |key: &str| self.duration(scope, key).unwrap_or(Duration::ZERO);
         DatabaseSettings {
             mode,
@@ -110,7 +112,7 @@ impl Build<'_> {
             reserve: self.number(scope, "reserve").unwrap_or_default(),
             reserve_after: time("reserve_after"),
             max_connections,
-            max_wait: time("max_wait"),
+            max_wait,
             pause_wait: time("pause_wait"),
             down_wait: time("down_wait"),
             max_queue: self.number(scope, "max_queue").unwrap_or_default(),

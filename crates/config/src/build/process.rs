@@ -99,6 +99,15 @@ impl Build<'_> {
         }
     }
 
+    /// A wait of nothing refuses whoever meets a full pool: rarely what a zero is meant to say.
+    pub(super) fn not_at_once(&mut self, scope: &Scope, key: &str, duration: Duration) {
+        if duration.is_zero() {
+            let message = format!("{}.{key} is zero: whoever finds the pool full is refused at once", scope.path);
+            let texts = (message, format!("write {key} = \"2s\": a wait always ends, and zero is none at all"));
+            self.finding(Severity::Warning, "out-of-range", self.span(scope, key), texts);
+        }
+    }
+
     /// A time limit of nothing would refuse everything.
     pub(super) fn not_zero(&mut self, scope: &Scope, key: &str, duration: Duration) {
         if duration.is_zero() {

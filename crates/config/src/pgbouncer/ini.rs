@@ -87,7 +87,10 @@ impl Ini {
     pub(crate) fn say(&mut self, severity: Severity, code: &'static str, spot: &Spot, texts: (String, String)) {
         let source = &mut self.sources[spot.file];
         let mut finding = Finding::new(severity, code, spot.span.clone(), texts.0, texts.1);
-        finding.locate(&source.text);
+        // A file that is none would be counted through for each of its lines; those of the rest that are kept are located last.
+        if source.findings.len() < 10 * crate::parse::MAX_FINDINGS {
+            finding.locate(&source.text);
+        }
         source.findings.push(finding);
     }
 
@@ -256,22 +259,21 @@ fn masked(text: &str) -> String {
 }
 
 fn masked_line(line: &str) -> String {
-    let (mut out, mut rest) = (String::with_capacity(line.len()), line);
-    while let Some(at) = rest.to_ascii_lowercase().find("password") {
-        let behind = &rest[at + "password".len()..];
+    let (mut out, mut shown) = (String::with_capacity(line.len()), 0);
+    for (at, word) in line.to_ascii_lowercase().match_indices("password") {
+        if at < shown {
+            continue; // inside a secret that is hidden already
+        }
+        let behind = &line[at + word.len()..];
         let value = behind.trim_start().strip_prefix('=').map(str::trim_start);
-        let Some(value) = value.filter(|value| !value.is_empty()) else {
-            let shown = rest.len() - behind.len();
-            out.push_str(&rest[..shown]);
-            rest = behind;
-            continue;
-        };
-        let end = secret_end(value);
-        out.push_str(&rest[..rest.len() - value.len()]);
-        out.extend(std::iter::repeat_n('*', end));
-        rest = &value[end..];
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            let (start, length) = (line.len() - value.len(), secret_end(value));
+            out.push_str(&line[shown..start]);
+            out.extend(std::iter::repeat_n('*', length));
+            shown = start + length;
+        }
     }
-    out.push_str(rest);
+    out.push_str(&line[shown..]);
     out
 }
 

@@ -102,9 +102,20 @@ impl Sheet {
     }
 
     fn pair(&mut self, ini: &mut Ini, section: Section, (key, value): (Word, Word)) {
+        let setting = section != Section::Pgbouncer && find(Section::Pgbouncer, &key.text).is_some();
+        if setting && !value.text.contains('=') {
+            let message = format!("`{}` is a setting of [pgbouncer], and this is [{}]", key.text, section.name());
+            let fix = format!("write {} = {} below [pgbouncer], and take it out here", key.text, value.text.trim());
+            ini.error("unknown-key", &key.spot, message, fix);
+            return;
+        }
         match section {
             Section::Pgbouncer => match find(section, &key.text) {
                 Some(entry) => keep(ini, entry, &key, value, &mut self.main),
+                None if ["host=", "dbname="].iter().any(|word| value.text.contains(word)) => {
+                    let message = format!("`{}` is a database, and this is [pgbouncer]", key.text);
+                    ini.error("unknown-key", &key.spot, message, "write this line below [databases]".to_owned());
+                }
                 None => unknown(ini, section, &key),
             },
             Section::Databases => {
@@ -240,6 +251,9 @@ impl Ini {
         for source in &mut self.sources {
             source.findings.sort_by_key(|finding: &Finding| (std::cmp::Reverse(finding.severity), finding.span.start));
             source.findings.truncate(crate::parse::MAX_FINDINGS);
+            for finding in source.findings.iter_mut().filter(|finding| finding.line == 0) {
+                finding.locate(&source.text);
+            }
         }
         self.sources
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::catalogue::{Entry, Form};
 use crate::nearest::nearest;
+use crate::unit;
 
 /// A hundred years, the longest duration of ours: stands for "never" where PgBouncer writes 0.
 pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -11,11 +12,7 @@ pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// What is wrong with a value and what to write; `None`: nothing.
 pub(crate) fn fault(entry: &Entry, text: &str) -> Option<(String, String)> {
     let wrong = |what: &str, fix: String| Some((format!("{} = {text}: {what}", entry.name), fix));
-    let example = || {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let meant = if digits > 0 { &text[..digits] } else { entry.example };
-        format!("write {} = {meant}", entry.name)
-    };
+    let example = || format!("write {} = {}", entry.name, meant(entry, text));
     match entry.form {
         Form::Text => None,
         Form::Number => match number(text) {
@@ -31,10 +28,29 @@ pub(crate) fn fault(entry: &Entry, text: &str) -> Option<(String, String)> {
                 return None;
             }
             let near = nearest(text, words.iter().copied());
-            let fix = near.map_or_else(|| format!("write one of {}", words.join(", ")), |near| format!("write {near}"));
+            let fix = near.map_or_else(
+                || format!("write one of {}", words.join(", ")),
+                |near| format!("write {} = {near}", entry.name),
+            );
             wrong("not one of its words", fix)
         }
     }
+}
+
+/// The number that was meant: without a comment, a comma between thousands, or a unit; a time with one in seconds.
+fn meant(entry: &Entry, text: &str) -> String {
+    let plain = text.split([';', '#']).next().unwrap_or(text).trim();
+    let time = unit::meant(plain).unwrap_or_else(|| plain.to_owned());
+    let time = unit::parse_duration(&time).ok().filter(|_| entry.form == Form::Seconds);
+    if let Some(time) = time {
+        return time.as_secs_f64().to_string();
+    }
+    let grouped = plain.replace([',', '_', '\''], "");
+    if !grouped.is_empty() && grouped.bytes().all(|byte| byte.is_ascii_digit()) {
+        return grouped;
+    }
+    let digits = plain.find(|c: char| !c.is_ascii_digit()).unwrap_or(plain.len());
+    if digits > 0 { plain[..digits].to_owned() } else { entry.example.to_owned() }
 }
 
 /// Whether two texts are the same value of this setting.
@@ -98,6 +114,25 @@ mod tests {
             [leading("5x"), leading("x5"), leading("-1"), leading("é"), leading("")],
             [Some((5, false)), None, Some((-1, true)), None, None]
         );
+    }
+
+    #[test]
+    fn a_fix_says_the_number_that_was_meant() {
+        let fix = |name: &str, text: &str| {
+            let entry = crate::pgbouncer::find(crate::pgbouncer::Section::Pgbouncer, name).expect("a setting");
+            fault(entry, text).map_or_else(String::new, |(_, fix)| fix)
+        };
+        let wait = |text: &str| fix("query_wait_timeout", text);
+        assert_eq!(
+            ["500ms", "2s", "2min", "3 ; enough", "soon"].map(wait),
+            ["0.5", "2", "120", "3", "7"].map(|number| format!("write query_wait_timeout = {number}"))
+        );
+        let most = |text: &str| fix("max_client_conn", text);
+        assert_eq!(
+            ["1,000", "1_000", "20 # per user", "6432;"].map(most),
+            ["1000", "1000", "20", "6432"].map(|number| format!("write max_client_conn = {number}"))
+        );
+        assert_eq!(fix("pool_mode", "transactional"), "write pool_mode = transaction");
     }
 
     #[test]

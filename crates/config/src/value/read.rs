@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use toml::de::DeValue;
 
 use super::{Kind, Network, Value};
-use crate::unit::{parse_duration, parse_rate, parse_size};
+use crate::unit::{meant, parse_duration, parse_rate, parse_size, show_size};
 
 /// Why a value was refused, and what to write.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,7 +23,8 @@ pub(crate) fn read(kind: Kind, value: &DeValue<'_>) -> Result<Value, Refused> {
         Kind::Bool => value.as_bool().map(Value::Bool).ok_or_else(wrong),
         Kind::Integer(min, max) => bounded(whole(value).ok_or_else(wrong)?, min, max),
         Kind::AutoInteger(..) if value.as_str() == Some("auto") => Ok(Value::Auto),
-        Kind::AutoInteger(min, max) => bounded(whole(value).ok_or_else(wrong)?, min, max),
+        Kind::OpenInteger(..) if value.as_str() == Some("unlimited") => Ok(Value::Unlimited),
+        Kind::AutoInteger(min, max) | Kind::OpenInteger(min, max) => bounded(whole(value).ok_or_else(wrong)?, min, max),
         Kind::Duration => with_unit(kind, value, &DURATION),
         Kind::Size => with_unit(kind, value, &SIZE),
         Kind::Rate => with_unit(kind, value, &RATE),
@@ -45,7 +46,8 @@ pub(crate) fn read_default(kind: Kind, text: &str) -> Option<Value> {
     match kind {
         _ if text.is_empty() => None,
         Kind::AutoInteger(..) if text == "auto" => Some(Value::Auto),
-        Kind::Integer(..) | Kind::AutoInteger(..) => text.parse().ok().map(Value::Integer),
+        Kind::OpenInteger(..) if text == "unlimited" => Some(Value::Unlimited),
+        Kind::Integer(..) | Kind::AutoInteger(..) | Kind::OpenInteger(..) => text.parse().ok().map(Value::Integer),
         Kind::Bool => text.parse().ok().map(Value::Bool),
         Kind::Duration => (DURATION.read)(text).ok(),
         Kind::Size => (SIZE.read)(text).ok(),
@@ -138,7 +140,13 @@ fn with_unit(kind: Kind, value: &DeValue<'_>, unit: &Unit) -> Result<Value, Refu
         (None, None, _) => None,
     };
     if let Some(number) = bare {
-        let fix = format!("write \"{number}{}\", or with another unit (as in \"{}\")", unit.likely, unit.example);
+        let bytes = number.parse().ok().filter(|_| kind == Kind::Size).map(show_size);
+        let likely = bytes.unwrap_or_else(|| format!("{number}{}", unit.likely));
+        let fix = if number.starts_with('-') {
+            format!("write none below zero, as in \"{}\"", unit.example)
+        } else {
+            format!("write \"{likely}\", or with another unit (as in \"{}\")", unit.example)
+        };
         return Err(Refused {
             code: "missing-unit",
             why: format!("a bare number where a unit is needed: `{number}`"),
@@ -146,7 +154,12 @@ fn with_unit(kind: Kind, value: &DeValue<'_>, unit: &Unit) -> Result<Value, Refu
         });
     }
     let text = value.as_str().ok_or_else(|| wrong_type(kind, value))?;
-    (unit.read)(text).map_err(|why| refused(why, &format!("write it as in \"{}\"", unit.example)))
+    (unit.read)(text).map_err(|why| {
+        let meant = meant(text).filter(|meant| (unit.read)(meant).is_ok());
+        let fix =
+            meant.map_or_else(|| format!("write it as in \"{}\"", unit.example), |meant| format!("write \"{meant}\""));
+        refused(why, &fix)
+    })
 }
 
 fn bounded(number: i64, min: i64, max: i64) -> Result<Value, Refused> {
@@ -195,12 +208,13 @@ fn texts(value: &DeValue<'_>) -> Option<Vec<String>> {
 
 fn wrong_type(kind: Kind, value: &DeValue<'_>) -> Refused {
     let what = kind.describe();
-    if value.is_integer() && matches!(kind, Kind::Integer(..) | Kind::AutoInteger(..)) {
+    let whole = matches!(kind, Kind::Integer(..) | Kind::AutoInteger(..) | Kind::OpenInteger(..));
+    if value.is_integer() && whole {
         let why = "a number that is far too large".to_owned();
         return Refused { code: "out-of-range", why, fix: format!("write {what}") };
     }
     let text = value.as_str().unwrap_or_default();
-    let is_number = matches!(kind, Kind::Integer(..) | Kind::AutoInteger(..)) && text.parse::<i64>().is_ok();
+    let is_number = whole && text.parse::<i64>().is_ok();
     let yes = kind == Kind::Bool && ["yes", "on", "true", "1"].contains(&text);
     let no = kind == Kind::Bool && ["no", "off", "false", "0"].contains(&text);
     let is_text = matches!(kind, Kind::Text | Kind::Choice(_) | Kind::SecretFile | Kind::SecretEnv);

@@ -1,4 +1,4 @@
-//! What anybody on this host may look at: why requests wait, and who holds the server connections.
+//! What anybody on this host may look at: why requests wait, who holds the server connections, and the settings in force.
 //!
 //! Reading needs no token; the statements of applications are shown only with it. A wrong token shows as much as none:
 //! who looks at night with an old one still gets the answer.
@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use poolwarden_watch::why::{Holder, Why};
+use poolwarden_watch::{ConfigView, View};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 use tokio::time::timeout;
@@ -20,6 +21,7 @@ use crate::why::{self, Layout, Texts};
 
 pub(super) const WHY: &str = "/api/v1/why";
 pub(super) const HOLDERS: &str = "/api/v1/holders";
+pub(super) const CONFIG: &str = "/api/v1/config";
 pub(super) const OPENAPI: &str = "/api/v1/openapi.json";
 
 /// Everything that is served under `/api/v1`, for programs.
@@ -56,6 +58,7 @@ pub(super) fn router(source: Arc<dyn Source>, operator: Arc<dyn Operate>) -> Rou
     Router::new()
         .route(WHY, get(tell_why))
         .route(HOLDERS, get(tell_holders))
+        .route(CONFIG, get(tell_config))
         .route(OPENAPI, get(|| async { ([(header::CONTENT_TYPE, "application/json")], OPENAPI_DOCUMENT) }))
         .with_state(desk)
 }
@@ -92,6 +95,30 @@ async fn tell_holders(State(desk): State<Desk>, headers: HeaderMap, query: Query
     .await
 }
 
+/// Every setting in force; secrets are not among them.
+async fn tell_config(State(desk): State<Desk>) -> Response {
+    match timeout(VIEW_TIMEOUT, desk.source.scrape()).await {
+        Ok(scrape) => answered(StatusCode::OK, &config_json(&scrape.view)),
+        Err(_) => late(),
+    }
+}
+
+pub(super) fn config_json(view: &View) -> Value {
+    let setting =
+        |of: &ConfigView| json!({"key": of.key, "value": of.value, "default": of.default, "live": of.changeable});
+    json!({
+        "schema": 1,
+        "version": view.version,
+        "hash": view.process.config_hash,
+        "settings": view.config.iter().map(setting).collect::<Vec<_>>(),
+    })
+}
+
+fn late() -> Response {
+    let error = format!("the process did not tell its state within {}s", VIEW_TIMEOUT.as_secs());
+    refused(StatusCode::SERVICE_UNAVAILABLE, &error, "see /healthz, which says which loop stands still")
+}
+
 impl Desk {
     async fn tell<F>(&self, query: Vec<(String, String)>, answer: impl FnOnce(Asked) -> F) -> Response
     where
@@ -104,10 +131,7 @@ impl Desk {
         match timeout(VIEW_TIMEOUT, answer(asked)).await {
             Ok(Ok(response)) => response,
             Ok(Err((error, fix))) => refused(StatusCode::NOT_FOUND, &error, &fix),
-            Err(_) => {
-                let error = format!("the process did not tell its state within {}s", VIEW_TIMEOUT.as_secs());
-                refused(StatusCode::SERVICE_UNAVAILABLE, &error, "see /healthz, which says which loop stands still")
-            }
+            Err(_) => late(),
         }
     }
 

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::OPENAPI_DOCUMENT;
-use super::look::{HOLDERS, OPENAPI, WHY};
+use super::look::{CONFIG, HOLDERS, OPENAPI, WHY, config_json};
 use super::operate;
 use crate::made_up::why::{holders, situations};
 use crate::why::{Texts, holders_json, json};
@@ -122,7 +122,7 @@ fn references_hold_operations_are_whole_and_their_names_are_unique() {
             resolve(&document, target.as_str().unwrap());
         }
     });
-    let looked_at = ["/metrics", "/healthz", "/readyz", WHY, HOLDERS, OPENAPI];
+    let looked_at = ["/metrics", "/healthz", "/readyz", WHY, HOLDERS, CONFIG, OPENAPI];
     let mut served: Vec<&str> = looked_at.into_iter().chain(operate::PATHS).collect();
     served.sort_unstable();
     let mut described: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
@@ -156,6 +156,9 @@ fn what_is_answered_is_what_the_document_says() {
         for (name, why) in situations() {
             assert_eq!(misfit(&document, &schema(WHY), &json(&why, texts), name), None);
         }
+        let config = config_json(&crate::made_up::view());
+        assert!(!config["settings"].as_array().unwrap().is_empty());
+        assert_eq!(misfit(&document, &schema(CONFIG), &config, "config"), None);
         assert_eq!(misfit(&document, &schema(HOLDERS), &holders_json(0, &holders(), texts), "holders"), None);
     }
 }

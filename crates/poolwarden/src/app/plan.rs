@@ -82,7 +82,8 @@ fn at(host: &Host, port: u16) -> Address {
     }
 }
 
-fn host(config: &Config, index: usize, server: &Server) -> HostPlan {
+/// A server as the proxy reaches it.
+pub(super) fn host(config: &Config, index: usize, server: &Server) -> HostPlan {
     let address = at(&server.host, server.port);
     let login = |watch: &poolwarden_config::WatchLogin| WatchLogin {
         user: watch.user.clone(),

@@ -138,12 +138,14 @@ pub(crate) struct BundleArgs {
     pub(crate) format: Format,
 }
 
-/// The manual page of one limit or cause: what it is, by which numbers it is recognised, whether a larger pool helps.
+/// The manual page of one rule of the review, one limit or one cause: when it shows, why it matters, what to do.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:\n  poolwarden explain user_limit\n  poolwarden explain\n\n\
-                        Exit codes: 0 printed, 2 no such code")]
+#[command(
+    after_help = "Examples:\n  poolwarden explain CAP-01\n  poolwarden explain user_limit\n  poolwarden explain\n\n\
+                        Exit codes: 0 printed, 2 no such code"
+)]
 pub(crate) struct ExplainArgs {
-    /// Which one, as `why` names it; without it, the list of all
+    /// Which one, as `check` or `why` names it; without it, the list of all
     #[arg(value_name = "CODE")]
     pub(crate) code: Option<String>,
 

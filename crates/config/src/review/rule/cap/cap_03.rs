@@ -1,0 +1,82 @@
+//! CAP-03: a server's slots are given out twice, for somebody was not counted.
+
+use crate::finding::Severity;
+use crate::review::chain::{Pooler, Postgres};
+use crate::review::dossier::Dossier;
+use crate::review::need::PG_MAX_CONNECTIONS;
+use crate::review::rule::{Out, Rule};
+
+pub(super) const RULE: Rule = Rule {
+    code: "CAP-03",
+    severity: Severity::Error,
+    title: "somebody who shares the server was not counted",
+    condition: "one address under several server names of a file and the sum of their budgets > U - O, or several poolers with an \
+                auto budget on one server of which one is told of fewer instances than there are",
+    why: "Slots belong to the server; configurations belong to services. Each is right alone, and together they take more than \
+          there is: a deploy of one service took the sign-on of its neighbours down. CAP-01 adds up what is declared; this rule \
+          speaks where a part of it is not seen by whoever divided. Others that are measured (--live) are counted there as well.",
+    fix: "count every consumer: one server entry per address, and instances of all poolers together",
+    needs: &[PG_MAX_CONNECTIONS],
+    check,
+};
+
+fn check(of: &Dossier, out: &mut Out<'_>) {
+    for (server, postgres) in of.postgres.iter().enumerate() {
+        two_autos(of, server, postgres, out);
+    }
+    for pooler in &of.poolers {
+        two_names(pooler, of, out);
+    }
+}
+
+/// One address under several names of one file: each name has a budget of its own, `auto` all that is left.
+fn two_names(pooler: &Pooler, of: &Dossier, out: &mut Out<'_>) {
+    let text = |name: &str, key: &str| pooler.written.get(&format!("servers.{name}.{key}"));
+    let value = |name: &str, key: &str| text(name, key).map(|known| known.value.as_str());
+    let hosts = pooler.written.keys().filter_map(|key| key.strip_prefix("servers.")?.strip_suffix(".host"));
+    let names: Vec<&str> = hosts.collect();
+    for (at, name) in names.iter().enumerate() {
+        let same =
+            |other: &&&str| value(name, "host") == value(other, "host") && value(name, "port") == value(other, "port");
+        let (Some(first), Some(host)) = (names.iter().take(at).find(same), text(name, "host")) else { continue };
+        let is_it = |postgres: &&Postgres| postgres.address.as_ref().is_some_and(|(of, _)| *of == host.value);
+        let Some(left) = of.postgres.iter().find(is_it).and_then(Postgres::left) else { continue };
+        let budget = |name: &str| value(name, "max_connections").and_then(|text| text.parse().ok()).unwrap_or(left);
+        let (one, two): (u64, u64) = (budget(first), budget(name));
+        let total = one.saturating_add(two);
+        if total <= left {
+            continue;
+        }
+        let finding = out.find(
+            format!("servers {first} and {name} are one, and together may have {total} backends > {left}"),
+            &host.place,
+            format!("{name}: {two}"),
+        );
+        if let Some(other) = text(first, "host") {
+            finding.and(other, format!("{first}: {one}"));
+        }
+        finding
+            .because(format!(
+                "each budget counts its own name alone: {} connects can be refused with 53300",
+                total - left
+            ))
+            .fix(format!("put the pools of {name} on server {first}, and remove {name}"));
+    }
+}
+
+/// Poolers that each take all that is left.
+fn two_autos(of: &Dossier, server: usize, postgres: &Postgres, out: &mut Out<'_>) {
+    let autos: Vec<&Pooler> =
+        of.poolers.iter().filter(|pooler| pooler.auto_budgets.contains(&server) && pooler.uses(server)).collect();
+    let [first, second, ..] = autos.as_slice() else { return };
+    if autos.iter().all(|pooler| pooler.instances.value >= autos.len() as u64) {
+        return;
+    }
+    let (Some(a), Some(b)) = (first.deciding(server), second.deciding(server)) else { return };
+    let count: u64 = autos.iter().map(|pooler| pooler.instances.value).fold(0, u64::saturating_add);
+    let message = format!("{} poolers each take all slots of {} for their own", autos.len(), postgres.name);
+    out.find(message, &b.place, format!("{}: auto, divided by {} instances", second.name, second.instances.value))
+        .and(a, format!("{}: auto, divided by {} instances", first.name, first.instances.value))
+        .because("auto divides what is left by the instances it is told of; the other pooler is not among them")
+        .fix(format!("write instances = {count} in each, or give each a max_connections of its own"));
+}

@@ -1,0 +1,5 @@
+//! EFF: effect: does what is written hold.
+
+use super::Rule;
+
+rules! {}

@@ -1,0 +1,5 @@
+//! OBS: sight: would anybody notice.
+
+use super::Rule;
+
+rules! {}

@@ -1,0 +1,5 @@
+//! OS: the machine.
+
+use super::Rule;
+
+rules! {}
