@@ -22,7 +22,8 @@ impl Config {
         let (document, faults) = DeTable::parse_recoverable(text);
         if !faults.is_empty() {
             // What TOML could not read would only be reported again as missing.
-            let syntax = faults.iter().map(|fault| {
+            // No more are kept, and each fix looks at the text above its line.
+            let syntax = faults.iter().take(MAX_FINDINGS).map(|fault| {
                 let span = fault.span().unwrap_or(text.len()..text.len());
                 let message = fault.message().replace('\n', ", ");
                 let fix = syntax_fix(&message, text, span.start);

@@ -83,7 +83,12 @@ pub(crate) fn normalised(text: &[u8], dialect: Dialect) -> Vec<u8> {
 /// For people: at most [`MAX_QUERY`] bytes on one line.
 pub(crate) fn shown(normal: &[u8]) -> Box<str> {
     let cut = &normal[..normal.len().min(MAX_QUERY)];
-    let mut text: String = String::from_utf8_lossy(cut).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let shown = |c: char| match c {
+        _ if c.is_ascii_control() => ' ',
+        _ if c.is_control() => char::REPLACEMENT_CHARACTER, // in a name, which it does not end
+        _ => c,
+    };
+    let mut text: String = String::from_utf8_lossy(cut).chars().map(shown).collect();
     let room = if normal.len() > MAX_QUERY { MAX_QUERY - 3 } else { MAX_QUERY };
     if text.len() > room {
         let end = (0..=MAX_QUERY - 3).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);

@@ -314,14 +314,18 @@ impl Server {
 
     /// In mid-transaction: settings that were taken back to what the connection began with are given what the client began with,
     /// as on a connection of its own. Returns whether the server is asked to.
-    pub(crate) fn give_born(&mut self, client: &Client, out: &mut Out) -> bool {
+    pub(crate) fn give_born(&mut self, client: &mut Client, out: &mut Out) -> bool {
         let Some(doubts) = self.doubts.as_mut().filter(|_| !client.born.is_empty()) else { return false };
         let mut wants = Settings::default();
         for (name, value) in client.born.iter().filter(|(name, _)| doubts.is_back(name)) {
             wants = wants.with(name, Some(value));
         }
+        let sql = transition(&Settings::default(), &wants, &self.defaults);
+        if sql.is_some() && !finish_message(client, out) {
+            return false; // at the end of the next round
+        }
         doubts.forget_backs();
-        let Some(sql) = transition(&Settings::default(), &wants, &self.defaults) else { return false };
+        let Some(sql) = sql else { return false };
         self.coming = self.settings.clone();
         for (name, value) in wants.iter() {
             self.coming = self.coming.with(name, Some(value));

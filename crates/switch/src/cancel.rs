@@ -91,7 +91,10 @@ impl<L> Switch<L> {
     /// air, which may have met what ran before, another follows it.
     pub(crate) fn send_cancel(&mut self, now: Time, server: u32) {
         let Some(slot) = self.servers.at_mut(server) else { return };
-        let Some(pid) = slot.relay.pid.filter(|_| slot.relay.runs_client_query()) else { return };
+        let Some(pid) = slot.relay.pid else { return };
+        if !slot.relay.runs_client_query() {
+            return self.note_next(server);
+        }
         slot.cancels = asked_at(&slot.relay);
         if slot.fenced {
             slot.cancel_again = slot.cancelling;
@@ -103,6 +106,21 @@ impl<L> Switch<L> {
         let errand = Errand::Cancel { host: pool.host, conn, pid, secret: slot.relay.secret.clone(), from: self.me };
         self.drive(now, &pool, Input::Fence(conn));
         self.shared.errand(errand, &mut self.desk);
+    }
+
+    /// What is to be cancelled waits here while the client's settings are made there: it is cancelled as soon as it goes out.
+    fn note_next(&mut self, server: u32) {
+        let Some(slot) = self.servers.at_mut(server).filter(|slot| !slot.relay.takes_input()) else { return };
+        let Standing::Leased { client } = slot.standing else { return };
+        slot.cancel_next = self.clients.at(client).is_some_and(|client| !client.relay.pending.is_empty());
+    }
+
+    /// What the client had pending has gone out.
+    pub(crate) fn cancel_next(&mut self, now: Time, client: u32) {
+        let Some(Stage::Leased { server }) = self.clients.at(client).map(|client| client.stage) else { return };
+        if self.servers.at_mut(server).is_some_and(|slot| std::mem::take(&mut slot.cancel_next)) {
+            self.send_cancel(now, server);
+        }
     }
 
     /// A cancel request of ours is on its way to PostgreSQL.

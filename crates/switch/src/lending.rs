@@ -246,6 +246,7 @@ impl<L> Switch<L> {
     pub(crate) fn close_books(&mut self, now: Time, server: u32) -> LeaseEnd {
         let Some(slot) = self.servers.at_mut(server) else { return LeaseEnd::default() };
         let end = slot.relay.settle(now.as_nanos());
+        slot.cancel_next = false;
         if let Some(bill) = slot.bill.take() {
             self.usage.charge(&bill, &end, slot.relay.heard());
         }

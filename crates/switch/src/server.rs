@@ -31,6 +31,8 @@ pub(crate) struct ServerSlot {
     pub(crate) cancelling: bool,
     /// Another one is to follow it.
     pub(crate) cancel_again: bool,
+    /// One is to be sent as soon as what its client has pending goes out.
+    pub(crate) cancel_next: bool,
     /// When the request went out that was last to be cancelled.
     pub(crate) cancels: Option<u64>,
     /// It must not be lent again (a cancel request towards it hung).
@@ -136,6 +138,7 @@ impl<L> Switch<L> {
             fenced: false,
             cancelling: false,
             cancel_again: false,
+            cancel_next: false,
             cancels: None,
             doomed: false,
             runs: false,

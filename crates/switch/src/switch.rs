@@ -314,6 +314,7 @@ impl<L> Switch<L> {
                 self.act(now, host, action, io);
             } else if let Some(key) = self.again.pop_front() {
                 self.client_bytes(now, key, &[], io);
+                self.cancel_next(now, key);
             } else {
                 break;
             }

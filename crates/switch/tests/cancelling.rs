@@ -83,3 +83,29 @@ fn the_next_query_is_never_cancelled_for_the_one_before_it() {
         assert_eq!(wait(&mut scene), 0, "{mode:?}");
     }
 }
+
+#[test]
+fn a_request_that_waits_for_its_settings_is_cancelled_as_soon_as_it_goes_out() {
+    let mut scene = Scene::new(Keep::Transaction, Mode::Transaction);
+    let set = |scene: &mut Scene, zone: &str| {
+        let mut reply = Vec::new();
+        make::command_complete(&mut reply, "SET");
+        make::parameter_status(&mut reply, "TimeZone", zone);
+        make::ready(&mut reply, b'I');
+        scene.receive(SERVER, &reply);
+    };
+    // a client with a time zone of its own is welcomed, which leaves the connection with it
+    scene.join_as(3, None, vec![("timezone".into(), "Asia/Tokyo".into())]);
+    set(&mut scene, "Asia/Tokyo");
+    scene.world.sent.clear();
+    scene.receive(FIRST, &query("select 1"));
+    let setup = scene.world.sent[&SERVER].clone();
+    assert!(!setup.ends_with(&query("select 1")), "the settings go first");
+    assert_eq!(cancel(&mut scene), 0, "nothing of the client's runs yet");
+    set(&mut scene, "UTC");
+    assert_eq!(scene.said(SERVER, &setup), query("select 1"));
+    assert_eq!(carry_out(&mut scene), 1);
+    answered(&mut scene);
+    scene.receive(FIRST, &query("select 2"));
+    assert_eq!(carry_out(&mut scene), 0, "the next one is another");
+}

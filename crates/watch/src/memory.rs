@@ -18,6 +18,11 @@ const KNOWN_LEASES: u64 = 20;
 const DEMANDS: usize = 120;
 /// And forgets with this time constant.
 const FORGETS_US: u64 = 300_000_000;
+/// Statements that have had less than one in so many leases beside the one that is held against them say nothing of what is usual:
+/// a health check beside the work.
+const OTHERS: u64 = 4;
+/// Held against other statements alone, none is called slow that takes less than five times this: nobody would call it so.
+const QUICK_US: f64 = 50_000.0;
 /// Growth of traffic is told from a beginning only after so much calm: less is not what a person would call usual.
 pub(crate) const USUAL_TRAFFIC_US: u64 = 600_000_000;
 /// Requests that wait less than this are not called waiting: it is shorter than anybody notices.
@@ -95,6 +100,8 @@ pub(crate) struct Memory {
     crowded_since_ms: Option<u64>,
     /// When a lease ended last, as far as is known.
     pub(crate) ended_ms: u64,
+    /// How long leases are whose longest statement is another one than that which holds connections most of the time.
+    others_us: Option<f64>,
     /// Exponential mean of lent + waiting over half a minute: demand, never clamped.
     pub(crate) demand: f64,
     /// Lent + waiting in each of the last [`DEMANDS`] spans, oldest first.
@@ -111,16 +118,26 @@ impl Memory {
             troubled_since_ms: None,
             crowded_since_ms: None,
             ended_ms: now_ms,
+            others_us: None,
             demand: 0.0,
             demands: VecDeque::new(),
         }
     }
 
-    /// How long leases of this pool usually are, or have been within the window where nothing is usual yet.
+    /// Takes how often each statement was the longest of a lease, and how long those leases were together, microseconds.
+    pub(crate) fn compare(&mut self, statements: Vec<(u64, u64)>) {
+        self.others_us = others_us(statements);
+    }
+
+    /// How long leases of this pool usually are, or have been within the window where nothing is usual yet. Then the statements are
+    /// held against each other as well: where one of them takes most leases, half of all leases may be slow.
     pub(crate) fn yardstick(&self) -> Yardstick {
         let recent = self.spans.iter().fold(Span::default(), |sum, span| sum.plus(span));
         let enough = recent.leases >= KNOWN_LEASES;
-        let median = || enough.then(|| quantile_us(&recent.hold, 0.5)).flatten();
+        let median = || {
+            let all = enough.then(|| quantile_us(&recent.hold, 0.5)).flatten();
+            all.into_iter().chain(self.others_us).min_by(f64::total_cmp)
+        };
         let (lately, usually) = (quantile_us(&recent.hold, 1.0), self.usual.quantile_us(0.99));
         Yardstick {
             median_us: self.usual.quantile_us(0.5).or_else(median),
@@ -216,4 +233,43 @@ pub(crate) fn is_troubled(span: &Span, now: &PoolSnapshot) -> bool {
     span.refused > 0
         || (now.waiting > 0 && oldest >= NOTICED_MS)
         || span.wait_us().is_some_and(|wait| wait >= NOTICED_MEAN_US)
+}
+
+/// Half of the leases of other statements than the one that held connections longest are shorter than this, but no less than what
+/// makes a statement slow for a person; `None`: those are too few to say what is usual.
+fn others_us(mut statements: Vec<(u64, u64)>) -> Option<f64> {
+    statements.retain(|(leases, _)| *leases > 0);
+    let most = statements.iter().enumerate().max_by_key(|(_, (_, held))| *held)?.0;
+    let (most_leases, _) = statements.swap_remove(most);
+    let all: u64 = statements.iter().map(|(leases, _)| leases).sum();
+    if all < KNOWN_LEASES / 2 || all * OTHERS < most_leases {
+        return None;
+    }
+    let mut means: Vec<(f64, u64)> =
+        statements.iter().map(|(leases, held)| (*held as f64 / *leases as f64, *leases)).collect();
+    means.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut seen = 0;
+    let half = means.into_iter().find(|(_, leases)| {
+        seen += leases;
+        seen * 2 >= all
+    });
+    half.map(|(mean, _)| mean.max(QUICK_US))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_statements_say_how_long_leases_usually_are() {
+        // sixty slow ones of one statement, and three quick statements beside it
+        let quick = [(10, 30_000), (12, 36_000), (3, 300_000)];
+        let with_slow = |slow| quick.into_iter().chain([slow]).collect::<Vec<_>>();
+        assert_eq!(others_us(with_slow((60, 34_000_000))), Some(QUICK_US), "3 ms is quick enough");
+        assert_eq!(others_us(vec![(60, 34_000_000), (30, 2_100_000)]), Some(70_000.0));
+        assert_eq!(others_us(with_slow((101, 34_000_000))), None, "they are next to nothing beside it");
+        assert_eq!(others_us(vec![(60, 34_000_000)]), None, "nothing to compare with");
+        assert_eq!(others_us(vec![(60, 34_000_000), (9, 9_000)]), None, "too few");
+        assert_eq!(others_us(Vec::new()), None);
+    }
 }

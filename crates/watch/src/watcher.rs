@@ -12,7 +12,7 @@ use crate::occupancy::{Backends, Hindsight, Occupancy};
 use crate::queueing::Sources;
 use crate::span::Span;
 use crate::why::{Holder, PoolWhy, Why};
-use crate::{HostView, LeaseView, ServerView, View};
+use crate::{HostView, LeaseView, ServerView, UsageKind, View};
 
 /// Pools by the server's place and their own.
 type Key = (usize, PoolId);
@@ -42,6 +42,15 @@ struct Moment {
     lag_us: u64,
 }
 
+/// Of each pool's statements: leases, and microseconds of those together.
+fn statements(view: &View) -> BTreeMap<Key, Vec<(u64, u64)>> {
+    let mut all = BTreeMap::<Key, Vec<(u64, u64)>>::new();
+    for of in view.usage.iter().filter(|of| of.kind == UsageKind::Query && of.name.is_some()) {
+        all.entry((of.host, of.pool)).or_default().push((of.used.leases, of.used.held_us));
+    }
+    all
+}
+
 /// The process is looked at over this long: a probe every five seconds has been tried at least once in it.
 const WINDOW_MS: u64 = 10_000;
 /// How many clients are usual is known after this long.
@@ -51,6 +60,7 @@ impl Watch {
     /// Takes one picture, with its server connections and waiters. Once a second is meant; other intervals are as good.
     pub fn observe(&mut self, view: &View) {
         let mut leases = leases(view);
+        let mut statements = statements(view);
         let mut there = BTreeMap::new();
         for (at, host) in view.hosts.iter().enumerate() {
             let backends = Backends::new(host.activity.as_ref(), view.now_ms);
@@ -61,6 +71,7 @@ impl Watch {
                 let mut span = memory.newest(pool, view.now_ms);
                 span.occupancy = occupancy(&memory, &backends, &leases.remove(&key).unwrap_or_default());
                 memory.take(span, pool.clone());
+                memory.compare(statements.remove(&key).unwrap_or_default());
                 there.insert(key, memory);
             }
         }

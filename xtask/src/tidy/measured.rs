@@ -94,6 +94,53 @@ pub(super) fn queue(tree: &Tree) -> Result<String> {
     Ok(out)
 }
 
+/// How fast and how rightly `why` named what was done to real pools; a row per situation.
+pub(super) fn causes(tree: &Tree) -> Result<String> {
+    let Some(found) = found(tree, "causes")? else { return Ok(missing("causes 5", "causes")) };
+    let mut out = format!("Measured at {}.\n\n", text(&found["commit"]));
+    let _ = writeln!(out, "| what was done | runs | right | slowest | numbers compared | that differed |");
+    let _ = writeln!(out, "|---|---|---|---|---|---|");
+    let mut names: Vec<&str> = items(&found["runs"]).map(|run| text(&run["situation"])).collect();
+    names.dedup();
+    for name in names {
+        let runs: Vec<&Value> = items(&found["runs"]).filter(|run| run["situation"] == name).collect();
+        let sum = |key: &str| runs.iter().filter_map(|run| run[key].as_u64()).sum::<u64>();
+        let right = runs.iter().filter(|run| run["passed"] == true).count();
+        let slowest = runs.iter().filter_map(|run| run["right_after_ms"].as_u64()).max();
+        let slowest = slowest.map_or_else(|| "-".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1_000.0));
+        let (compared, differing) = (sum("numbers_compared"), sum("numbers_differing"));
+        let _ = writeln!(out, "| {name} | {} | {right} | {slowest} | {compared} | {differing} |", runs.len());
+    }
+    let story: Vec<String> =
+        items(&found["story"]["answered_after_ms"]).map(|ms| format!("{} ms", number(ms, 0))).collect();
+    let _ = writeln!(
+        out,
+        "\n\"Raising the pool has no effect, the user's limit binds at 3\" came after {}.",
+        story.join(", ")
+    );
+    let _ = writeln!(out, "\n| raised | from | to | stated gain | measured gain | off |\n|---|---|---|---|---|---|");
+    for of in items(&found["raised"]) {
+        let (stated, gained) = (number(&of["stated_gain"], 1), number(&of["measured_gain"], 1));
+        let (raised, from, to, off) = (text(&of["raised"]), &of["from"], &of["enough"], percent(&of["off"]));
+        let _ = writeln!(out, "| {raised} | {from} | {to} | {stated}/s | {gained}/s | {off} |");
+    }
+    let worst = found["rush_worst_ms"].as_object().into_iter().flatten();
+    let worst: Vec<String> = worst
+        .filter(|(name, _)| !["pools", "waiting", "tries"].contains(&name.as_str()))
+        .map(|(name, ms)| format!("{} {} ms", name.replace('_', " "), number(ms, 0)))
+        .collect();
+    let of = &found["rush_worst_ms"];
+    let _ = writeln!(
+        out,
+        "\nWith {} pools exhausted, {} clients waiting and every core busy, the slowest of {} answers: {}.",
+        of["pools"],
+        of["waiting"],
+        of["tries"],
+        worst.join(", ")
+    );
+    Ok(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +151,28 @@ mod tests {
         let plant = Plant::new();
         assert!(holds(&plant.tree()).unwrap().contains("prove holds 5 --json proof/holds.json"));
         assert!(queue(&plant.tree()).unwrap().contains("prove queue"));
+        assert!(causes(&plant.tree()).unwrap().contains("prove causes 5"));
+    }
+
+    #[test]
+    fn situations_have_a_row_with_their_slowest_answer() {
+        let plant = Plant::new();
+        plant.write(
+            "proof/causes.json",
+            r#"{"commit": "abc", "found": {"runs": [
+                {"situation": "leak", "passed": true, "right_after_ms": 2900, "numbers_compared": 100, "numbers_differing": 1},
+                {"situation": "leak", "passed": false, "right_after_ms": null, "numbers_compared": 50, "numbers_differing": 0},
+                {"situation": "web-tier", "passed": true, "right_after_ms": 7, "numbers_compared": 3, "numbers_differing": 0}],
+                "story": {"answered_after_ms": [44, 46]},
+                "raised": [{"raised": "pools.app.size", "from": 2, "enough": 9, "stated_gain": 81.94, "measured_gain": 80.0, "off": 0.024}],
+                "rush_worst_ms": {"pools": 50, "waiting": 5000, "tries": 20, "why": 47.2, "show_clients": 720.0}}}"#,
+        );
+        let table = causes(&plant.tree()).unwrap();
+        assert!(table.contains("| leak | 2 | 1 | 2.9 s | 150 | 1 |\n| web-tier | 1 | 1 | 0.0 s | 3 | 0 |"), "{table}");
+        assert!(table.contains("came after 44 ms, 46 ms."), "{table}");
+        assert!(table.contains("| pools.app.size | 2 | 9 | 81.9/s | 80.0/s | 2.4 % |"), "{table}");
+        assert!(table.contains("With 50 pools exhausted, 5000 clients waiting"), "{table}");
+        assert!(table.contains("show clients 720 ms") && !table.contains("tries"), "{table}");
     }
 
     #[test]

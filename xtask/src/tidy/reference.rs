@@ -58,6 +58,7 @@ pub(crate) fn block(tree: &Tree, name: &str) -> Result<String> {
         "matrix" => checklist::matrix(tree)?,
         "holds" => measured::holds(tree)?,
         "queue" => measured::queue(tree)?,
+        "causes" => measured::causes(tree)?,
         _ => bail!("nothing generates a block named \"{name}\""),
     };
     Ok(format!("\n{text}"))

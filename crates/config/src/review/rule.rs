@@ -28,7 +28,7 @@ pub struct Rule {
 
 /// Where a rule puts what it finds.
 #[derive(Debug)]
-pub struct Out<'a> {
+pub(crate) struct Out<'a> {
     rule: &'a Rule,
     findings: Vec<Finding>,
     /// What was missing for a part of the inputs, though not for all.

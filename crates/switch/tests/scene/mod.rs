@@ -94,12 +94,16 @@ impl Scene {
     }
 
     pub fn join_with(&mut self, serial: u64, deadline: Option<Duration>) {
+        self.join_as(serial, deadline, Vec::new());
+    }
+
+    pub fn join_as(&mut self, serial: u64, deadline: Option<Duration>, settings: Vec<(String, String)>) {
         let joining = Joining {
             host: HostId(0),
             key: PoolKey { database: "app".into(), user: "app".into() },
             user: None,
             deadline,
-            settings: Vec::new(),
+            settings,
             leftover: Vec::new(),
             alone: None,
             secret: self.secret(),

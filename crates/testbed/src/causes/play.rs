@@ -104,13 +104,14 @@ pub fn play(situation: Situation, seed: u64, pace: Pace) -> Played {
         Some(onset) if healthy => run.calm(&mut stage, onset, pace.calm),
         Some(onset) => run.watch(&mut stage, onset, pace.stays),
     };
+    let said = stage.said();
     let compared = run.settle(right_after);
     let (served, refused) = stage.books.totals();
     let record = json!({
         "situation": situation.name(), "seed": seed, "quiet_s": quiet.as_secs_f64(), "chosen": chosen, "truth": run.truth.json(),
         "late_before_the_blow": early, "served": served, "refused": refused, "last_refusal": stage.books.last_refusal(),
         "right_after_ms": right_after.map(|span| span.as_millis()), "faults": run.faults,
-        "said_before_the_blow": run.said_early,
+        "said": said, "said_before_the_blow": run.said_early,
         "looks": run.looks.iter().map(Look::json).collect::<Vec<_>>(),
         "log": last_lines(&stage.bed().pooler().expect("poolwarden runs").log()),
     });

@@ -14,6 +14,7 @@ use super::facts::Facts;
 use super::judge::Known;
 use super::rush::fetch;
 use super::web::Web;
+use crate::drawer::token;
 use crate::fault_proxy::Dice;
 use crate::postgres::superuser;
 use crate::wire::{Fault, Login, Wire};
@@ -212,6 +213,14 @@ impl Stage {
         let pooler = self.bed().pooler().expect("poolwarden runs");
         let (status, body) = fetch(pooler.http(), "/api/v1/why?format=json", None)?;
         if status == 200 { Why::read(&body) } else { Err(format!("why answered {status}: {body}")) }
+    }
+
+    /// The same as an operator on this machine reads it, or why there is no answer.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let pooler = self.bed().pooler().expect("poolwarden runs");
+        let answer = fetch(pooler.http(), "/api/v1/why?format=text", Some(&token(pooler)));
+        answer.map_or_else(|what| what, |(_, text)| text)
     }
 }
 

@@ -57,11 +57,6 @@ impl Draft {
         self.say(Severity::Error, Place::Text { file, span }, message, fix)
     }
 
-    /// The same, less grave.
-    pub(super) fn warning(&mut self, file: usize, span: Range<usize>, message: String, fix: String) -> &mut Finding {
-        self.say(Severity::Warning, Place::Text { file, span }, message, fix)
-    }
-
     pub(super) fn say(&mut self, severity: Severity, place: Place, message: String, fix: String) -> &mut Finding {
         self.faults.push(Finding {
             code: CODE,

@@ -52,7 +52,7 @@ fn told(
         .and(&pool.size, format!("{size} per user, {} of them out of reach", size - most))
         .because(format!("raising {} has no effect: {most} binds first", words::size_key(pooler, pool)))
         .fix(format!("write {key} = {size}, or {} = {most}", words::size_key(pooler, pool)));
-    if !pool.size.is_given() {
-        finding.matters(Severity::Info); // nobody asked for the size
+    if !pool.size.is_given() || limit == &pool.max_connections {
+        finding.matters(Severity::Info); // nobody asked for the size; a database's limit is also written to cut pools on purpose
     }
 }

@@ -1,3 +1,5 @@
+//! HikariCP's pools out of properties and Spring's files, as teams write them.
+
 use super::super::{Gathered, Input, gather};
 use super::*;
 use crate::review::place::Place;

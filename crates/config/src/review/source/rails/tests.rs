@@ -1,3 +1,5 @@
+//! Rails' database.yml with its templates, anchors and several databases.
+
 use super::super::{Gathered, Input, gather};
 use super::*;
 use crate::review::chain::Limit;

@@ -1,3 +1,5 @@
+//! Engines out of Python sources.
+
 use super::super::{Gathered, Input, gather};
 use super::*;
 use crate::review::place::Place;

@@ -1,3 +1,5 @@
+//! Connection URLs of all drivers, and `.env` files.
+
 use super::super::{Gathered, Input, gather};
 use super::*;
 use crate::review::place::Place;
