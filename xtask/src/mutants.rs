@@ -1,9 +1,10 @@
 //! `mutants`: does a test fail when a rule of the review is broken?
 //!
-//! In a copy of the repository each rule is silenced in turn, and each numeric constant of a rule's file is nudged up and down;
+//! In a copy of the repository each rule is silenced in turn, and each number of a rule's file is nudged up and down;
 //! the tests of `config` must fail each time. What survives is told with its place. A mutant that does not compile is no mutant.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -129,40 +130,85 @@ fn silenced(path: &Path, text: &str) -> Option<Mutant> {
     Some(Mutant { file: path.to_owned(), line: at + 1, what: SILENCED.to_owned(), text })
 }
 
-/// `const NAME: TYPE = NUMBER;`, a tenth more and a tenth less; those of the tests are left alone.
+/// Each number of the code a tenth more and a tenth less: constants and what stands in a formula. Left alone are tests, strings,
+/// comments, the lengths of arrays, and 0 and 1 outside of constants, which count and index.
 fn nudged(path: &Path, text: &str) -> Vec<Mutant> {
     let code = text.find("#[cfg(test)]").map_or(text, |tests| &text[..tests]);
     let mut mutants = Vec::new();
-    for (at, line) in code.lines().enumerate() {
-        let Some((head, number)) = constant(line) else { continue };
-        for (sign, word) in [(1.0, "more"), (-1.0, "less")] {
-            let Some(new) = moved(number, sign * NUDGE) else { continue };
-            let mutated = line.replacen(&format!("= {number}"), &format!("= {new}"), 1);
-            let mut all: Vec<&str> = text.lines().collect();
-            all[at] = &mutated;
-            let what = format!("{head} {word}: {new} instead of {number}");
-            mutants.push(Mutant { file: path.to_owned(), line: at + 1, what, text: format!("{}\n", all.join("\n")) });
+    for Range { start, end } in numbers(code) {
+        let number = &code[start..end];
+        let head = &code[code[..start].rfind('\n').map_or(0, |at| at + 1)..start];
+        let name = head
+            .trim_start()
+            .trim_start_matches("pub(super) ")
+            .strip_prefix("const ")
+            .and_then(|rest| rest.split(':').next());
+        if name.is_none() && matches!(number, "0" | "1" | "0.0" | "1.0") {
+            continue;
+        }
+        for (share, word) in [(NUDGE, "more"), (-NUDGE, "less")] {
+            let Some(new) = moved(number, share) else { continue };
+            let what = format!("{} {word}: {new} instead of {number}", name.unwrap_or("a number"));
+            let line = code[..start].matches('\n').count() + 1;
+            mutants.push(Mutant {
+                file: path.to_owned(),
+                line,
+                what,
+                text: format!("{}{new}{}", &text[..start], &text[end..]),
+            });
         }
     }
     mutants
 }
 
-/// The name and the number of a constant of one number.
-fn constant(line: &str) -> Option<(&str, &str)> {
-    let rest = line.trim_start().trim_start_matches("pub(super) ").strip_prefix("const ")?;
-    let (name, rest) = rest.split_once(':')?;
-    let (_, value) = rest.split_once("= ")?;
-    let value = value.split(';').next()?;
-    let inner = value.split(['(', ')']).nth(1).filter(|_| value.starts_with("Duration::from_")).unwrap_or(value);
-    let numeric = |c: char| c.is_ascii_digit() || matches!(c, '_' | '.');
-    (!inner.is_empty() && inner.chars().all(numeric)).then_some((name.trim(), value))
+/// Where numbers stand in code; not those of strings, comments, names, fields and lengths (`[T; 3]`).
+fn numbers(code: &str) -> Vec<Range<usize>> {
+    let bytes = code.as_bytes();
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &code[at..];
+        if rest.starts_with("//") {
+            at += rest.find('\n').unwrap_or(rest.len());
+        } else if bytes[at] == b'"' {
+            at += string(&bytes[at..]);
+        } else if rest.starts_with("'\"'") {
+            at += 3;
+        } else if bytes[at].is_ascii_alphabetic() || bytes[at] == b'_' {
+            at += length(&bytes[at..], |byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        } else if bytes[at].is_ascii_digit() {
+            let field = at > 0 && bytes[at - 1] == b'.';
+            let of_array = code[..at].ends_with("; ");
+            let mut long = length(&bytes[at..], |byte| byte.is_ascii_digit() || byte == b'_');
+            if rest[long..].starts_with('.') && rest[long + 1..].starts_with(|next: char| next.is_ascii_digit()) {
+                long += 1 + length(&bytes[at + long + 1..], |byte| byte.is_ascii_digit());
+            }
+            if !(field || of_array) {
+                found.push(at..at + long);
+            }
+            // behind it may stand its type, or an exponent: no number of its own
+            at += long + length(&bytes[at + long..], |byte| byte.is_ascii_alphanumeric());
+        } else {
+            at += 1;
+        }
+    }
+    found
+}
+
+fn length(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
+    bytes.iter().take_while(|byte| belongs(**byte)).count()
+}
+
+/// Bytes of the string literal that `bytes` starts with, its quotes included.
+fn string(bytes: &[u8]) -> usize {
+    let mut at = 1;
+    while at < bytes.len() && bytes[at] != b'"' {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    (at + 1).min(bytes.len())
 }
 
 fn moved(number: &str, share: f64) -> Option<String> {
-    if let Some(inside) = number.strip_prefix("Duration::from_") {
-        let (unit, rest) = inside.split_once('(')?;
-        return Some(format!("Duration::from_{unit}({})", moved(rest.strip_suffix(')')?, share)?));
-    }
     let plain = number.replace('_', "");
     if plain.contains('.') {
         let value: f64 = plain.parse().ok()?;
@@ -215,21 +261,23 @@ mod tests {
     }
 
     #[test]
-    fn constants_move_both_ways_and_those_of_tests_stay() {
-        let text = "const A: f64 = 1.25;\nconst B: u64 = 3;\nconst C: Duration = Duration::from_secs(30);\nconst D: &str = \"x\";\n\
-                    #[cfg(test)]\nmod tests {\n    const E: u64 = 1;\n}\n";
+    fn numbers_move_both_ways_and_those_of_tests_texts_and_lengths_stay() {
+        let text = "const A: f64 = 1.25;\nconst B: u64 = 1; // 7 of them\nconst C: Duration = Duration::from_secs(30);\nconst D: [&str; 3] = \
+                    [\"x \\\" 4\"];\nfn f(of: &(u64, f64)) -> f64 { g4(of.0) + 0.0 + of.1 / 1_000f64 }\n#[cfg(test)]\nmod tests {\n    const E: u64 = 2;\n}\n";
         let all: Vec<String> = nudged(Path::new("a.rs"), text).into_iter().map(|mutant| mutant.what).collect();
         assert_eq!(
             all,
             [
                 "A more: 1.375 instead of 1.25",
                 "A less: 1.125 instead of 1.25",
-                "B more: 4 instead of 3",
-                "B less: 2 instead of 3",
-                "C more: Duration::from_secs(33) instead of Duration::from_secs(30)",
-                "C less: Duration::from_secs(27) instead of Duration::from_secs(30)",
+                "B more: 2 instead of 1",
+                "B less: 0 instead of 1",
+                "C more: 33 instead of 30",
+                "C less: 27 instead of 30",
+                "a number more: 1100 instead of 1_000",
+                "a number less: 900 instead of 1_000",
             ]
         );
-        assert!(moved("0", -NUDGE).is_none());
+        assert_eq!(moved("0", -NUDGE), None);
     }
 }

@@ -97,19 +97,33 @@ impl Review {
         counts
     }
 
+    /// Whether a file is wrong in itself, so that the rules did not see all of it.
+    fn is_broken(&self) -> bool {
+        let broken = self.gathered.faults.iter().any(|fault| fault.severity == Severity::Error);
+        broken || !self.gathered.unreadable.is_empty()
+    }
+
     /// What was found, in a line.
     fn sum(&self) -> String {
         let Counts { errors, warnings, infos, known, allowed } = self.counts();
-        let some = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
         let mut parts = match (errors, warnings, infos) {
             (0, 0, 0) => vec!["nothing found".to_owned()],
             (_, _, 0) => vec![some(errors, "error"), some(warnings, "warning")],
             (_, _, infos) => vec![some(errors, "error"), some(warnings, "warning"), some(infos, "remark")],
         };
+        let unread = self.gathered.unreadable.len();
+        if unread > 0 {
+            parts.insert(0, format!("{} not read", some(unread, "file")));
+        }
         parts.extend((known > 0).then(|| format!("{known} known from the baseline")));
         parts.extend((allowed > 0).then(|| format!("{allowed} allowed")));
         let unchecked = self.verdict.not_checked.len();
         parts.extend((unchecked > 0).then(|| format!("{} not checked", some(unchecked, "rule"))));
         parts.join(", ")
     }
+}
+
+/// A count with its word.
+fn some(count: usize, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }

@@ -60,8 +60,8 @@ fn a_finding_shows_both_files_and_what_to_write_and_fails() {
         "= help: write max_db_connections = ",
         "limits from the clients of pgbouncer.ini to db.internal",
         "<- the tightest",
-        "not checked: ",
-        "  missing: ",
+        "not checked, for want of\n",
+        "  pg_settings: give --live postgres://…\n      CAP-10 ",
     ] {
         assert!(said.out.contains(expected), "{expected}:\n{}", said.out);
     }

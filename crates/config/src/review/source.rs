@@ -110,11 +110,40 @@ fn one(name: &str, text: &str, out: &mut Draft, read: &mut Read<'_>) {
     }
 }
 
-type Reader = fn(usize, &str, &mut Draft) -> Result<(), String>;
+type Reader = fn(usize, &str, &mut Draft) -> Result<(), Unread>;
+
+/// Why a reader makes nothing of a file.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// As a whole: it is not what its name says, or too much of it. In words, with what to do.
+    Whole(String),
+    /// Its language is broken there.
+    Broken { at: usize, message: String, fix: String },
+}
+
+impl From<String> for Unread {
+    fn from(why: String) -> Self {
+        Self::Whole(why)
+    }
+}
+
+impl From<&str> for Unread {
+    fn from(why: &str) -> Self {
+        Self::Whole(why.to_owned())
+    }
+}
 
 fn with(reader: Reader, name: &str, text: &str, out: &mut Draft) -> Result<(), String> {
     let file = out.file(name, text);
-    reader(file, text, out)
+    match reader(file, text, out) {
+        Ok(()) => Ok(()),
+        Err(Unread::Whole(why)) => Err(why),
+        Err(Unread::Broken { at, message, fix }) => {
+            let line = text[at..].lines().next().map_or(0, |rest| rest.trim_end().len());
+            out.fault(file, at..at + line, message, fix);
+            Ok(())
+        }
+    }
 }
 
 fn file(input: &Input) -> Option<(&str, &str)> {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use poolwarden_config::review::{NEEDS, NotChecked, Paint, Standing, printable, render, waterfall};
 
-use super::Review;
+use super::{Review, some};
 
 pub(super) fn text(review: &Review, paint: Paint) -> String {
     let atlas = review.atlas();
@@ -26,7 +26,7 @@ pub(super) fn text(review: &Review, paint: Paint) -> String {
         let words = printable(&entry.words);
         let _ = writeln!(out, "vanished: {} {words}; --update-baseline takes it out", entry.code);
     }
-    out.push_str(&not_checked(&review.verdict.not_checked));
+    out.push_str(&not_checked(review));
     for line in review.incomplete.iter().chain(&review.verdict.missing) {
         let _ = writeln!(out, "inconclusive: {}", printable(line));
     }
@@ -34,23 +34,27 @@ pub(super) fn text(review: &Review, paint: Paint) -> String {
     out
 }
 
-/// Rules that could not be checked, by what is missing.
-fn not_checked(all: &[NotChecked]) -> String {
-    let mut groups: BTreeMap<(&[&str], &[String]), Vec<&str>> = BTreeMap::new();
-    for one in all {
-        groups.entry((&one.needs, &one.of)).or_default().push(one.code);
+/// Rules that could not be checked, below each thing that is missing. While files are wrong, what else to give is not the question.
+fn not_checked(review: &Review) -> String {
+    let all = &review.verdict.not_checked;
+    if all.is_empty() {
+        return String::new();
     }
-    let mut out = String::new();
-    for ((needs, of), codes) in groups {
-        let who = if of.is_empty() { String::new() } else { format!(" for {}", printable(&of.join(", "))) };
-        let _ = writeln!(out, "not checked{who}: {}", codes.join(" "));
+    if review.is_broken() {
+        return format!("not checked while that stands: {}\n\n", some(all.len(), "rule"));
+    }
+    let mut wants: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for NotChecked { code, needs, of } in all {
+        let whose = if of.is_empty() { String::new() } else { format!(" ({})", printable(&of.join(", "))) };
         for need in needs {
-            let from = NEEDS.iter().find(|known| known.name == *need).map_or("", |need| need.from);
-            let _ = writeln!(out, "  missing: {need}; give {from}");
+            wants.entry(need).or_default().push(format!("{code}{whose}"));
         }
     }
-    if !out.is_empty() {
-        out.push('\n');
+    let mut out = "not checked, for want of\n".to_owned();
+    for known in NEEDS {
+        let Some(codes) = wants.get(known.name) else { continue };
+        let _ = writeln!(out, "  {}: give {}\n      {}", known.name, known.from, codes.join(" "));
     }
+    out.push('\n');
     out
 }

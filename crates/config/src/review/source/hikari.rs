@@ -8,6 +8,7 @@ mod properties;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Unread;
 use super::draft::{Draft, app};
 use super::group;
 use super::link::link;
@@ -56,7 +57,7 @@ struct Document {
 type Source = BTreeMap<String, Setting>;
 
 /// Reads one file.
-pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), String> {
+pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Unread> {
     let is_yaml = out.dossier.texts.get(file).is_some_and(|kept| {
         let name = kept.name.to_ascii_lowercase();
         name.ends_with(".yml") || name.ends_with(".yaml")
@@ -75,14 +76,14 @@ pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Strin
     }
     if apps.is_empty() {
         return Err(
-            "no pool of HikariCP to PostgreSQL in it: spring.datasource.url and .hikari, or maximumPoolSize".to_owned()
+            "no pool of HikariCP to PostgreSQL in it: spring.datasource.url and .hikari, or maximumPoolSize".into()
         );
     }
     group::take(apps, out);
     Ok(())
 }
 
-fn yaml(text: &str) -> Result<Vec<Document>, String> {
+fn yaml(text: &str) -> Result<Vec<Document>, Unread> {
     let mut out = Vec::new();
     for root in documents(text)? {
         let mut document = Document::default();

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::Unread;
 use super::draft::Draft;
 use super::setting::duration;
 use super::yaml::{MOST_COPIED, Node, documents};
@@ -14,14 +15,14 @@ const WHOSE: &str = "Prometheus's";
 const MOST_RULES: usize = 20_000;
 
 /// Reads one file.
-pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), String> {
+pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Unread> {
     let (mut visited, mut copied, mut rules) = (0, 0, Vec::new());
     for document in documents(text)? {
         for group in parts(&document).into_iter().flat_map(|part| groups(part)) {
             let of_group = group.get("rules").map_or(&[][..], |rules| rules.items());
             visited += 1 + of_group.len();
             if visited > MOST_RULES {
-                return Err(format!("more than {MOST_RULES} rules: give the part that is about connections"));
+                return Err(format!("more than {MOST_RULES} rules: give the part that is about connections").into());
             }
             rules.extend(of_group.iter().map(Rc::clone));
         }
@@ -30,14 +31,14 @@ pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Strin
         let Some(alert) = alert(rule, file) else { continue };
         copied += alert.name.value.len() + alert.expr.value.len();
         if copied > MOST_COPIED {
-            return Err("its aliases make too much of it: give the part that is about connections".to_owned());
+            return Err("its aliases make too much of it: give the part that is about connections".into());
         }
         out.dossier.alerts.push(alert);
     }
     if !rules.is_empty() {
         Ok(())
     } else {
-        Err("no rules in it: groups: [{name: …, rules: [{alert: …, expr: …}]}]".to_owned())
+        Err("no rules in it: groups: [{name: …, rules: [{alert: …, expr: …}]}]".into())
     }
 }
 

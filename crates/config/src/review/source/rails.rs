@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::Unread;
 use super::draft::{Draft, app};
 use super::group;
 use super::link::link;
@@ -28,12 +29,12 @@ const MOST_DATABASES: usize = 200;
 const MOST_SETTINGS: usize = 1000;
 
 /// Reads one file.
-pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), String> {
+pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Unread> {
     if text.len() > MOST_BYTES {
-        return Err(format!("longer than {MOST_BYTES} bytes"));
+        return Err(format!("longer than {MOST_BYTES} bytes: give the part that is about connections").into());
     }
     let documents = documents(&without_templates(text))?;
-    let root = documents.first().ok_or("nothing is in it")?;
+    let root = documents.first().ok_or("nothing is in it: production: {adapter: postgresql, …}")?;
     let mut apps = Vec::new();
     for (name, span, node) in databases(root).into_iter().take(MOST_DATABASES) {
         let settings = settings(&node, text)?;
@@ -42,7 +43,7 @@ pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Strin
         }
     }
     if apps.is_empty() {
-        return Err("no database of PostgreSQL in it: production: {adapter: postgresql, …}".to_owned());
+        return Err("no database of PostgreSQL in it: production: {adapter: postgresql, …}".into());
     }
     group::take(apps, out);
     Ok(())

@@ -7,6 +7,7 @@ mod python;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Unread;
 use super::draft::{Draft, app};
 use super::group;
 use super::link::link;
@@ -32,7 +33,7 @@ const MOST_ENGINES: usize = 200;
 type Arguments = BTreeMap<String, Setting>;
 
 /// Reads one file.
-pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), String> {
+pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Unread> {
     let source = Source::of(text)?;
     let mut apps = Vec::new();
     for call in source.calls(&ENGINES).into_iter().take(MOST_ENGINES) {
@@ -53,7 +54,7 @@ pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Strin
     }
     if apps.is_empty() {
         return Err(
-            "no engine of SQLAlchemy for PostgreSQL in it: create_engine(\"postgresql://…\", pool_size=…)".to_owned()
+            "no engine of SQLAlchemy for PostgreSQL in it: create_engine(\"postgresql://…\", pool_size=…)".into()
         );
     }
     group::take(apps, out);

@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use super::Unread;
 use super::draft::{Draft, app};
 use super::group;
 use super::link::{Link, decode, link};
@@ -36,7 +37,7 @@ const NODE: &str = "node-postgres's";
 const JDBC: &str = "pgjdbc's";
 
 /// Reads one file.
-pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), String> {
+pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Unread> {
     let mut apps: Vec<App> = Vec::new();
     let (mut at, mut seen) = (0, Vec::new());
     for line in text.split_inclusive('\n') {
@@ -71,7 +72,7 @@ pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), Strin
         }
     }
     if apps.is_empty() && out.environment.is_empty() {
-        return Err("no URL of PostgreSQL in it: DATABASE_URL=postgres://user@host/database?parameters".to_owned());
+        return Err("no URL of PostgreSQL in it: DATABASE_URL=postgres://user@host/database?parameters".into());
     }
     group::take(apps, out);
     Ok(())

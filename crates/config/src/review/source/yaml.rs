@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+
+use super::Unread;
 
 /// The longest file that is read: a hundred times what people keep by hand.
 pub(super) const MOST_BYTES: usize = 4 << 20;
@@ -85,18 +87,44 @@ pub(super) struct Leaf {
 }
 
 /// All documents of a text.
-pub(super) fn documents(text: &str) -> Result<Vec<Rc<Node>>, String> {
+pub(super) fn documents(text: &str) -> Result<Vec<Rc<Node>>, Unread> {
     if text.len() > MOST_BYTES {
-        return Err(format!("longer than {MOST_BYTES} bytes: give the part that is about connections"));
+        return Err(format!("longer than {MOST_BYTES} bytes: give the part that is about connections").into());
     }
     let mut tree = Tree { text, bytes: Bytes::of(text), ..Tree::default() };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
-        let (event, span) =
-            event.map_err(|error| format!("broken YAML in line {}: {}", error.marker().line(), error.info()))?;
+        let (event, span) = event.map_err(|error| broken(&error, text, &tree.bytes))?;
         tree.take(event, span)?;
     }
     Ok(tree.documents)
+}
+
+/// What the parser says, at a byte of the text, and what is usually meant there.
+fn broken(error: &ScanError, text: &str, bytes: &Bytes) -> Unread {
+    let behind = bytes.at(error.marker().index());
+    // what is missing is noticed behind it: at the end of a text, or on an empty line
+    let at = if text[behind..].trim_start_matches(' ').starts_with(['\n', '\r']) || behind == text.len() {
+        text[..behind].trim_end().rfind('\n').map_or(0, |end| end + 1)
+    } else {
+        behind
+    };
+    let at = at + text[at..].len() - text[at..].trim_start_matches(' ').len();
+    let line = text[..at].matches('\n').count() + 1;
+    let fix = match error.info() {
+        what if what.contains("mapping values are not allowed") => {
+            "write one key in a line, as far from the left as its neighbours, and quotes around a value with a colon in it"
+        }
+        what if what.contains("expect ':'") => "write a colon and a blank behind the key: key: value",
+        what if what.contains("quoted scalar") => "close the quotes that are open there",
+        what if what.contains("did not find expected") => {
+            "write it as far from the left as its neighbours, and close each [ and {"
+        }
+        what if what.contains("tab") => "write blanks where the tab is",
+        _ => "put this line right",
+    };
+    let fix = format!("{fix}; line {line} is the first that cannot be read");
+    Unread::Broken { at, message: format!("broken YAML: {}", error.info()), fix }
 }
 
 /// Every value below a node with its keys; items of lists have their number as key.
@@ -334,6 +362,14 @@ impl Bytes {
 mod tests {
     use super::*;
 
+    /// Why nothing is made of it.
+    fn whole(text: &str) -> String {
+        match documents(text) {
+            Err(Unread::Whole(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn one(text: &str) -> Rc<Node> {
         documents(text).expect(text).remove(0)
     }
@@ -370,13 +406,38 @@ mod tests {
         let long = format!("a: &a\n  {}: 1\nb: [{}]\n", "k".repeat(1000), "*a, ".repeat(40_000));
         assert!(leaves(&one(&long)).expect_err("too many bytes").contains("aliases"));
         let deep: String = (1..200).map(|n| format!("a{n}: &a{n} [*a{}]\n", n - 1)).collect();
-        assert!(documents(&format!("a0: &a0 x\n{deep}")).expect_err("too deep").contains("nested"));
+        assert!(whole(&format!("a0: &a0 x\n{deep}")).contains("nested"));
         assert!(documents(&"[".repeat(1000)).is_err());
-        assert!(documents(&"- ".repeat(100)).expect_err("too deep").contains("nested"));
+        assert!(whole(&"- ".repeat(100)).contains("nested"));
         let keys: String = (0..1000).map(|n| format!("  k{n}: 1\n")).collect();
         let merges: String = (0..200).map(|n| format!("b{n}:\n  <<: *a\n")).collect();
-        assert!(documents(&format!("a: &a\n{keys}{merges}")).expect_err("too many").contains("values"));
+        assert!(whole(&format!("a: &a\n{keys}{merges}")).contains("values"));
         assert!(documents("a: &a [*a]\n").is_err());
-        assert!(documents(&" ".repeat(MOST_BYTES + 1)).expect_err("too long").contains("bytes"));
+        assert!(whole(&" ".repeat(MOST_BYTES + 1)).contains("bytes"));
+    }
+
+    #[test]
+    fn broken_text_is_told_with_the_line_to_look_at_and_what_is_meant() {
+        let told = |text: &str| match documents(text) {
+            Err(Unread::Broken { at, message, fix }) => {
+                (text[at..].lines().next().unwrap_or_default().to_owned(), message, fix)
+            }
+            other => panic!("{text:?}: {other:?}"),
+        };
+        let (line, message, fix) = told("spring:\n  url: a\n   pool: b: c\n");
+        assert_eq!(
+            (line.as_str(), message.as_str()),
+            (": b: c", "broken YAML: mapping values are not allowed in this context")
+        );
+        assert!(
+            fix.starts_with("write one key in a line") && fix.ends_with("line 3 is the first that cannot be read"),
+            "{fix}"
+        );
+        for (text, first) in [("ä: 1\nb\nc: 2\n", 3), ("a: [\n", 1), ("a: \"b\n", 1), ("a: 1\n\tb: 2\n", 2), ("%\n", 1)]
+        {
+            let (_, _, fix) = told(text);
+            let number: usize = fix.split("; line ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+            assert!(number.abs_diff(first) <= 1, "{text:?}: {fix}");
+        }
     }
 }
