@@ -113,6 +113,7 @@ fn rule_files(folder: &Path) -> Result<Vec<PathBuf>> {
         for file in fs::read_dir(&family)? {
             files.push(file?.path());
         }
+        files.retain(|file| file.file_name().is_some_and(|name| name != "tests.rs"));
     }
     files.sort();
     Ok(files)

@@ -68,7 +68,16 @@ needs! {
     PROCESS: "limits of the pooler's process", "--live http://… of a running poolwarden, or run it on that machine",
         |of| of.facts_below("process.").next().is_some();
     TRAFFIC: "traffic", "--recording, --live http://… of a running poolwarden, or peak_rate and hold of [[topology.app]]",
-        |of| of.facts_below("pool.").next().is_some() || of.apps.iter().any(|app| app.peak_rate.is_some() && app.hold.is_some());
+        |of| is_recorded(of) || of.apps.iter().any(|app| app.peak_rate.is_some() && app.hold.is_some());
     RECORDED: "recorded traffic", "--recording, or --live http://… of a running poolwarden",
-        |of| of.facts_below("pool.").next().is_some();
+        is_recorded;
+    STATEMENTS: "prepared statements of clients", "--live postgres://…/pgbouncer (a console), or --recording",
+        |of| of.facts_below("pool.").any(|(key, _)| key.ends_with(DISTINCT));
+}
+
+/// What a console tells of clients now; all other facts of pools are of traffic.
+const DISTINCT: &str = ".statements_distinct";
+
+fn is_recorded(of: &Dossier) -> bool {
+    of.facts_below("pool.").any(|(key, _)| !key.ends_with(DISTINCT))
 }

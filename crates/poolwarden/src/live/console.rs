@@ -62,6 +62,25 @@ fn clients(whose: &str, rows: &Rows, draft: &mut Draft) {
         rows.rows.iter().filter(|row| row.get(name).and_then(Option::as_deref).unwrap_or_default().is_empty());
     draft.put(format!("{whose}.clients_unnamed"), unnamed.count().to_string());
     draft.put(format!("{whose}.clients"), rows.rows.len().to_string());
+    statements(rows, draft);
+}
+
+/// Statements that the one client of each database has prepared that has most of them: the pool sees at least as many.
+fn statements(rows: &Rows, draft: &mut Draft) {
+    let (Some(database), Some(prepared)) = (rows.column("database"), rows.column("prepared_statements")) else {
+        return;
+    };
+    let mut most: BTreeMap<&str, u64> = BTreeMap::new();
+    for row in &rows.rows {
+        let count = row.get(prepared).and_then(|count| count.as_deref()?.parse::<u64>().ok());
+        if let (Some(Some(database)), Some(count)) = (row.get(database), count) {
+            let known = most.entry(database).or_default();
+            *known = count.max(*known);
+        }
+    }
+    for (database, count) in most.into_iter().filter(|(_, count)| *count > 0) {
+        draft.put(format!("pool.{database}.statements_distinct"), count.to_string());
+    }
 }
 
 fn config(whose: &str, rows: &Rows, draft: &mut Draft) {
@@ -110,6 +129,14 @@ mod tests {
             rows(&["database", "user", "cl_waiting", "sv_active"], &[&["app", "a", "3", "1"], &["app", "b", "4", "2"]]);
         pools("pgbouncer", &of, &mut draft);
         clients("pgbouncer", &rows(&["user", "application_name"], &[&["a", "web"], &["b", ""]]), &mut draft);
+        let prepared =
+            rows(&["database", "prepared_statements"], &[&["app", "7"], &["app", "40"], &["calm", "0"], &["odd", "x"]]);
+        statements(&prepared, &mut draft);
+        let told: Vec<&str> = draft.facts.keys().map(String::as_str).filter(|key| key.starts_with("pool.")).collect();
+        assert_eq!(
+            (told, draft.facts["pool.app.statements_distinct"].as_str()),
+            (vec!["pool.app.statements_distinct"], "40")
+        );
         assert_eq!(draft.facts["pgbouncer.clients"], "2");
         assert_eq!(draft.facts["pgbouncer.clients_unnamed"], "1");
         assert_eq!(said(&draft, "pgbouncer", &["none", "max_client_conn"]).unwrap(), "200");

@@ -1,6 +1,7 @@
 //! A running poolwarden over HTTP: its settings, and what its accounting says of the traffic since it started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use anyhow::{Context, anyhow};
 use serde_json::Value;
@@ -20,7 +21,7 @@ pub(super) fn ask(url: &str) -> anyhow::Result<Draft> {
     if !metrics.contains("poolwarden_") {
         anyhow::bail!("its /metrics are not poolwarden's");
     }
-    measured(&read(&metrics), &mut draft);
+    measured(&read(&metrics), since_epoch(), &mut draft);
     let config = remote.get(at, "/api/v1/config")?.json()?;
     match config.body {
         Ok(config) => settings(&config, &mut draft),
@@ -28,7 +29,10 @@ pub(super) fn ask(url: &str) -> anyhow::Result<Draft> {
     }
     let why = remote.get(at, "/api/v1/why")?.json()?;
     match why.body {
-        Ok(why) => rates(&why, &mut draft),
+        Ok(why) => {
+            rates(&why, &mut draft);
+            judged(&why, &mut draft);
+        }
         Err(_) => draft.unseen.push(format!("its traffic is not told: /api/v1/why answered {}", why.status)),
     }
     if machine::is_here(at) {
@@ -63,6 +67,34 @@ fn rates(why: &Value, draft: &mut Draft) {
             draft.put(format!("pool.{database}.peak_rate_1s"), format!("{:.3}", now.max(usual)));
         }
     }
+}
+
+/// What the process says of itself: the limit that binds, where all pools of a database that wait name the same one; and how many
+/// wait for another connection while they hold one.
+fn judged(why: &Value, draft: &mut Draft) {
+    let mut bound: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for pool in why["pools"].as_array().into_iter().flatten() {
+        let database = pool["pool"].as_str().unwrap_or_default();
+        if let Some(limit) = pool["binding_limit"]["name"].as_str() {
+            bound.entry(database).or_default().insert(limit);
+        }
+        let nested = |cause: &&Value| cause["code"] == "nested_checkout" && cause["verdict"] == "supported";
+        let cause = pool["causes"].as_array().into_iter().flatten().find(nested);
+        if let Some(waiting) = cause.and_then(|cause| cause["evidence"][0]["numbers"]["waiting"].as_f64()) {
+            draft.put(format!("pool.{database}.held_while_waiting"), waiting.to_string());
+        }
+    }
+    for (database, limits) in bound {
+        if let Some(limit) = limits.first().filter(|_| limits.len() == 1) {
+            draft.put(format!("pool.{database}.limit_binding"), *limit);
+        }
+    }
+}
+
+/// Seconds.
+fn since_epoch() -> f64 {
+    // before 1970 no rate is told
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// One sample.
@@ -119,8 +151,8 @@ fn quoted(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// What the numbers say, by the names that rules know.
-fn measured(samples: &[Sample], draft: &mut Draft) {
+/// What the numbers say at `now` (seconds since 1970), by the names that rules know.
+fn measured(samples: &[Sample], now: f64, draft: &mut Draft) {
     let of = |name: &'static str| samples.iter().filter(move |sample| sample.name == name);
     let busiest = of("poolwarden_loop_busy_ratio").map(|sample| sample.value).reduce(f64::max);
     if let Some(busiest) = busiest {
@@ -133,15 +165,15 @@ fn measured(samples: &[Sample], draft: &mut Draft) {
     if let Some(fds) = fds {
         draft.put("process.fd_limit", fds.value.to_string());
     }
-    let databases: std::collections::BTreeSet<&str> =
-        of("poolwarden_checkouts_total").map(|sample| sample.label("database")).collect();
+    let up = of("poolwarden_start_time_seconds").next().map(|sample| now - sample.value).filter(|up| *up > 0.0);
+    let databases: BTreeSet<&str> = of("poolwarden_checkouts_total").map(|sample| sample.label("database")).collect();
     for database in databases {
-        pool(samples, database, draft);
+        pool(samples, database, up, draft);
     }
 }
 
-/// One database, its users together.
-fn pool(samples: &[Sample], database: &str, draft: &mut Draft) {
+/// One database, its users together; `up` is how long the process has been running, in seconds.
+fn pool(samples: &[Sample], database: &str, up: Option<f64>, draft: &mut Draft) {
     let of = |name: &str| {
         let name = name.to_owned();
         samples.iter().filter(move |sample| sample.name == name && sample.label("database") == database)
@@ -165,6 +197,8 @@ fn pool(samples: &[Sample], database: &str, draft: &mut Draft) {
     let busy = |share| Some(quantile("poolwarden_occupancy_at_checkout_ratio", share)? * size?);
     put("busy_p95", busy(0.95));
     put("busy_p99", busy(0.99));
+    // over the whole of its time: the busiest minute had at least as many
+    put("connect_rate", up.map(|up| sum("poolwarden_server_connects_total") / up));
     for sample in of("poolwarden_pins_total").filter(|sample| sample.value > 0.0) {
         put(&format!("pins.{}", sample.label("reason")), Some(sample.value));
     }
@@ -209,16 +243,32 @@ mod tests {
         poolwarden_occupancy_at_checkout_ratio_bucket{database=\"a\\\"b\",user=\"y\",le=\"+Inf\"} 90\n\
         poolwarden_capacity{database=\"a\\\"b\",user=\"x\",limit=\"pool_size\"} 20\n\
         poolwarden_capacity{database=\"a\\\"b\",user=\"x\",limit=\"reserve\"} 99\n\
-        poolwarden_pins_total{database=\"a\\\"b\",user=\"x\",reason=\"listen\"} 3\nbroken{line\n# EOF\n";
+        poolwarden_pins_total{database=\"a\\\"b\",user=\"x\",reason=\"listen\"} 3\n\
+        poolwarden_server_connects_total{database=\"a\\\"b\",user=\"x\",result=\"ok\"} 700\n\
+        poolwarden_start_time_seconds 1000\nbroken{line\n# EOF\n";
 
     #[test]
     fn metrics_become_facts_of_each_database() {
         let mut draft = Draft::default();
-        measured(&read(TEXT), &mut draft);
+        measured(&read(TEXT), 1_100.0, &mut draft);
         let said: Vec<String> = draft.facts.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-        let expected = "pool.a\"b.busy_p95 = 10.000\npool.a\"b.busy_p99 = 20.000\npool.a\"b.hold_mean_ms = 50.000\n\
+        let expected = "pool.a\"b.busy_p95 = 10.000\npool.a\"b.busy_p99 = 20.000\npool.a\"b.connect_rate = 7.000\npool.a\"b.hold_mean_ms = 50.000\n\
                         pool.a\"b.pins.listen = 3.000\npoolwarden.clients = 7\npoolwarden.core_busy = 0.5\nprocess.fd_limit = 1024";
         assert_eq!(said.join("\n"), expected);
+    }
+
+    #[test]
+    fn a_limit_that_all_pools_of_a_database_name_binds_it() {
+        let pool = |pool: &str, limit: Option<&str>| serde_json::json!({"pool": pool, "binding_limit": limit.map(|name| serde_json::json!({"name": name})), "causes": []});
+        let why = serde_json::json!({"pools": [
+            pool("app", Some("user")), pool("app", None), pool("jobs", Some("user")), pool("jobs", Some("pool_size")),
+            {"pool": "tasks", "causes": [{"code": "nested_checkout", "verdict": "supported", "evidence": [{"numbers": {"waiting": 4}}]}]},
+            {"pool": "calm", "causes": [{"code": "nested_checkout", "verdict": "ruled_out", "evidence": [{"numbers": {"waiting": 4}}]}]},
+        ]});
+        let mut draft = Draft::default();
+        judged(&why, &mut draft);
+        let said: Vec<(&str, &str)> = draft.facts.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(said, [("pool.app.limit_binding", "user"), ("pool.tasks.held_while_waiting", "4")]);
     }
 
     #[test]

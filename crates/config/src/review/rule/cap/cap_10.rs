@@ -23,8 +23,8 @@ pub(super) const RULE: Rule = Rule {
 const AREAS: u64 = 3;
 /// Memory of an idle backend with its catalogue caches: 7.6 MiB without huge pages (A. Freund, "Measuring the memory overhead of
 /// a PostgreSQL connection", 2020), rounded up.
-const BACKEND: u64 = 8 << 20;
-const MIB: u64 = 1 << 20;
+const BACKEND: u64 = 8 * MIB;
+const MIB: u64 = 1_048_576;
 
 fn check(of: &Dossier, out: &mut Out<'_>) {
     for (server, postgres) in of.postgres.iter().enumerate() {

@@ -43,10 +43,10 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         };
         if let Some(known) = waited.filter(|known| known.value / 1000.0 > level) {
             let message = format!(
-                "pool {}: one request in a hundred waited {:.0} ms, more than the {:.0} ms that are bearable",
+                "pool {}: one request in a hundred waited {:.0} ms, more than the {} that are bearable",
                 pool.name.value,
                 known.value,
-                level * 1000.0
+                millis(level)
             );
             let bound = traffic::bounding(pooler, pool);
             out.find(message, &bound.place, format!("{} server connections", words::size(bound.value)))
@@ -58,6 +58,11 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
             estimate(of, (pooler, pool), &traffic, level, out);
         }
     }
+}
+
+/// Seconds in words.
+fn millis(seconds: f64) -> String {
+    format!("{:.0} ms", seconds * 1000.0)
 }
 
 /// Half of what clients bear, in seconds.
@@ -78,12 +83,12 @@ fn estimate(of: &Dossier, (pooler, pool): (&Pooler, &Pool), traffic: &Traffic, l
     let bound = traffic::bounding(pooler, pool);
     let (fix, new) = words::raise(of, pooler, pool, bound, enough);
     let comes =
-        wait.map_or_else(|| "grow without bound".to_owned(), |wait| format!("reach {:.0} ms (p99)", wait * 1000.0));
+        wait.map_or_else(|| "grow without bound".to_owned(), |wait| format!("reach {} (p99)", millis(wait)));
     let finding = out.find(
         format!(
-            "pool {}: with half as much traffic again waits {comes}; {:.0} ms are bearable",
+            "pool {}: with half as much traffic again waits {comes}; {} are bearable",
             pool.name.value,
-            level * 1000.0
+            millis(level)
         ),
         &bound.place,
         format!("{most} server connections per instance, {:.1} busy at the {} peak", traffic.load(), traffic.source),

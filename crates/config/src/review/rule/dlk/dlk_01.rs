@@ -26,7 +26,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(of: &Dossier, out: &mut Out<'_>) {
-    for app in of.apps.iter().filter(|app| at_once(app) >= 2) {
+    for app in of.apps.iter().filter(|app| at_once(app) > 1) {
         let (Some(size), Some(threads)) = (&app.pool_size, &app.threads) else {
             out.lacks(if app.pool_size.is_none() { APP_POOL_SIZE } else { APP_THREADS }, &app.name);
             continue;

@@ -35,9 +35,8 @@ const WAITS: [&str; 8] = [
     "client_login_timeout",
     "reserve_pool_timeout",
 ];
-/// From so many seconds on a wait is looked at: a quarter of an hour, which nobody waits.
-const LONG_WAIT: u64 = 1_000;
-/// People write seconds as multiples of 60, and milliseconds as multiples of this.
+/// People write seconds as multiples of 60, and milliseconds as multiples of this. Beyond one of it, a wait in seconds is a
+/// quarter of an hour, which nobody waits.
 const STEP: u64 = 500;
 /// Ages and idle times that are read in seconds.
 const LIVES: [&str; 5] =
@@ -75,7 +74,7 @@ fn too_long(who: &str, key: &str, known: &Known<String>, out: &mut Out<'_>) {
     let last = key.rsplit('.').next().unwrap_or(key);
     let number: Option<u64> = known.value.trim().replace('_', "").parse().ok();
     let Some(number) = number.filter(|number| meant_millis(last, *number)) else { return };
-    let seconds = number / 1000; // at least one, from LONG_WAIT on
+    let seconds = number / 1000; // at least one, beyond STEP
     out.find(
         format!("{who}: {last} = {number} is {} minutes: it is read in seconds", number / 60),
         &known.place,
@@ -87,7 +86,7 @@ fn too_long(who: &str, key: &str, known: &Known<String>, out: &mut Out<'_>) {
 }
 
 fn meant_millis(key: &str, number: u64) -> bool {
-    let is_wait = WAITS.contains(&key) && number >= LONG_WAIT && number.is_multiple_of(STEP);
+    let is_wait = WAITS.contains(&key) && number > STEP && number.is_multiple_of(STEP);
     is_wait || LIVES.contains(&key) && number >= LONG_LIFE && number.is_multiple_of(LIFE_STEP)
 }
 

@@ -40,12 +40,12 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         for source in (0..of.facts.len()).filter(|source| tells(of, *source, prefix)) {
             // with one file or none all of them are one pooler's; of several files some may be nobody's
             let group = whose(of, source).and_then(|pooler| position(of, pooler));
-            if files < 2 || group.is_some() {
+            if files <= 1 || group.is_some() {
                 groups.entry(group).or_default().push(source);
             }
         }
         for pooler in poolers().filter(|pooler| pooler.instances.value > 1) {
-            if groups.get(&position(of, pooler)).is_none_or(|asked| asked.len() < 2) {
+            if groups.get(&position(of, pooler)).is_none_or(|asked| asked.len() <= 1) {
                 out.lacks(RUNNING, &format!("the other instances of {}", pooler.name));
             }
         }

@@ -136,3 +136,26 @@ fn a_raise_counts_only_where_it_reaches_a_pool() {
         0
     );
 }
+
+#[test]
+fn instances_are_those_of_one_file() {
+    let other = INI.replace("6432", "6433").replace("= 20", "= 50");
+    let told = |name, size| facts(name, &[("pgbouncer.config.default_pool_size", size)]);
+    // of neither file: nothing says that they are of one service
+    let nobodys = || vec![told("x", "7"), told("y", "8")];
+    assert!(said(&[("a/pgbouncer.ini", INI), ("b/pgbouncer.ini", other.as_str())], nobodys(), "EFF-07").is_empty());
+    assert_eq!(said(&[("pgbouncer.ini", INI)], nobodys(), "EFF-07").len(), 1);
+}
+
+#[test]
+fn instances_that_were_not_asked_are_told() {
+    let topology = "[topology.pooler]\ninstances = 3\n";
+    let unchecked = |told: &[&str]| {
+        let files = [("pgbouncer.ini", INI), ("topology.toml", topology)];
+        let files = files.map(|(name, text)| Input::File { name: name.to_owned(), text: text.to_owned() });
+        let told = told.iter().map(|name| facts(name, &[("pgbouncer.config.default_pool_size", "20")]));
+        let of = gather(&files.into_iter().chain(told).collect::<Vec<_>>(), &mut |path| Err(path.to_owned())).dossier;
+        review(&of).not_checked.iter().any(|one| one.code == "EFF-07" && !one.of.is_empty())
+    };
+    assert_eq!([unchecked(&["a"]), unchecked(&["a", "b"])], [true, false]);
+}

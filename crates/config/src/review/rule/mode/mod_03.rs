@@ -4,7 +4,7 @@ use poolwarden_pool::Mode;
 
 use crate::finding::Severity;
 use crate::review::dossier::Dossier;
-use crate::review::need::{POOLER, RECORDED};
+use crate::review::need::{POOLER, STATEMENTS};
 use crate::review::rule::{Out, Rule};
 use crate::review::words;
 
@@ -16,7 +16,7 @@ pub(super) const RULE: Rule = Rule {
     why: "With 0 a statement that was prepared on one server connection does not exist on the next: errors. With fewer than are in \
           use each connection forgets one to learn another: statements are parsed and planned again and again.",
     fix: "keep more than the distinct statements of the pool",
-    needs: &[POOLER, RECORDED],
+    needs: &[POOLER, STATEMENTS],
     check,
 };
 

@@ -40,7 +40,7 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
                 }
             }
             (Kind::PgBouncer | Kind::RdsProxy | Kind::Odyssey, pooler) => {
-                let more = pooler.map_or(2, |pooler| pooler.instances.value.max(1).saturating_mul(2));
+                let more = pooler.map_or(1, |pooler| pooler.instances.value.max(1)).saturating_mul(2);
                 finding.fix(format!(
                     "run {more} processes with so_reuseport = 1, and divide pool sizes and limits by {more}"
                 ));

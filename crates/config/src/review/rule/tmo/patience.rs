@@ -89,8 +89,7 @@ pub(super) fn typed(kind: Kind, span: Duration) -> String {
 
 /// A time as PostgreSQL reads it.
 pub(super) fn pg_typed(span: Duration) -> String {
-    let millis = span.as_millis();
-    if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") }
+    if span.subsec_millis() == 0 { format!("{}s", span.as_secs()) } else { format!("{}ms", span.as_millis()) }
 }
 
 /// A role's name as it is typed in SQL; `APP` stands for one that is not known.
