@@ -33,6 +33,14 @@ pub(crate) fn size_key(pooler: &Pooler, pool: &Pool) -> String {
     }
 }
 
+/// A pool's size as it is typed.
+pub(crate) fn size_typed(pooler: &Pooler, pool: &Pool, size: u64) -> String {
+    if pooler.kind == Kind::PgBouncer && pool.shadowed.is_some() {
+        return format!("pool_size={size} in the line of {} in [databases]", pool.name.value);
+    }
+    format!("{} = {size}", size_key(pooler, pool))
+}
+
 /// The key of the connections that are always kept.
 pub(crate) fn min_size_key(pooler: &Pooler, pool: &Pool) -> String {
     pool_key(pooler, pool, "min_size", "min_pool_size")
@@ -160,12 +168,12 @@ pub(crate) fn raise(
     }
     if *known == pool.size {
         let size = needed.div_ceil(pool.known_users());
-        return (format!("write {} = {size}", size_key(pooler, pool)), Some(size));
+        return (format!("write {}", size_typed(pooler, pool, size)), Some(size));
     }
     if let Some((user, _)) = pooler.tightest_user(pool).filter(|(_, limit)| *limit == known) {
         let each = needed.div_ceil(pool.known_users());
         let size = pool.each().number().filter(|size| *size < each);
-        let larger = size.map_or_else(String::new, |_| format!(", and {} = {each}", size_key(pooler, pool)));
+        let larger = size.map_or_else(String::new, |_| format!(", and {}", size_typed(pooler, pool, each)));
         let why = if larger.is_empty() {
             "; a larger pool has no effect before that"
         } else {

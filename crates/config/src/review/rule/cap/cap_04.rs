@@ -50,7 +50,7 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         finding
             .and(max, format!("{} - reserves = {usable}", max.value))
             .because(why)
-            .fix(format!("write {} = {fits}, or less", words::size_key(pooler, pool)))
+            .fix(format!("write {}, or less", words::size_typed(pooler, pool, fits)))
             .write(&pool.size, fits.to_string())
             .matters(if within { Severity::Info } else { Severity::Warning });
         if restates {

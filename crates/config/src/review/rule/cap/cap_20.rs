@@ -51,7 +51,7 @@ fn told(
     finding
         .and(&pool.size, format!("{size} per user, {} of them out of reach", size - most))
         .because(format!("raising {} has no effect: {most} binds first", words::size_key(pooler, pool)))
-        .fix(format!("write {key} = {size}, or {} = {most}", words::size_key(pooler, pool)));
+        .fix(format!("write {key} = {size}, or {}", words::size_typed(pooler, pool, most)));
     if !pool.size.is_given() || limit == &pool.max_connections {
         finding.matters(Severity::Info); // nobody asked for the size; a database's limit is also written to cut pools on purpose
     }

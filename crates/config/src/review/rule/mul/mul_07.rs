@@ -47,6 +47,6 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
             of.postgres.get(pool.server).and_then(|postgres| Some(postgres.left()? / pooler.instances.value.max(1)));
         out.find(format!("pool {} has no size", pool.name.value), &pool.size.place, "unlimited")
             .because("every client gets a backend of its own: it pools nothing, and ends at PostgreSQL's slots")
-            .fix(format!("write {} = {}, or less", words::size_key(pooler, pool), share.unwrap_or(USUAL)));
+            .fix(format!("write {}, or less", words::size_typed(pooler, pool, share.unwrap_or(USUAL))));
     }
 }
