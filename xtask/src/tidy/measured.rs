@@ -94,6 +94,62 @@ pub(super) fn queue(tree: &Tree) -> Result<String> {
     Ok(out)
 }
 
+/// What `check` was given to break it, and what breaks when a rule is broken.
+pub(super) fn checks(tree: &Tree) -> Result<String> {
+    let mut out = String::new();
+    match found(tree, "checks")? {
+        None => out += &missing("checks 10000", "checks"),
+        Some(found) => {
+            let (random, large, fifty) = (&found["corruptions"], &found["megabyte"], &found["fifty_files"]);
+            let exit = |code: u8| random["exits"][format!("exit_{code}")].as_u64().unwrap_or(0);
+            let _ = writeln!(
+                out,
+                "Measured at {}.\n\n- {} random corruptions of the good configurations: {} panics; {} ended with 0, {} with 1, {} with 2 \
+                 (a file that is not read), {} with 3. Each of the {} findings has a place and a next step.",
+                text(&found["commit"]),
+                random["given"],
+                random["panics"],
+                exit(0),
+                exit(1),
+                exit(2),
+                exit(3),
+                random["findings"],
+            );
+            let _ = writeln!(
+                out,
+                "- {} files of a megabyte, sound and corrupted: {} panics, the slowest ({}) took {} ms.",
+                large["given"],
+                large["panics"],
+                text(&large["slowest"]),
+                number(&large["slowest_ms"], 0),
+            );
+            let _ = writeln!(
+                out,
+                "- {} files at once: {} ms, {} ms at worst of {}.",
+                fifty["files"],
+                number(&fifty["median_ms"], 0),
+                number(&fifty["slowest_ms"], 0),
+                fifty["runs"],
+            );
+        }
+    }
+    match found(tree, "mutants")? {
+        None => out += "- Broken rules: nothing is on file: `make mutants`.\n",
+        Some(found) => {
+            let _ = writeln!(
+                out,
+                "- Broken rules (`make mutants`, at {}): {} rules silenced in turn and {} numbers nudged by a tenth up or down; a test \
+                 failed each time, {} survived.",
+                text(&found["commit"]),
+                found["rules_silenced"],
+                found["constants_nudged"],
+                found["survived"],
+            );
+        }
+    }
+    Ok(out)
+}
+
 /// How fast and how rightly `why` named what was done to real pools; a row per situation.
 pub(super) fn causes(tree: &Tree) -> Result<String> {
     let Some(found) = found(tree, "causes")? else { return Ok(missing("causes 5", "causes")) };

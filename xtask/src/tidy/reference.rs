@@ -59,6 +59,7 @@ pub(crate) fn block(tree: &Tree, name: &str) -> Result<String> {
         "holds" => measured::holds(tree)?,
         "queue" => measured::queue(tree)?,
         "causes" => measured::causes(tree)?,
+        "checks" => measured::checks(tree)?,
         _ => bail!("nothing generates a block named \"{name}\""),
     };
     Ok(format!("\n{text}"))
