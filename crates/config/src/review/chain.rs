@@ -270,3 +270,14 @@ pub struct Alert {
     /// How long it must hold before it fires.
     pub hold: Known<Duration>,
 }
+
+/// How often Prometheus asks one of its targets.
+#[derive(Clone, Debug)]
+pub struct Scrape {
+    /// The job's or the monitor's name.
+    pub job: Known<String>,
+    /// Targets that are written there: `host:port`.
+    pub targets: Vec<String>,
+    /// The time between two questions.
+    pub interval: Known<Duration>,
+}

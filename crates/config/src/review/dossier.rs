@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::chain::{Alert, App, Pooler, Postgres};
+use super::chain::{Alert, App, Pooler, Postgres, Scrape};
 use super::place::{Known, Place};
 
 /// A file as it was read.
@@ -41,6 +41,8 @@ pub struct Dossier {
     pub apps: Vec<App>,
     /// Alerting rules.
     pub alerts: Vec<Alert>,
+    /// What Prometheus asks, and how often.
+    pub scrapes: Vec<Scrape>,
 }
 
 impl Dossier {

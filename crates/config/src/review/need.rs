@@ -54,6 +54,8 @@ needs! {
     REQUEST_TIMEOUT: "request timeout", "request_timeout of [[topology.app]]",
         |of| of.apps.iter().any(|app| app.request_timeout.is_some());
     ALERTS: "alerting rules", "--prometheus RULES", |of| !of.alerts.is_empty();
+    SCRAPE: "scrape interval", "prometheus.yml, or pgbouncer.scrape_interval_ms in a file of facts",
+        |of| !of.scrapes.is_empty() || of.fact("pgbouncer.scrape_interval_ms").is_some();
     RUNNING: "running pooler", "--live http://… (poolwarden) or --live postgres://…/pgbouncer (a console)",
         |of| of.facts_below("pgbouncer.").next().is_some() || of.facts_below("poolwarden.").next().is_some();
     SETTINGS: "settings", "any configuration file, or --live postgres://…", |of| !(of.texts.is_empty() && of.facts.is_empty());

@@ -15,7 +15,6 @@ mod mask;
 mod pgbouncer;
 mod poolwarden;
 mod prometheus;
-#[allow(dead_code, reason = "what is not asked yet by a rule of observation is still part of one small reader")]
 pub(in crate::review) mod promql;
 mod rails;
 mod setting;
@@ -84,7 +83,7 @@ pub fn gather(inputs: &[Input], read: &mut Read<'_>) -> Gathered {
 fn one(name: &str, text: &str, out: &mut Draft, read: &mut Read<'_>) {
     let Some(kind) = recognise(name, text) else {
         let known = "poolwarden.toml, pgbouncer.ini, HikariCP's .properties or Spring's .yml, database.yml, SQLAlchemy's .py, \
-                     DATABASE_URL in .env, rules of Prometheus, .facts";
+                     DATABASE_URL in .env, rules of Prometheus, prometheus.yml, .facts";
         out.unreadable.push((name.to_owned(), format!("not a file that is known here: {known}")));
         return;
     };

@@ -5,7 +5,9 @@
 //! Theory", 4th edition, section 2.3. It takes arrivals to be independent, so it is a floor: bursts wait longer. A simulation of
 //! the recorded arrivals (`simulate --recording`) is better and needs more than a review has.
 
-use super::chain::{App, Bound, Pool, Pooler};
+use std::time::Duration;
+
+use super::chain::{App, Bound, Maybe, Pool, Pooler};
 use super::dossier::Dossier;
 use super::place::Known;
 
@@ -118,12 +120,19 @@ impl Blocking {
     }
 }
 
-/// The time limit that waits are held against, in seconds: the smaller of the pool's longest wait and the shortest request
-/// timeout of its applications.
+/// The time limit that waits are held against, in seconds, see [`gives_up`].
 pub(crate) fn patience(of: &Dossier, pooler: &Pooler, pool: &Pool) -> Option<f64> {
+    gives_up(of, pooler, pool).map(|known| known.value.as_secs_f64())
+}
+
+/// When the first clients of a pool give up: the smaller of the pool's longest wait and the shortest request timeout of its
+/// applications.
+pub(crate) fn gives_up(of: &Dossier, pooler: &Pooler, pool: &Pool) -> Maybe<Duration> {
     let here = of.clients(pooler).filter(|(_, other)| std::ptr::eq(*other, pool));
-    let requests = here.filter_map(|(app, _)| app.request_timeout.as_ref()?.value.span());
-    requests.chain(pool.max_wait.value.span()).map(|span| span.as_secs_f64()).min_by(f64::total_cmp)
+    let requests = here.filter_map(|(app, _)| app.request_timeout.as_ref());
+    let limits = requests.chain([&pool.max_wait]);
+    let spans = limits.filter_map(|known| Some(Known { value: known.value.span()?, place: known.place.clone() }));
+    spans.min_by_key(|known| known.value)
 }
 
 /// The value that keeps the pool of one instance as small as it is: its size, a user's limit, its database's, or the host budget.

@@ -19,7 +19,7 @@ pub(super) enum FileKind {
     SqlAlchemy,
     /// DATABASE_URL and its like, in .env or any text.
     Url,
-    /// Alerting rules of Prometheus.
+    /// Alerting rules of Prometheus, or what it asks and how often.
     Prometheus,
     /// `key = value` of a running process or a recording.
     Facts,
@@ -64,7 +64,7 @@ fn yaml(name: &str, text: &str) -> Option<FileKind> {
             line.strip_prefix(word).is_some_and(|rest| rest.trim_start().starts_with(':'))
         })
     };
-    if key("alert") && key("expr") || key("groups") && key("rules") {
+    if key("alert") && key("expr") || key("groups") && key("rules") || key("scrape_configs") {
         Some(FileKind::Prometheus)
     } else if key("spring") || key("hikari") || text.contains("spring.datasource") || name.starts_with("application") {
         Some(FileKind::Hikari)

@@ -110,29 +110,6 @@ impl Expr {
         }
         out
     }
-
-    /// Whether it can be zero as a divisor: neither a number nor kept above zero by `clamp_min` or `> 0`.
-    pub(in crate::review) fn may_be_zero(&self) -> bool {
-        match self {
-            Self::Number(number) => *number == 0.0,
-            Self::Text(_) | Self::Selector(_) => true,
-            Self::Call { name, args, .. } if name == "clamp_min" => {
-                !matches!(args.get(1), Some(Self::Number(least)) if *least > 0.0)
-            }
-            Self::Call { name, args, .. } => {
-                // what keeps the sign of its argument
-                !["sum", "min", "max", "avg"].contains(&name.as_str()) || args.iter().all(Self::may_be_zero)
-            }
-            Self::Binary { op, left, right, .. } => match op.as_str() {
-                ">" | "!=" => !matches!(**right, Self::Number(least) if least >= 0.0 && (op == ">" || least == 0.0)),
-                ">=" => !matches!(**right, Self::Number(least) if least > 0.0),
-                "*" => left.may_be_zero() || right.may_be_zero(),
-                "/" => left.may_be_zero(),
-                _ => true,
-            },
-            Self::Minus(inner) => inner.may_be_zero(),
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -446,24 +423,6 @@ mod tests {
         assert!(matches!(left, Expr::Call { name, by, .. } if name == "sum" && by == &["database"]), "{left:?}");
         assert!(matches!(right, Expr::Call { name, args, .. } if name == "clamp_min" && args.len() == 2), "{right:?}");
         assert_eq!((expr.sides(">").len(), expr.sides("and").len(), expr.sides("or").len()), (1, 1, 0));
-    }
-
-    #[test]
-    fn divisors_that_are_kept_above_zero_are_told_from_those_that_are_not() {
-        for (text, expected) in [
-            ("x", true),
-            ("sum(x)", true),
-            ("clamp_min(x, 1)", false),
-            ("clamp_min(x, 0)", true),
-            ("sum(clamp_min(x, 1)) * 2", false),
-            ("(x > 0)", false),
-            ("(x != 0)", false),
-            ("(x >= 0)", true),
-            ("5", false),
-            ("0", true),
-        ] {
-            assert_eq!(parse(text).may_be_zero(), expected, "{text}");
-        }
     }
 
     #[test]

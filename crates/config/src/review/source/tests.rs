@@ -203,6 +203,7 @@ fn kinds_of_file_are_known_by_name_and_text() {
         ("values.yaml", "a: 1\nspring:\n  datasource: x\n", Some(FileKind::Hikari)),
         ("database.yml", "", Some(FileKind::Rails)),
         ("rules.yml", "groups:\n- name: x\n  rules:\n  - alert: y\n    expr: z\n", Some(FileKind::Prometheus)),
+        ("prometheus.yml", "global: {}\nscrape_configs:\n- job_name: x\n", Some(FileKind::Prometheus)),
         ("db.py", "", Some(FileKind::SqlAlchemy)),
         (".env.production", "", Some(FileKind::Url)),
         ("compose.yaml", "x: postgres://a/b", Some(FileKind::Url)),
