@@ -68,7 +68,6 @@ prove: ## measure again what the documents claim, search for faults, and write b
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove checks 10000 --json proof/checks.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove leak 60 --json proof/leak.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove matrix --json proof/matrix.json
-	@$(MAKE) --no-print-directory mutants
 	cargo xtask tidy --write
 
 bench: ## beside PgBouncer, interleaved (JSON=FILE PAIRS=7 SECONDS=5)
