@@ -170,6 +170,8 @@ pub struct Pool {
     pub server: usize,
     /// The role all its clients are logged in as, or the users that are known to use it; empty: any.
     pub users: Vec<String>,
+    /// Sizes of those of several users who have one of their own; of one user it is the pool's.
+    pub own_sizes: BTreeMap<String, Known<Bound>>,
     /// Server connections per user.
     pub size: Known<Bound>,
     /// The default that [`Pool::size`] overrides, where one is written: an edit of it has no effect here.

@@ -44,10 +44,16 @@ impl Pool {
         plus(self.size.value, Bound::Of(self.reserve.value))
     }
 
+    /// The same of this user, who may have a size of their own.
+    #[must_use]
+    pub fn of_user(&self, user: &str) -> Bound {
+        self.own_sizes.get(user).map_or_else(|| self.each(), |own| plus(own.value, Bound::Of(self.reserve.value)))
+    }
+
     /// Server connections of all its known users together, per instance.
     #[must_use]
     pub fn most(&self) -> Bound {
-        least(times(self.each(), self.known_users()), self.max_connections.value)
+        least(self.names().map(|user| self.of_user(user)).fold(Bound::Of(0), plus), self.max_connections.value)
     }
 
     /// The names of its users; one that stands for anybody where none is known.
@@ -79,14 +85,14 @@ impl Pooler {
             pool.names().filter_map(|user| Some((user, self.users.get(user).or_else(|| self.users.get(ANY))?)));
         let (user, limit) = limits.min_by_key(|(_, limit)| limit.value.number().unwrap_or(u64::MAX))?;
         let most = least(pool.most(), self.within_budget(pool.server, Bound::Unlimited));
-        let below = limit.value.number()? < pool.each().number().unwrap_or(u64::MAX);
+        let below = limit.value.number()? < pool.of_user(user).number().unwrap_or(u64::MAX);
         (below && self.pool_most(pool).number()? < most.number().unwrap_or(u64::MAX)).then_some((user, limit))
     }
 
     /// Most server connections of one pool, per instance, within its users' limits, its database's and the host budget.
     #[must_use]
     pub fn pool_most(&self, pool: &Pool) -> Bound {
-        let users = pool.names().map(|user| least(pool.each(), self.user_limit(user)));
+        let users = pool.names().map(|user| least(pool.of_user(user), self.user_limit(user)));
         self.within_budget(pool.server, least(users.fold(Bound::Of(0), plus), pool.max_connections.value))
     }
 
@@ -106,7 +112,8 @@ impl Pooler {
     /// Most backends of one user on `server`, per instance.
     fn instance_backends_of(&self, server: usize, user: &str) -> Bound {
         let pools = self.pools.iter().filter(|pool| pool.server == server && pool.names().any(|name| name == user));
-        let all = pools.fold(Bound::Of(0), |sum, pool| plus(sum, least(pool.each(), pool.max_connections.value)));
+        let all =
+            pools.fold(Bound::Of(0), |sum, pool| plus(sum, least(pool.of_user(user), pool.max_connections.value)));
         self.within_budget(server, least(all, self.user_limit(user)))
     }
 
@@ -327,6 +334,10 @@ mod tests {
         // a: 10 + 2 in each of two databases; b: 5 over both
         let two = "[pools.x]\nsize = 10\nreserve = 2\n[pools.y]\nsize = 10\nreserve = 2";
         assert_eq!(backends(open, two), Bound::Of(12 + 12 + 5));
+        // a size of one of several users counts for that user alone, with the reserve
+        let own = "[pools.x]\nsize = 10\nreserve = 2\n[users.c]\npassword_env = \"C\"\npool_size = 30";
+        assert_eq!(backends(open, own), Bound::Of(12 + 5 + 32));
+        assert_eq!(backends(open, &format!("{own}\nmax_connections = 4")), Bound::Of(12 + 5 + 4));
         // the database ends at 15 for both of its users
         assert_eq!(backends(open, "[pools.x]\nsize = 10\nmax_connections = 13"), Bound::Of(13));
         assert_eq!(backends("max_connections = 20", two), Bound::Of(20));

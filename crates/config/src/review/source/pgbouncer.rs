@@ -148,6 +148,11 @@ impl View<'_> {
             [user] => self.sheet.users.get(user).and_then(|line| self.given(&line.given, "pool_size", size)),
             _ => None,
         };
+        let own_size = |user: &String| {
+            let line = self.sheet.users.get(user).filter(|_| users.len() > 1)?;
+            Some((user.clone(), self.given(&line.given, "pool_size", size)?))
+        };
+        let own_sizes = users.iter().filter_map(own_size).collect();
         let own = of_user.or_else(|| self.given(given, "pool_size", size));
         let shadowed = own.is_some().then(|| default.clone()).filter(Known::is_given);
         let or_main =
@@ -161,6 +166,7 @@ impl View<'_> {
             name: self.known(name, &line.name.spot),
             database,
             server,
+            own_sizes,
             users,
             size: own.unwrap_or(default),
             shadowed,

@@ -227,9 +227,10 @@ fn pool(keys: &Keys<'_>, named: Option<&Named>, servers: &[(Named, usize)], logi
     let forced = text(keys.written(&table, "user"));
     let users: Vec<String> = forced.map_or_else(|| logins.iter().cloned().collect(), |user| vec![user.value]);
     let size = bound(of("size")).unwrap_or_else(|| Known::default_of(Bound::Unlimited, OURS));
-    let own = match users.as_slice() {
-        [user] => bound(keys.written(&Table::named("users", user), "pool_size")),
-        _ => None,
+    let of_user = |user: &String| bound(keys.written(&Table::named("users", user), "pool_size"));
+    let (own, own_sizes) = match users.as_slice() {
+        [user] => (of_user(user), BTreeMap::new()),
+        several => (None, several.iter().filter_map(|user| Some((user.clone(), of_user(user)?))).collect()),
     };
     let shadowed = own.is_some().then(|| size.clone()).filter(Known::is_given);
     let zero = || Known::default_of(0, OURS);
@@ -238,6 +239,7 @@ fn pool(keys: &Keys<'_>, named: Option<&Named>, servers: &[(Named, usize)], logi
         database: database.or_else(|| Some(name.value.clone()).filter(|name| name != ANY)),
         name,
         server: server.or(servers.first()).map_or(0, |(_, index)| *index),
+        own_sizes,
         users,
         size: own.unwrap_or(size),
         shadowed,
