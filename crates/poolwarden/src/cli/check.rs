@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 /// The whole chain of limits, reviewed: what contradicts, which limit will bind, and what to write instead.
 ///
 /// Files are poolwarden.toml, pgbouncer.ini, HikariCP's properties or Spring's YAML, SQLAlchemy's engine, DATABASE_URL,
-/// Rails' database.yml and rules of Prometheus: what each is, is seen. Without any, ./poolwarden.toml or
+/// Rails' database.yml, rules of Prometheus and prometheus.yml: what each is, is seen. Without any, ./poolwarden.toml or
 /// /etc/poolwarden/poolwarden.toml. Rules whose inputs were not given are listed as not checked.
 #[derive(Args, Clone, Debug, Default)]
 #[command(
