@@ -16,7 +16,7 @@ struct Said {
 }
 
 /// Everything operators have said and not taken back.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Words {
     /// To all.
     pub(crate) all: Word,

@@ -50,7 +50,7 @@ impl Load {
 pub(crate) const TURNS: usize = 2;
 
 /// One tenant of a class in a pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seat {
     /// Place of its class in `kinds`.
     pub(crate) kind: usize,
@@ -98,7 +98,7 @@ pub(crate) struct Books {
 }
 
 /// Tenants in the order in which they are served, the first one last: a list, because there are few, and it keeps its memory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Turns(Vec<(u64, u32)>);
 
 impl Turns {
@@ -124,7 +124,7 @@ impl Turns {
 }
 
 /// One class in a pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Kind {
     pub(crate) class: ClassId,
     pub(crate) weight: u64,
@@ -150,7 +150,7 @@ pub(crate) struct Kind {
 }
 
 /// Classes and tenants of a pool.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Fair {
     pub(crate) kinds: Vec<Kind>,
     pub(crate) seats: Vec<Seat>,

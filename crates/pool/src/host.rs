@@ -21,7 +21,7 @@ use crate::{
 /// All pools of one PostgreSQL server.
 ///
 /// Drain [`Host::poll_action`] and [`Host::poll_event`] after every call; both queues are reused.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Host {
     pub(crate) settings: HostSettings,
     pub(crate) random: Random,
@@ -162,6 +162,16 @@ impl Host {
     #[must_use]
     pub fn snapshot(&self, now: Time) -> HostSnapshot {
         self.view(now.max(self.turn.now))
+    }
+
+    /// What it would know at `now` under other settings: a copy obeys them, and nothing changes here. What takes time has not
+    /// happened in the copy: connects that would be begun are under way, connections that would be closed are there.
+    #[must_use]
+    pub fn rehearse(&self, now: Time, settings: HostSettings) -> HostSnapshot {
+        let mut copy = self.clone();
+        copy.log = None;
+        copy.handle(now, Input::Apply(Box::new(settings)));
+        copy.snapshot(now)
     }
 
     /// The settings in force.

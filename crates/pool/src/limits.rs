@@ -30,7 +30,7 @@ pub(crate) struct Learned {
 }
 
 /// What several pools share.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
     /// Its size as configured; `None` is unlimited.
     pub(crate) max: Option<u32>,
@@ -102,7 +102,7 @@ pub(crate) enum Of {
 }
 
 /// All scopes of a host.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Scopes {
     /// All pools.
     pub(crate) host: Scope,
@@ -113,7 +113,7 @@ pub(crate) struct Scopes {
 }
 
 /// Scopes of one kind by name; a place is reused once no pool needs it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Family {
     pub(crate) by_name: BTreeMap<String, u32>,
     pub(crate) list: Vec<Scope>,

@@ -9,7 +9,7 @@ use crate::random::Random;
 use crate::{HostSettings, Time};
 
 /// The state of connecting to one host.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pace {
     /// Connects in flight, stuck ones left out.
     pub(crate) in_flight: u32,

@@ -11,7 +11,7 @@ use crate::slot::State;
 use crate::{ConnectFailure, DatabaseSettings, LoopId, PoolId, PoolKey, Slots, Time};
 
 /// What of a pool lives on one loop.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lane {
     pub(crate) home: LoopId,
     /// Idle connections, the last used first.
@@ -49,7 +49,7 @@ pub(crate) enum Shut {
 }
 
 /// One (database, user) pair.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pool {
     pub(crate) id: PoolId,
     pub(crate) key: PoolKey,
@@ -223,7 +223,7 @@ impl Slots {
 }
 
 /// All pools ever made, by id; a retired one leaves an empty place of one pointer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pools(Vec<Option<Box<Pool>>>);
 
 impl Pools {

@@ -72,7 +72,7 @@ impl Entry {
 }
 
 /// All tickets of a host.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tickets {
     pub(crate) table: Vec<Entry>,
     free: Vec<u32>,
@@ -279,7 +279,7 @@ impl Regime {
 }
 
 /// One pool's queue.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Queue {
     pub(crate) fifo: List,
     /// Waiters past half of their client's own deadline.

@@ -85,7 +85,7 @@ pub(crate) struct Slot {
 }
 
 /// All server connections of a host.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Slots {
     pub(crate) table: Vec<Slot>,
     free: Vec<u32>,

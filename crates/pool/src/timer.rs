@@ -15,7 +15,7 @@ struct Alarm {
 }
 
 /// At most one alarm per owner, the earliest first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Alarms {
     heap: Vec<Alarm>,
     place: Vec<u32>,

@@ -11,7 +11,7 @@ use crate::{Action, Event, Time};
 pub(crate) const TRANSITIONS: u32 = 256;
 
 /// The call under way.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Turn {
     /// Time of the call; never goes back.
     pub(crate) now: Time,

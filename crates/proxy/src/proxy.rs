@@ -16,7 +16,7 @@ use crate::figures::{LoopFigures, ProcessFigures};
 use crate::inner::{Inner, held};
 use crate::note::Note;
 use crate::operator::Operator;
-use crate::settings::{Listening, Reload, Settings};
+use crate::settings::{HostPlan, Listening, Reload, Settings};
 use crate::tls::Expiry;
 use crate::watch::Activity;
 use crate::{lane, start, watch};
@@ -78,6 +78,12 @@ impl Proxy {
         let snapshot = self.0.shared.snapshot(self.now(), host)?;
         let watched = self.0.watched.get(usize::from(host.0))?;
         Some((snapshot, held(&watched.facts).clone(), held(&watched.error).clone()))
+    }
+
+    /// What a host's core would know under this plan. Nothing changes.
+    #[must_use]
+    pub fn rehearse(&self, host: HostId, plan: &HostPlan) -> Option<HostSnapshot> {
+        self.0.shared.rehearse(self.now(), host, plan.core.clone())
     }
 
     /// What PostgreSQL told of its backends; `None` before the first answer, and while the watch connection is not there.

@@ -430,6 +430,15 @@ impl<L> Shared<L> {
         Some(cell.host.snapshot(cell.last.max(now)))
     }
 
+    /// What a host would know now under other settings, see [`Host::rehearse`]. The copy is made under the lock and used outside.
+    pub fn rehearse(&self, now: Time, host: HostId, settings: HostSettings) -> Option<HostSnapshot> {
+        let (copy, last) = {
+            let cell = held(self.hosts.get(usize::from(host.0))?);
+            (cell.host.clone(), cell.last)
+        };
+        Some(copy.rehearse(last.max(now), settings))
+    }
+
     /// How many requests wait on a host. Cheap enough to be asked several times a second.
     pub fn waiting(&self, host: HostId) -> u32 {
         let Some(cell) = self.hosts.get(usize::from(host.0)) else { return 0 };

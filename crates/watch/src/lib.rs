@@ -10,6 +10,7 @@ mod answer;
 mod averages;
 mod case;
 mod cause;
+mod ceiling;
 mod gain;
 mod in_vain;
 mod layer;
@@ -28,6 +29,7 @@ pub mod why;
 
 pub use averages::Averages;
 pub use cause::CauseCode;
+pub use ceiling::{Ceiling, Moved, ceiling, moved};
 pub use in_vain::raised_in_vain;
 pub use poolwarden_pool as pool;
 pub use state_log::{Field, FieldValue, Level, LogLine, StateLog};
