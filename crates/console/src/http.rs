@@ -11,8 +11,8 @@ mod operate;
 
 pub use look::{Held, OPENAPI_DOCUMENT, Untold};
 pub use operate::{
-    Acted, Doing, Done, LeaseAct, LeaseOrder, Meant, Operate, PoolAct, PoolOrder, PoolsActed, Refused, RefusedKind,
-    Shed, ShedOrder,
+    Acted, Doing, Done, LeaseAct, LeaseOrder, Meant, Operate, PlanOrder, Planned, PlannedChange, PlannedPool, PoolAct,
+    PoolOrder, PoolsActed, Refused, RefusedKind, Shed, ShedOrder,
 };
 
 use std::future::Future;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use poolwarden_console::http::{
-    Acted, Doing, Done, LeaseAct, LeaseOrder, Meant, PoolAct, PoolOrder, PoolsActed, Refused, RefusedKind,
+    Acted, Doing, Done, LeaseAct, LeaseOrder, Meant, PlanOrder, Planned, PlannedChange, PoolAct, PoolOrder, PoolsActed,
+    Refused, RefusedKind,
 };
 use poolwarden_console::http::{Held, MAX_CONNECTIONS, Operate, Scraping, Shed, ShedOrder, Source, Telling, serve};
 use poolwarden_console::metrics::{CONTENT_TYPE, Scrape};
@@ -96,6 +97,22 @@ impl Operate for MadeUp {
         let lent = u32::from(order.act == PoolAct::Pause);
         let pools = order.pool.map_or_else(|| vec!["app".to_owned(), "shop".to_owned()], |name| vec![name]);
         Box::pin(async move { Ok(PoolsActed { pools, lent }) })
+    }
+
+    fn plan(&self, order: PlanOrder) -> Doing<Planned> {
+        assert!(order.by.starts_with("http from 127.0.0.1:"), "{order:?}");
+        if order.text.as_deref() == Some("broken") {
+            return Box::pin(async { Err(refused(RefusedKind::Idle, "nothing was changed: line 1")) });
+        }
+        let changes = order.set.iter().map(|set| PlannedChange {
+            key: set.clone(),
+            from: None,
+            to: order.text.clone(),
+            live: true,
+        });
+        let planned =
+            Planned { changes: changes.collect(), pools: Vec::new(), effect: "none".to_owned(), notes: Vec::new() };
+        Box::pin(async { Ok(planned) })
     }
 
     fn bundle(&self, _: String) -> Doing<Vec<u8>> {
@@ -379,11 +396,11 @@ async fn where_only_metrics_are_served_nobody_asks_why() {
 }
 
 #[tokio::test]
-async fn leases_are_cancelled_and_ended_and_pools_paused_with_the_token_alone() {
+async fn operators_verbs_are_done_with_the_token_alone() {
     let running = running().await;
     let at = running.at;
-    let paths = ["cancel", "terminate", "pause", "resume", "bundle"].map(|verb| format!("/api/v1/{verb}"));
-    let [cancel, terminate, pause, resume, bundle] = &paths;
+    let paths = ["cancel", "terminate", "pause", "resume", "bundle", "plan"].map(|verb| format!("/api/v1/{verb}"));
+    let [cancel, terminate, pause, resume, bundle, plan] = &paths;
     let cases = [
         (cancel, "{\"conn\": 7}", "200", "\"done\":[{\"application\":\"cancel\""),
         (terminate, "{\"conn\": 7}", "200", "\"application\":\"terminate\""),
@@ -396,6 +413,15 @@ async fn leases_are_cancelled_and_ended_and_pools_paused_with_the_token_alone() 
         (resume, "{\"pool\": null}", "200", "{\"pool\":\"shop\",\"state\":\"active\"}],\"lent\":0"),
         (pause, "{}", "400", "which pool is meant"),
         (bundle, "{}", "200", "an archive"),
+        (
+            plan,
+            "{\"set\": [\"a.b=1\"]}",
+            "200",
+            "\"binding_after\":null,\"binding_before\":null,\"changes\":[{\"from\":null,\"key\":\"a.b=1\"",
+        ),
+        (plan, "{\"text\": \"\"}", "200", "\"wait_after\":null"),
+        (plan, "{\"text\": \"broken\"}", "409", "line 1"),
+        (plan, "{\"set\": []}", "400", "what would change"),
     ];
     for (path, body, status, said) in cases {
         let answer = post_to(at, path, JSON, body).await;

@@ -18,6 +18,7 @@ mod pidfile;
 mod place;
 mod plan;
 mod probes;
+mod proposal;
 mod reload;
 mod run_as;
 mod running;

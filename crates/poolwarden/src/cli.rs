@@ -1,8 +1,10 @@
 //! The command line. Usage errors end with exit code 2, as clap does of itself.
 
+mod change;
 mod check;
 mod look;
 
+pub(crate) use change::PlanArgs;
 pub(crate) use check::{CheckArgs, CheckFormat, FailLevel, Require};
 pub(crate) use look::{
     BundleArgs, ConnArgs, ExplainArgs, HoldersArgs, PauseArgs, ResumeArgs, TerminateArgs, TopArgs, WhyArgs,
@@ -38,6 +40,7 @@ pub(crate) enum Command {
     Pause(PauseArgs),
     Resume(ResumeArgs),
     Shed(ShedArgs),
+    Plan(PlanArgs),
     Bundle(BundleArgs),
     Explain(ExplainArgs),
     Import(ImportArgs),

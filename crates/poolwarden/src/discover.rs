@@ -85,14 +85,19 @@ pub(crate) fn load(path: &Path, edits: &[Edit]) -> anyhow::Result<Loaded> {
         let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
         anyhow!("{name}:{line}: not UTF-8 text (byte {at}): save the file as UTF-8")
     })?;
-    let text = edit::toml(&text, edits).map_err(|why| anyhow!("{name}: {why}"))?;
     let directory = path.parent().unwrap_or(Path::new("."));
+    parse(&name, &text, directory, edits)
+}
+
+/// The same of a text that is in no file yet; its secrets are looked for from `directory`.
+pub(crate) fn parse(name: &str, text: &str, directory: &Path, edits: &[Edit]) -> anyhow::Result<Loaded> {
+    let text = edit::toml(text, edits).map_err(|why| anyhow!("{name}: {why}"))?;
     let (config, findings) = Config::parse(&text, |wanted| resolve(directory, &wanted));
-    let rendered = render(&name, &text, &findings);
-    let lines = findings.iter().map(|finding| one_line(&name, finding)).collect();
+    let rendered = render(name, &text, &findings);
+    let lines = findings.iter().map(|finding| one_line(name, finding)).collect();
     match config {
         Some(config) => Ok(Loaded { config, remarks: rendered, lines }),
-        None => Err(Faults::new(&name, &rendered, lines).into()),
+        None => Err(Faults::new(name, &rendered, lines).into()),
     }
 }
 

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         cli::Command::Check(args) => cmd::check::check(&args),
         cli::Command::Explain(args) => cmd::explain::explain(&args),
         cli::Command::Shed(args) => cmd::shed::shed(&args),
+        cli::Command::Plan(args) => cmd::plan::plan(&args),
         cli::Command::Import(args) => cmd::import::import(&args),
         cli::Command::Simulate(args) => cmd::simulate::simulate(&args),
         cli::Command::Drill(args) => cmd::drill::drill(&args),

@@ -24,6 +24,10 @@ pub struct Ceiling {
 pub struct Moved {
     /// Which pool.
     pub pool: PoolKey,
+    /// Its size after the change, its reserve not counted.
+    pub size: u32,
+    /// Requests that wait for it now.
+    pub waiting: u32,
     /// `None`: nothing limited it.
     pub before: Option<Ceiling>,
     /// `None`: nothing limits it.
@@ -59,8 +63,14 @@ pub fn ceiling(host: &str, pool: &PoolSnapshot) -> Option<Ceiling> {
 #[must_use]
 pub fn moved(host: &str, before: &HostSnapshot, after: &HostSnapshot) -> Vec<Moved> {
     let both = before.pools.iter().filter_map(|old| Some((old, after.pools.iter().find(|new| new.id == old.id)?)));
-    both.map(|(old, new)| Moved { pool: old.key.clone(), before: ceiling(host, old), after: ceiling(host, new) })
-        .collect()
+    let moved = |(old, new): (&PoolSnapshot, &PoolSnapshot)| Moved {
+        pool: old.key.clone(),
+        size: new.size,
+        waiting: old.waiting,
+        before: ceiling(host, old),
+        after: ceiling(host, new),
+    };
+    both.map(moved).collect()
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 //! without asking first, which nobody answers.
 
 mod order;
+mod planned;
 
 pub use order::{
-    Acted, Doing, Done, LeaseAct, LeaseOrder, Meant, PoolAct, PoolOrder, PoolsActed, Refused, RefusedKind, Shed,
-    ShedOrder,
+    Acted, Doing, Done, LeaseAct, LeaseOrder, Meant, PlanOrder, Planned, PlannedChange, PlannedPool, PoolAct,
+    PoolOrder, PoolsActed, Refused, RefusedKind, Shed, ShedOrder,
 };
 
 use std::sync::Arc;
@@ -32,11 +33,14 @@ const TERMINATE: &str = "/api/v1/terminate";
 const PAUSE: &str = "/api/v1/pause";
 const RESUME: &str = "/api/v1/resume";
 const BUNDLE: &str = "/api/v1/bundle";
+const PLAN: &str = "/api/v1/plan";
 /// Everything that is taken with POST.
-pub(super) const PATHS: [&str; 6] = [SHED, CANCEL, TERMINATE, PAUSE, RESUME, BUNDLE];
+pub(super) const PATHS: [&str; 7] = [SHED, CANCEL, TERMINATE, PAUSE, RESUME, BUNDLE, PLAN];
 
 /// A name and a length of time are far shorter.
 const MAX_BODY: usize = 4 << 10;
+/// A configuration file is read up to four mebibytes; as a text of JSON it is longer.
+const MAX_FILE_BODY: usize = 10 << 20;
 /// A body this short is sent at once or not at all.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for what was asked; a bundle is the longest of it.
@@ -59,6 +63,9 @@ pub trait Operate: Send + Sync + 'static {
     /// Has pools lend no more, or again.
     fn pools(&self, order: PoolOrder) -> Doing<PoolsActed>;
 
+    /// Rehearses a change of the configuration; what is in force stays.
+    fn plan(&self, order: PlanOrder) -> Doing<Planned>;
+
     /// Everything worth keeping before somebody restarts something, as a gzip archive without secrets; `by`: who asks.
     fn bundle(&self, by: String) -> Doing<Vec<u8>>;
 }
@@ -77,6 +84,7 @@ pub(super) fn router(operator: Arc<dyn Operate>, gate: Gate) -> Router {
         .route(PAUSE, post(|door, asker, request| pools(PoolAct::Pause, door, asker, request)))
         .route(RESUME, post(|door, asker, request| pools(PoolAct::Resume, door, asker, request)))
         .route(BUNDLE, post(bundle))
+        .route(PLAN, post(plan))
         .with_state(Door { operator, gate })
 }
 
@@ -180,6 +188,26 @@ async fn bundle(State(door): State<Door>, Extension(Asker(peer)): Extension<Aske
     }
 }
 
+async fn plan(State(door): State<Door>, Extension(Asker(peer)): Extension<Asker>, request: Request) -> Response {
+    const FIX: &str = "send {\"text\": \"the whole file\"}, or {\"set\": [\"pools.app.size=40\"]}";
+    let done = async {
+        let (head, body) = request.into_parts();
+        door.admit(&head.headers)?;
+        let asked = read(body, MAX_FILE_BODY, FIX).await?;
+        let text = asked.get("text").and_then(Value::as_str).map(str::to_owned);
+        let set = asked.get("set").and_then(Value::as_array).into_iter().flatten();
+        let set: Vec<String> = set.filter_map(Value::as_str).map(str::to_owned).collect();
+        if text.is_none() && set.is_empty() {
+            return Err(refused(StatusCode::BAD_REQUEST, "it does not say what would change", FIX));
+        }
+        settled(door.operator.plan(PlanOrder { text, set, by: by(peer) })).await
+    };
+    match done.await {
+        Ok(planned) => answer(StatusCode::OK, &planned::json(&planned)),
+        Err(refused) => *refused,
+    }
+}
+
 fn by(peer: std::net::SocketAddr) -> String {
     format!("http from {peer}")
 }
@@ -205,7 +233,7 @@ impl Door {
     async fn asked(&self, request: Request, fix: &str) -> Result<Value, Box<Response>> {
         let (head, body) = request.into_parts();
         self.admit(&head.headers)?;
-        read(body, fix).await
+        read(body, MAX_BODY, fix).await
     }
 
     /// Whether the request may be: from no other site's page, as JSON, with the token.
@@ -238,8 +266,8 @@ impl Door {
     }
 }
 
-async fn read(body: Body, fix: &str) -> Result<Value, Box<Response>> {
-    let bytes = timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await;
+async fn read(body: Body, most: usize, fix: &str) -> Result<Value, Box<Response>> {
+    let bytes = timeout(BODY_TIMEOUT, to_bytes(body, most)).await;
     let late = |_| refused(StatusCode::REQUEST_TIMEOUT, "the request did not come whole", "send it again");
     let long = |_| refused(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long or broke off", fix);
     let bytes = bytes.map_err(late)?.map_err(long)?;

@@ -32,7 +32,7 @@ impl Refused {
         Self { faults: vec![fault, fix] }
     }
 
-    fn one(fault: impl Into<String>) -> Self {
+    pub(super) fn one(fault: impl Into<String>) -> Self {
         Self { faults: vec![fault.into()] }
     }
 
@@ -111,12 +111,22 @@ async fn attempt(running: &Arc<Running>, by: &str, edits: Vec<Edit>) -> Result<V
 
 /// What a reload reads.
 #[derive(Debug)]
-enum Written {
+pub(super) enum Written {
     Toml(PathBuf),
     Ini(PathBuf),
 }
 
-fn file(origin: &Origin, now: &Config) -> Result<Written, Refused> {
+impl Written {
+    /// Where paths of the file start.
+    pub(super) fn directory(&self) -> &Path {
+        match self {
+            Self::Toml(path) => path.parent().unwrap_or(Path::new(".")),
+            Self::Ini(_) => Path::new("."), // PgBouncer's paths start where the process does
+        }
+    }
+}
+
+pub(super) fn file(origin: &Origin, now: &Config) -> Result<Written, Refused> {
     match (origin, &now.pgbouncer) {
         (Origin::File(path), _) => Ok(Written::Toml(path.clone())),
         (Origin::Ini, Some(process)) => Ok(Written::Ini(PathBuf::from(&process.conffile))),
@@ -125,7 +135,7 @@ fn file(origin: &Origin, now: &Config) -> Result<Written, Refused> {
     }
 }
 
-fn load(file: &Written, edits: &[Edit]) -> anyhow::Result<discover::Loaded> {
+pub(super) fn load(file: &Written, edits: &[Edit]) -> anyhow::Result<discover::Loaded> {
     match file {
         Written::Toml(path) => discover::load(path, edits),
         Written::Ini(path) => {
@@ -135,19 +145,26 @@ fn load(file: &Written, edits: &[Edit]) -> anyhow::Result<discover::Loaded> {
     }
 }
 
-type Read = (Arc<Config>, Reload, Vec<String>);
+/// A configuration, how it is put in force, and remarks about it.
+pub(super) type Read = (Arc<Config>, Reload, Vec<String>);
 
-fn read(file: &Written, edits: &[Edit], (start, now): (&Config, &Config), seed: &plan::Seed) -> Result<Read, Refused> {
-    let mut loaded = load(file, edits).map_err(|error| match error.downcast_ref::<discover::Faults>() {
+fn read(file: &Written, edits: &[Edit], configs: (&Config, &Config), seed: &plan::Seed) -> Result<Read, Refused> {
+    prepare(load(file, edits), file.directory(), configs, seed)
+}
+
+/// What was loaded, ready to be put in force: its certificates read, its servers those that run.
+pub(super) fn prepare(
+    loaded: anyhow::Result<discover::Loaded>,
+    directory: &Path,
+    (start, now): (&Config, &Config),
+    seed: &plan::Seed,
+) -> Result<Read, Refused> {
+    let mut loaded = loaded.map_err(|error| match error.downcast_ref::<discover::Faults>() {
         Some(faults) => Refused { faults: faults.lines.clone() },
         None => Refused::one(format!("{error:#}")),
     })?;
     same_servers(start, &loaded.config)?;
     loaded.config.keep_class_ids(now);
-    let directory = match file {
-        Written::Toml(path) => path.parent().unwrap_or(Path::new(".")),
-        Written::Ini(_) => Path::new("."), // PgBouncer's paths start where the process does
-    };
     let certificates = Certificates::load(&loaded.config, directory);
     let mut reload = plan::reload(&loaded.config, seed);
     certificates.map_err(|faults| Refused { faults })?.put(&mut reload.tls, &mut reload.hosts);
@@ -168,7 +185,7 @@ fn same_servers(start: &Config, new: &Config) -> Result<(), Refused> {
     )))
 }
 
-fn snapshots(proxy: &Proxy, config: &Config) -> Vec<HostSnapshot> {
+pub(super) fn snapshots(proxy: &Proxy, config: &Config) -> Vec<HostSnapshot> {
     let hosts = (0..config.servers.len()).filter_map(|index| proxy.host(plan::host_id(index)));
     hosts.map(|(snapshot, ..)| snapshot).collect()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use poolwarden_config::nearest;
 use poolwarden_console::http::{self, Held, Operate, Scraping, Shed, ShedOrder, Source, Telling, Untold};
-use poolwarden_console::http::{Acted, Doing, LeaseOrder, PoolOrder, PoolsActed};
+use poolwarden_console::http::{Acted, Doing, LeaseOrder, PlanOrder, Planned, PoolOrder, PoolsActed};
 use poolwarden_console::metrics::Scrape;
 use poolwarden_switch::Detail;
 use poolwarden_watch::Level;
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::bundle;
 use super::drawer;
+use super::proposal;
 use super::running::{Phase, Running, held};
 use super::shed;
 
@@ -117,6 +118,11 @@ impl Operate for Operator {
     fn pools(&self, order: PoolOrder) -> Doing<PoolsActed> {
         let running = Arc::clone(&self.running);
         Box::pin(async move { drawer::pools(&running, &order).await })
+    }
+
+    fn plan(&self, order: PlanOrder) -> Doing<Planned> {
+        let running = Arc::clone(&self.running);
+        Box::pin(async move { proposal::plan(&running, order).await })
     }
 
     fn bundle(&self, by: String) -> Doing<Vec<u8>> {

@@ -2,6 +2,8 @@
 
 use std::pin::Pin;
 
+use poolwarden_watch::Moved;
+
 /// What comes of an order, soon.
 pub type Doing<T> = Pin<Box<dyn Future<Output = Result<T, Refused>> + Send>>;
 
@@ -153,4 +155,50 @@ pub struct PoolsActed {
     pub pools: Vec<String>,
     /// Their server connections that are still lent.
     pub lent: u32,
+}
+
+/// A change of the configuration is to be rehearsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanOrder {
+    /// A whole file's text; `None`: the file that runs.
+    pub text: Option<String>,
+    /// Single settings on top of it: `pools.app.size=40`.
+    pub set: Vec<String>,
+    /// Who asks, for the log.
+    pub by: String,
+}
+
+/// What would change, and what would come of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Settings that differ from what runs.
+    pub changes: Vec<PlannedChange>,
+    /// Every pool that is there.
+    pub pools: Vec<PlannedPool>,
+    /// What comes of it, in a sentence.
+    pub effect: String,
+    /// What is in vain, what waits for a restart, what the file's reader remarks.
+    pub notes: Vec<String>,
+}
+
+/// One setting that differs. A secret says no more than that it is another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedChange {
+    /// Full key.
+    pub key: String,
+    /// `None`: it was not there.
+    pub from: Option<String>,
+    /// `None`: it is there no more.
+    pub to: Option<String>,
+    /// Whether it can change while the process runs.
+    pub live: bool,
+}
+
+/// One pool of one server before and after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedPool {
+    /// The server's name.
+    pub server: String,
+    /// What limits the pool.
+    pub moved: Moved,
 }
