@@ -12,7 +12,7 @@ pub(super) const RULE: Rule = Rule {
     code: "MUL-06",
     severity: Severity::Error,
     title: "the application's pool was cut because the pooler is the real one",
-    condition: "through a pooler, and 4 P <= T, or R W k P <= lambda x h",
+    condition: "through a pooler, and 4 P <= T, or P <= 4 and R W k P <= lambda x h",
     why: "A client connection of the application is what a request needs to reach the pooler at all. Cut to two or three per \
           process, requests queue in the application and fail there: one load test ended in 92 % errors with pooler and \
           PostgreSQL healthy. Clients are cheap for a pooler; server connections are not, and it bounds those.",
@@ -23,24 +23,27 @@ pub(super) const RULE: Rule = Rule {
 
 /// Threads per connection from which on it is starvation and no rounding.
 const STARVED: u64 = 4;
+/// The largest pool that somebody must have cut: the smallest default of a library is 5. Of larger ones that traffic fills
+/// CAP-11 speaks.
+const CUT: u64 = 4;
 
 /// How many units of work share a pool of its own that is far too small for them.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Starved {
+pub(in crate::review::rule) enum Starved {
     /// So many threads of one process.
     Threads(u64),
     /// So many connections are busy on average, of so many in all.
     Load(f64, u64),
 }
 
-pub(super) fn is_starved(of: &Dossier, app: &App) -> Option<Starved> {
+pub(in crate::review::rule) fn is_starved(of: &Dossier, app: &App) -> Option<Starved> {
     of.route(app)?;
     let Bound::Of(size) = app.pool_size.as_ref()?.value else { return None };
     if let Some(threads) = app.threads.as_ref().filter(|threads| size.saturating_mul(STARVED) <= threads.value) {
         return Some(Starved::Threads(threads.value));
     }
     let (load, all) = (app.load()?, app.demand(false)?.number()?);
-    (load >= all as f64).then_some(Starved::Load(load, all))
+    (load >= all as f64 && size <= CUT).then_some(Starved::Load(load, all))
 }
 
 fn check(of: &Dossier, out: &mut Out<'_>) {

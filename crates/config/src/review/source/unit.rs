@@ -1,0 +1,43 @@
+//! A unit of systemd: how many files the process that it starts may open.
+
+use std::collections::BTreeMap;
+
+use super::draft::Draft;
+use crate::review::dossier::Facts;
+
+/// Reads one file. The soft limit is the one that holds: of `1024:524288` the first.
+pub(super) fn read(file: usize, text: &str, out: &mut Draft) -> Result<(), String> {
+    let name = out.dossier.texts.get(file).map_or_else(String::new, |text| text.name.clone());
+    let value = |line: &str| {
+        let value = line.trim().strip_prefix("LimitNOFILE")?.trim_start().strip_prefix('=')?;
+        Some(value.split(':').next().unwrap_or(value).trim().to_owned())
+    };
+    // the last one holds; `infinity` is no bound that a rule could compare
+    let limit = text.lines().filter_map(value).next_back().filter(|value| value.parse::<u64>().is_ok());
+    let Some(limit) = limit else {
+        return Err("no LimitNOFILE = NUMBER in it: systemctl show -p LimitNOFILESoft tells what holds".to_owned());
+    };
+    out.dossier.facts.push(Facts { name, facts: BTreeMap::from([("process.fd_limit".to_owned(), limit)]) });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Input, gather};
+
+    fn limit(text: &str) -> Result<Option<String>, String> {
+        let input = Input::File { name: "pgbouncer.service".to_owned(), text: text.to_owned() };
+        let out = gather(&[input], &mut |_| Err(String::new()));
+        match out.unreadable.first() {
+            Some((_, why)) => Err(why.clone()),
+            None => Ok(out.dossier.facts[0].facts.get("process.fd_limit").cloned()),
+        }
+    }
+
+    #[test]
+    fn the_last_soft_limit_holds() {
+        assert_eq!(limit("[Service]\nLimitNOFILE=512\nLimitNOFILE = 1024:524288\n"), Ok(Some("1024".to_owned())));
+        assert!(limit("[Service]\nExecStart=/usr/sbin/pgbouncer\n").unwrap_err().contains("LimitNOFILE"));
+        assert!(limit("[Service]\nLimitNOFILE=infinity\n").is_err());
+    }
+}
