@@ -67,6 +67,8 @@ prove: ## measure again what the documents claim, search for faults, and write b
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove causes 5 --json proof/causes.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove leak 60 --json proof/leak.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove matrix --json proof/matrix.json
+	@scripts/setup.sh prove
+	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove casebook --json proof/casebook.json
 	@$(MAKE) --no-print-directory mutants
 	cargo xtask tidy --write
 
