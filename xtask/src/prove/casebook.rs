@@ -218,7 +218,9 @@ fn looked_for(what: &str, line: &str) -> Result<Value> {
     let mut command = Command::new(words.next().unwrap_or_default());
     let said = command.args(words).output().with_context(|| format!("cannot run {line}"))?;
     let all = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
-    let answer = all.lines().filter(|line| !line.trim_start().starts_with("Updating")).collect::<Vec<_>>().join("\n");
+    // which index was asked is the machine's affair
+    let lines = all.lines().filter(|line| !line.trim_start().starts_with("Updating"));
+    let answer = lines.map(|line| line.split(" in registry").next().unwrap_or(line)).collect::<Vec<_>>().join("\n");
     let unknown = answer.is_empty() || answer.contains("could not find");
     Ok(json!({ "what": what, "command": line, "answer": answer, "in_packages": !unknown }))
 }

@@ -71,3 +71,63 @@ pub(super) fn told(name: &str, text: &str, kind: FileKind, read: &mut Read<'_>) 
     }
     Some(Facts { name: name.to_owned(), facts })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Input, gather};
+    use crate::review::review;
+
+    fn file(name: &str, text: &str) -> Input {
+        Input::File { name: name.to_owned(), text: text.to_owned() }
+    }
+
+    fn said(files: &[(&str, &str)]) -> Vec<(&'static str, String)> {
+        let inputs: Vec<Input> = files.iter().map(|(name, text)| file(name, text)).collect();
+        let gathered = gather(&inputs, &mut |path| Err(path.to_owned()));
+        assert!(gathered.unreadable.is_empty(), "{:?}", gathered.unreadable);
+        review(&gathered.dossier).findings.into_iter().map(|finding| (finding.code, finding.message)).collect()
+    }
+
+    const INI: &str =
+        "[databases]\napp = host=db dbname=app\n\n[pgbouncer]\nlisten_port = 6432\nmax_db_connections = 10\n";
+
+    #[test]
+    fn what_stands_is_what_a_proposal_is_compared_with() {
+        let proposed = format!("{INI}default_pool_size = 40\n");
+        let found = said(&[("d/pgbouncer.ini", INI), ("d/pgbouncer.proposed.ini", &proposed)]);
+        let change = found.iter().find(|(code, _)| *code == "EFF-08").map(|(_, message)| message.as_str());
+        assert!(
+            change.is_some_and(|said| said.starts_with("default_pool_size from 20 to 40 has no effect")),
+            "{found:?}"
+        );
+        // a file of another folder is another pooler's
+        let apart = said(&[("a/pgbouncer.ini", INI), ("b/pgbouncer.proposed.ini", &proposed)]);
+        assert!(!apart.iter().any(|(code, _)| *code == "EFF-08"), "{apart:?}");
+    }
+
+    #[test]
+    fn a_declared_raise_and_one_of_poolwarden_are_told_too() {
+        let topology = |slots: u32| {
+            format!(
+                "[topology.postgres]\nmax_connections = {slots}\n[[topology.app]]\nname = \"web\"\nreplicas = 2\npool_size = 5\n"
+            )
+        };
+        let found = said(&[("topology.toml", &topology(100)), ("topology.proposed.toml", &topology(300))]);
+        assert!(found.iter().any(|(code, said)| *code == "EFF-08" && said.contains("from 100 to 300")), "{found:?}");
+        let ours = |size: u32| {
+            format!(
+                "[servers.main]\nhost = \"db\"\n[pools.app]\nserver = \"main\"\nsize = {size}\n[users.app]\n\
+                 password_env = \"A\"\nmax_connections = 3\n"
+            )
+        };
+        let found = said(&[("poolwarden.toml", &ours(20)), ("poolwarden.proposed.toml", &ours(40))]);
+        assert!(found.iter().any(|(code, said)| *code == "EFF-08" && said.contains("from 20 to 40")), "{found:?}");
+    }
+
+    #[test]
+    fn what_nothing_runs_by_is_read_as_it_is() {
+        let url = "DATABASE_URL=postgres://a@db/a?connection_limit=3\n";
+        let gathered = gather(&[file("app.env", url), file("app.proposed.env", url)], &mut |path| Err(path.to_owned()));
+        assert_eq!(gathered.dossier.apps.len(), 2);
+    }
+}

@@ -107,3 +107,25 @@ fn two_autos(of: &Dossier, server: usize, postgres: &Postgres, out: &mut Out<'_>
         .because("auto divides what is left by the instances it is told of; the other pooler is not among them")
         .fix(format!("write instances = {count} in each, or give each a max_connections of its own"));
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::review::{Input, gather, review};
+
+    /// Whether a neighbour that nobody counted is spoken of beside so many connections.
+    fn says(replicas: u64) -> bool {
+        let file = |name: &str, text: String| Input::File { name: name.to_owned(), text };
+        let url = |of: &str| format!("DATABASE_URL=postgres://{of}@db:5432/{of}?connection_limit=10\n");
+        let topology = format!(
+            "[topology.postgres]\nmax_connections = 103\n[[topology.app]]\nname = \"shop\"\nreplicas = {replicas}\n"
+        );
+        let inputs = [file("shop.env", url("shop")), file("login.env", url("login")), file("topology.toml", topology)];
+        let of = gather(&inputs, &mut |path| Err(path.to_owned())).dossier;
+        review(&of).findings.iter().any(|finding| finding.code == "CAP-03")
+    }
+
+    #[test]
+    fn a_neighbour_is_missed_from_where_nothing_is_left_for_it() {
+        assert_eq!((says(9), says(10)), (false, true));
+    }
+}

@@ -117,3 +117,30 @@ fn broken(of: &Dossier, app: &App, saved: Option<u64>) -> Option<(u64, u64, &'st
     };
     (comes > limit && one <= limit).then_some((comes, limit, what))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::finding::Severity;
+    use crate::review::{Input, gather, review};
+
+    /// How much the second pool of 10 beside one of 7 in each of 3 processes, 6 while deploying, matters.
+    fn severity(max_connections: u64) -> Option<Severity> {
+        let file = |name: &str, text: String| Input::File { name: name.to_owned(), text };
+        let properties = "db.main.hikari.jdbcUrl=jdbc:postgresql://db:5432/x\ndb.main.hikari.maximumPoolSize=7\n\
+                          db.evolutions.hikari.jdbcUrl=jdbc:postgresql://db:5432/x\n";
+        let topology = format!(
+            "[topology.postgres]\nmax_connections = {max_connections}\n[[topology.app]]\nname = \"app\"\nreplicas = 3\n\
+             surge = 1.0\n"
+        );
+        let inputs = [file("app.properties", properties.to_owned()), file("topology.toml", topology)];
+        let of = gather(&inputs, &mut |path| Err(path.to_owned())).dossier;
+        review(&of).findings.iter().find(|finding| finding.code == "MUL-03").map(|finding| finding.severity)
+    }
+
+    #[test]
+    fn a_pool_of_another_size_matters_where_the_one_that_was_meant_fits_alone() {
+        let (warning, info) = (Some(Severity::Warning), Some(Severity::Info));
+        // 6 x 17 = 102 of 102, of 101; 6 x 7 = 42 of 42, of 41
+        assert_eq!([105, 104, 45, 44].map(severity), [info, warning, warning, info]);
+    }
+}

@@ -77,3 +77,27 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
         words::resize(finding, app, needed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::review::{Input, gather, review};
+
+    /// Codes of what is said of an application with pools of `size` that traffic keeps busy, all of them.
+    fn codes(size: u64) -> Vec<&'static str> {
+        let text = format!(
+            "[servers.main]\nhost = \"db\"\n[pools.app]\nserver = \"main\"\nsize = 40\n[users.app]\npassword_env = \"A\"\n\
+             [[topology.app]]\nname = \"web\"\npool = \"app\"\nreplicas = 2\npool_size = {size}\npeak_rate = \"100/s\"\n\
+             hold = \"{}ms\"\n",
+            size * 20
+        );
+        let input = Input::File { name: "poolwarden.toml".to_owned(), text };
+        let of = gather(&[input], &mut |path| Err(path.to_owned())).dossier;
+        let spoken = |code: &&'static str| ["MUL-06", "CAP-11"].contains(code);
+        review(&of).findings.into_iter().map(|finding| finding.code).filter(spoken).collect()
+    }
+
+    #[test]
+    fn a_pool_of_four_was_cut_and_one_of_five_is_too_small() {
+        assert_eq!((codes(4), codes(5)), (vec!["MUL-06"], vec!["CAP-11"]));
+    }
+}

@@ -84,3 +84,24 @@ fn suggested(pooler: &Pooler, pool: &Pool) -> (String, String) {
     };
     (key, new)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::review::{Input, gather, review};
+
+    fn says(line: &str, facts: &str) -> bool {
+        let file = |name: &str, text: String| Input::File { name: name.to_owned(), text };
+        let ini = format!("[databases]\napp = host=db dbname=app\n\n[pgbouncer]\n{line}\n");
+        let inputs = [file("pgbouncer.ini", ini), file("postgres.facts", facts.to_owned())];
+        let of = gather(&inputs, &mut |path| Err(path.to_owned())).dossier;
+        review(&of).findings.iter().any(|finding| finding.code == "TMO-06")
+    }
+
+    #[test]
+    fn where_postgresql_was_not_asked_only_a_limit_that_was_turned_off_counts() {
+        let off = "idle_transaction_timeout = 0";
+        assert_eq!([says(off, ""), says("", ""), says("idle_transaction_timeout = 30", "")], [true, false, false]);
+        assert!(!says(off, "pg.setting.idle_in_transaction_session_timeout = 30000\n"));
+        assert!(!says(off, "pg.setting.work_mem = 4194304\n"), "asked, and it did not tell");
+    }
+}
