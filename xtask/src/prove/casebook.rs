@@ -166,8 +166,8 @@ fn started(ini: &Path, folder: &Path, programs: &Programs) -> Result<Value> {
     }
     let said = fs::read_to_string(&log)?;
     // what ended without a word of its own was ended by something else than its settings
-    let by_itself = if ended.is_none() { "listening on 127.0.0.1" } else { "] FATAL" };
-    if !said.contains(by_itself) && !(ended.is_some() && said.contains("] ERROR")) {
+    let proofs: &[&str] = if ended.is_none() { &["listening on 127.0.0.1"] } else { &[" FATAL ", " ERROR "] };
+    if !proofs.iter().any(|proof| said.contains(proof)) {
         bail!("{}: pgbouncer neither listened nor refused:\n{said}", ini.display());
     }
     Ok(json!({
