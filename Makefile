@@ -68,6 +68,8 @@ prove: ## measure again what the documents claim, search for faults, and write b
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove checks 10000 --json proof/checks.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove leak 60 --json proof/leak.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove matrix --json proof/matrix.json
+	@scripts/setup.sh prove
+	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove casebook --json proof/casebook.json
 	cargo xtask tidy --write
 
 bench: ## beside PgBouncer, interleaved (JSON=FILE PAIRS=7 SECONDS=5)

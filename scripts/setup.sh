@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what a command of the Makefile needs and the machine lacks: setup.sh run|test|lint|bench...
+# Installs what a command of the Makefile needs and the machine lacks: setup.sh run|test|lint|bench|prove...
 # Lists it first and asks on a terminal. What is there is left alone; no PostgreSQL is started or
 # touched, and installing Debian's packages creates no cluster.
 set -euo pipefail
@@ -53,6 +53,11 @@ need_bench() {
   has setpriv || debian+=(util-linux)
 }
 
+need_prove() {
+  need_bench
+  has poolsim-cli || crates+=(poolsim-cli) # what the casebook is given to, beside PgBouncer
+}
+
 ask() {
   if [ ! -t 0 ] || [ -n "${CI:-}" ] || [ -n "${ASSUME_YES:-}" ]; then return; fi
   read -r -p "setup: go ahead? [Y/n] " answer
@@ -90,7 +95,7 @@ install_debian() {
   [ "$status" -eq 0 ] || fail "apt-get could not install: ${debian[*]}"
 }
 
-[ $# -gt 0 ] || fail "usage: scripts/setup.sh run|test|lint|bench..."
+[ $# -gt 0 ] || fail "usage: scripts/setup.sh run|test|lint|bench|prove..."
 drivers=""
 for what in "$@"; do
   case "$what" in
@@ -98,7 +103,8 @@ for what in "$@"; do
     test) need_test; drivers=yes ;;
     lint) need_lint ;;
     bench) need_bench ;;
-    *) fail "nothing to set up for \"$what\": run, test, lint or bench" ;;
+    prove) need_prove ;;
+    *) fail "nothing to set up for \"$what\": run, test, lint, bench or prove" ;;
   esac
 done
 

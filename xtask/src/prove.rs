@@ -4,6 +4,7 @@
 //! (overflow, debug assertions) and survives a panic to name its seed. Live ones run programs of `testbed` against a real
 //! PostgreSQL and the release binary. What finds something, or misses its bound, fails and writes nothing.
 
+mod casebook;
 mod fuzz;
 
 use std::fs;
@@ -44,11 +45,13 @@ pub(crate) fn run(arguments: &[String], root: &Path) -> Result<()> {
         [what, seconds, rest @ .., flag, file] if what == "fuzz" && rest.len() <= 1 && flag == "--json" => {
             return fuzz::run(seconds, rest.first().map(String::as_str), Path::new(file), root);
         }
+        [what] if what == "casebook" => return casebook::run(None, root),
+        [what, flag, file] if what == "casebook" && flag == "--json" => return casebook::run(Some(file), root),
         [what, number, flag, file] if flag == "--json" => (named(what, number)?, file),
         _ => {
             let live: Vec<String> = LIVE.iter().map(|(name, _, number)| format!("|{name} {number}")).collect();
             bail!(
-                "usage: cargo xtask prove soak STEPS|worlds COUNT|queue ROUNDS|fuzz SECONDS [TARGET]{} --json FILE",
+                "usage: cargo xtask prove soak STEPS|worlds COUNT|queue ROUNDS|fuzz SECONDS [TARGET]|casebook{} --json FILE",
                 live.concat()
             )
         }

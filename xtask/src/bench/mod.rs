@@ -5,7 +5,7 @@
 
 mod idle;
 mod load;
-mod place;
+pub(crate) mod place;
 mod report;
 mod server;
 mod statistic;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::finding::Tree;
 
 /// What a measurement found; `None`: it is not on file.
-fn found(tree: &Tree, what: &str) -> Result<Option<Value>> {
+pub(super) fn found(tree: &Tree, what: &str) -> Result<Option<Value>> {
     let path = format!("proof/{what}.json");
     let Some(file) = tree.file(&path) else { return Ok(None) };
     let mut whole: Value = serde_json::from_str(&file.text).with_context(|| path.clone())?;
@@ -17,15 +17,15 @@ fn found(tree: &Tree, what: &str) -> Result<Option<Value>> {
     Ok(Some(found))
 }
 
-fn missing(command: &str, what: &str) -> String {
+pub(super) fn missing(command: &str, what: &str) -> String {
     format!("Nothing is on file: `cargo xtask prove {command} --json proof/{what}.json`.\n")
 }
 
-fn items(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 

@@ -4,6 +4,7 @@
 //! `--write` brings generated text up to date and tightens the ratchet; it never loosens anything.
 
 mod arrow;
+mod casebook;
 mod checklist;
 mod docs;
 mod driver;

@@ -13,15 +13,16 @@ use poolwarden_watch::pool::{Limit, PoolKey};
 use poolwarden_watch::remedy;
 
 use super::finding::Tree;
-use super::{arrow, checklist, driver, measured, review};
+use super::{arrow, casebook, checklist, driver, measured, review};
 
 /// Every generated block, and the document that must print it.
-pub(crate) const BLOCKS: [(&str, &str); 18] = [
+pub(crate) const BLOCKS: [(&str, &str); 19] = [
     ("arrows", arrow::ARCHITECTURE),
     ("settings", "docs/configuration.md"),
     ("metrics", "docs/metrics.md"),
     ("commands", "docs/console.md"),
     ("limits", "docs/troubleshooting.md"),
+    ("casebook", "docs/casebook.md"),
     ("screen-check", "docs/check.md"),
     ("rules", "docs/check.md"),
     ("needs", "docs/check.md"),
@@ -45,6 +46,7 @@ pub(crate) fn block(tree: &Tree, name: &str) -> Result<String> {
         "metrics" => metric_table(&metrics::CATALOGUE),
         "commands" => commands(&sql::CATALOGUE),
         "limits" => limits(),
+        "casebook" => casebook::table(tree)?,
         "screen-check" => review::screen()?,
         "rules" => review::rules_table(),
         "needs" => review::needs_table()?,

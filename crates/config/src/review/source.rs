@@ -4,6 +4,7 @@
 //! processes tell goes to the servers, poolers and applications it is about.
 
 mod assemble;
+mod before;
 mod draft;
 mod facts;
 mod group;
@@ -20,6 +21,7 @@ mod rails;
 mod setting;
 mod sqlalchemy;
 mod topology;
+mod unit;
 mod url;
 mod yaml;
 
@@ -30,6 +32,7 @@ mod tests;
 
 use super::dossier::{Dossier, Facts, Text};
 use super::finding::Finding;
+pub(super) use before::STEADY;
 use draft::Draft;
 use kind::{FileKind, recognise};
 
@@ -72,6 +75,13 @@ pub fn gather(inputs: &[Input], read: &mut Read<'_>) -> Gathered {
         match input {
             Input::Facts(facts) => out.dossier.facts.push(facts.clone()),
             Input::File { name, .. } if included.contains(last(name)) => {}
+            Input::File { name, text } if before::stands(name, &files) => {
+                let told = recognise(name, text).and_then(|kind| before::told(name, text, kind, &mut named));
+                match told {
+                    Some(facts) => out.dossier.facts.push(facts),
+                    None => one(name, text, &mut out, &mut named),
+                }
+            }
             Input::File { name, text } => one(name, text, &mut out, &mut named),
         }
     }
@@ -83,7 +93,7 @@ pub fn gather(inputs: &[Input], read: &mut Read<'_>) -> Gathered {
 fn one(name: &str, text: &str, out: &mut Draft, read: &mut Read<'_>) {
     let Some(kind) = recognise(name, text) else {
         let known = "poolwarden.toml, pgbouncer.ini, HikariCP's .properties or Spring's .yml, database.yml, SQLAlchemy's .py, \
-                     DATABASE_URL in .env, rules of Prometheus, prometheus.yml, .facts";
+                     DATABASE_URL in .env, rules of Prometheus, prometheus.yml, a unit of systemd, .facts";
         out.unreadable.push((name.to_owned(), format!("not a file that is known here: {known}")));
         return;
     };
@@ -103,6 +113,7 @@ fn one(name: &str, text: &str, out: &mut Draft, read: &mut Read<'_>) {
         FileKind::SqlAlchemy => with(sqlalchemy::read, name, text, out),
         FileKind::Url => with(url::read, name, text, out),
         FileKind::Prometheus => with(prometheus::read, name, text, out),
+        FileKind::Unit => with(unit::read, name, text, out),
     };
     if let Err(why) = said {
         out.unreadable.push((name.to_owned(), why));

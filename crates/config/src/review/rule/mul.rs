@@ -12,3 +12,5 @@ rules! {
     mul_07,
     mul_08,
 }
+
+pub(super) use mul_06::is_starved;

@@ -21,6 +21,8 @@ pub(super) enum FileKind {
     Url,
     /// Alerting rules of Prometheus, or what it asks and how often.
     Prometheus,
+    /// A unit of systemd.
+    Unit,
     /// `key = value` of a running process or a recording.
     Facts,
 }
@@ -32,6 +34,9 @@ pub(super) fn recognise(name: &str, text: &str) -> Option<FileKind> {
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if ends(".facts") {
         return Some(FileKind::Facts);
+    }
+    if ends(".service") {
+        return Some(FileKind::Unit);
     }
     if ends(".toml") {
         return Some(FileKind::Poolwarden);

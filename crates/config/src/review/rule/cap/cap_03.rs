@@ -4,14 +4,17 @@ use crate::finding::Severity;
 use crate::review::chain::{Pooler, Postgres};
 use crate::review::dossier::Dossier;
 use crate::review::need::PG_MAX_CONNECTIONS;
+use crate::review::place::Known;
 use crate::review::rule::{Out, Rule};
+use crate::review::words;
 
 pub(super) const RULE: Rule = Rule {
     code: "CAP-03",
     severity: Severity::Error,
     title: "somebody who shares the server was not counted",
     condition: "one address under several server names of a file and the sum of their budgets > U - O, or several poolers with an \
-                auto budget on one server of which one is told of fewer instances than there are",
+                auto budget on one server of which one is told of fewer instances than there are, or an application without pooler \
+                of which replicas or pool size are not told, while the others on its server may have all of U - O",
     why: "Slots belong to the server; configurations belong to services. Each is right alone, and together they take more than \
           there is: a deploy of one service took the sign-on of its neighbours down. CAP-01 adds up what is declared; this rule \
           speaks where a part of it is not seen by whoever divided. Others that are measured (--live) are counted there as well.",
@@ -23,9 +26,33 @@ pub(super) const RULE: Rule = Rule {
 fn check(of: &Dossier, out: &mut Out<'_>) {
     for (server, postgres) in of.postgres.iter().enumerate() {
         two_autos(of, server, postgres, out);
+        uncounted(of, server, postgres, out);
     }
     for pooler in &of.poolers {
         two_names(pooler, of, out);
+    }
+}
+
+/// A neighbour that is in no sum, where those that are may take every slot.
+fn uncounted(of: &Dossier, server: usize, postgres: &Postgres, out: &mut Out<'_>) {
+    let consumers = of.consumers(server, true);
+    let (Some(left), Some((greedy, most))) = (postgres.left(), consumers.0.first()) else { return };
+    let comes = consumers.total();
+    for app in of.direct(server).filter(|app| app.demand(true).is_none() && app.address.is_some()) {
+        let beside = of.direct(server).any(|other| other.address == app.address && other.demand(true).is_some());
+        if !beside || comes < left {
+            continue;
+        }
+        let (place, label) = words::consumer(*greedy, server, *most);
+        let message = format!("{} was not counted, and those who were may take {comes} of {left} slots", app.name);
+        let finding = out.find(message, &app.place, "the same PostgreSQL");
+        finding.and(&Known { value: (), place }, label);
+        if let Some(max) = &postgres.max_connections {
+            finding.and(max, format!("{left} for all of them"));
+        }
+        finding
+            .because(format!("when they are full, {} is refused (SQLSTATE 53300)", app.name))
+            .fix(format!("count {} ([[topology.app]] with replicas and pool_size), and leave it its share", app.name));
     }
 }
 
@@ -79,4 +106,26 @@ fn two_autos(of: &Dossier, server: usize, postgres: &Postgres, out: &mut Out<'_>
         .and(a, format!("{}: auto, divided by {} instances", first.name, first.instances.value))
         .because("auto divides what is left by the instances it is told of; the other pooler is not among them")
         .fix(format!("write instances = {count} in each, or give each a max_connections of its own"));
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::review::{Input, gather, review};
+
+    /// Whether a neighbour that nobody counted is spoken of beside so many connections.
+    fn says(replicas: u64) -> bool {
+        let file = |name: &str, text: String| Input::File { name: name.to_owned(), text };
+        let url = |of: &str| format!("DATABASE_URL=postgres://{of}@db:5432/{of}?connection_limit=10\n");
+        let topology = format!(
+            "[topology.postgres]\nmax_connections = 103\n[[topology.app]]\nname = \"shop\"\nreplicas = {replicas}\n"
+        );
+        let inputs = [file("shop.env", url("shop")), file("login.env", url("login")), file("topology.toml", topology)];
+        let of = gather(&inputs, &mut |path| Err(path.to_owned())).dossier;
+        review(&of).findings.iter().any(|finding| finding.code == "CAP-03")
+    }
+
+    #[test]
+    fn a_neighbour_is_missed_from_where_nothing_is_left_for_it() {
+        assert_eq!((says(9), says(10)), (false, true));
+    }
 }

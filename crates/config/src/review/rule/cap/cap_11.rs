@@ -5,6 +5,7 @@ use crate::review::chain::{App, Bound, Pool, Pooler};
 use crate::review::dossier::Dossier;
 use crate::review::need::TRAFFIC;
 use crate::review::rule::cap::cap_12::{AHEAD, level};
+use crate::review::rule::mul::is_starved;
 use crate::review::rule::{Out, Rule};
 use crate::review::traffic;
 use crate::review::words;
@@ -13,7 +14,8 @@ pub(super) const RULE: Rule = Rule {
     code: "CAP-11",
     severity: Severity::Error,
     title: "the pool is smaller than what traffic keeps busy",
-    condition: "lambda x h >= N x min(s + r, mdc, host budget), in the busiest second; without pooler lambda x h >= D",
+    condition: "lambda x h >= N x min(s + r, mdc, host budget), in the busiest second; or lambda x h >= D, where MUL-06 does not \
+                speak of it",
     why: "Arrivals times hold time is the number of connections in use on average (Little's law). At or above the size the queue \
           grows without bound as long as the peak lasts, and every request waits until its limit: a pool sized on an idle snapshot \
           met 1,071 timeouts within 41 minutes. The recorded peak is of one second, the declared one as it is written.",
@@ -26,8 +28,8 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
     for (pooler, pool) in of.pools() {
         pooled(of, pooler, pool, out);
     }
-    for app in of.apps.iter().filter(|app| of.route(app).is_none()) {
-        direct(app, out);
+    for app in of.apps.iter().filter(|app| is_starved(of, app).is_none()) {
+        own(of, app, out);
     }
 }
 
@@ -68,8 +70,8 @@ fn growth(rate: f64, hold: f64, most: u64) -> f64 {
     rate - most as f64 / hold
 }
 
-/// An application that goes to PostgreSQL itself queues in its own pools.
-fn direct(app: &App, out: &mut Out<'_>) {
+/// An application queues in its own pools, whether it goes to PostgreSQL itself or to a pooler.
+fn own(of: &Dossier, app: &App, out: &mut Out<'_>) {
     let (Some(load), Some(Bound::Of(most)), Some(rate)) = (app.load(), app.demand(false), &app.peak_rate) else {
         return;
     };
@@ -88,5 +90,8 @@ fn direct(app: &App, out: &mut Out<'_>) {
         .and(rate, format!("{:.0} requests a second", rate.value))
         .because("requests queue in the application's own pool until its acquire timeout, and PostgreSQL looks idle")
         .fix(format!("write {}", words::app_size(app, size)));
+    if let Some((pooler, pool)) = of.route(app) {
+        finding.and(&pool.name, format!("{} waits for none of them", pooler.name));
+    }
     words::resize(finding, app, size);
 }

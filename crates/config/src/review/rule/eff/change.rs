@@ -10,6 +10,7 @@ use crate::pgbouncer::{Section, find, value};
 use crate::review::chain::{Bound, Kind, Pooler};
 use crate::review::dossier::Dossier;
 use crate::review::place::{Known, Place};
+use crate::review::source::STEADY;
 
 /// One setting that is not what runs.
 #[derive(Clone, Debug)]
@@ -87,16 +88,6 @@ pub(super) fn bound(kind: Kind, key: &str, text: &str) -> Option<Bound> {
         number => number.parse().ok().map(Bound::Of),
     }
 }
-
-/// Limits of PgBouncer that are compared even where the file leaves them to their default.
-const STEADY: [&str; 6] = [
-    "default_pool_size",
-    "reserve_pool_size",
-    "max_db_connections",
-    "max_user_connections",
-    "max_client_conn",
-    "query_wait_timeout",
-];
 
 /// Whether the file is a proposal that nobody expects to run.
 pub(super) fn is_proposed(pooler: &Pooler) -> bool {

@@ -3,7 +3,7 @@
 use poolwarden_pool::Mode;
 
 use crate::finding::Severity;
-use crate::review::chain::{App, Bound};
+use crate::review::chain::{App, Bound, Postgres};
 use crate::review::dossier::Dossier;
 use crate::review::need::{APP_POOL_SIZE, APP_REPLICAS, POOLER};
 use crate::review::rule::{Out, Rule};
@@ -14,8 +14,8 @@ pub(super) const RULE: Rule = Rule {
     code: "MOD-01",
     severity: Severity::Error,
     title: "session mode in front of applications that keep their connections",
-    condition: "mode is session, and sum over the pool's applications of R x W x k x min(P, what they keep idle) > N x min(s + r, \
-                mdc, host budget)",
+    condition: "mode is session, and sum over the pool's applications of R x W x k x min(P, what they keep idle) > min(N x min(s + r, \
+                mdc, host budget), U - O)",
     why: "In session mode a client has its server connection until it disconnects. Applications that pool themselves do not \
           disconnect: the pooler is a proxy with a limit, not a pool, and whoever comes after the limit waits until somebody's \
           process ends. 611 clients met 577 server connections like that. Applications that keep few idle connections count for \
@@ -35,7 +35,9 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
             }
         }
         let all = apps.iter().fold(Bound::Of(0), |sum, (_, kept)| plus(sum, *kept));
-        let Bound::Of(most) = times(pooler.pool_most(pool), pooler.instances.value) else { continue };
+        let slots = of.postgres.get(pool.server).and_then(Postgres::left).map_or(Bound::Unlimited, Bound::Of);
+        let pools = times(pooler.pool_most(pool), pooler.instances.value);
+        let Bound::Of(most) = least(pools, slots) else { continue };
         if all.number().is_some_and(|all| all <= most) {
             continue;
         }
@@ -50,7 +52,11 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
             &pool.mode.place,
             "one server connection per client",
         );
-        finding.and(&pool.size, format!("{most} in all"));
+        let max = of.postgres.get(pool.server).and_then(|postgres| postgres.max_connections.as_ref());
+        match max.filter(|_| pools != Bound::Of(most)) {
+            Some(max) => finding.and(max, format!("{most} slots are left of {}", max.value)),
+            None => finding.and(&pool.size, format!("{most} in all")),
+        };
         for (app, kept) in &apps {
             let place = app.pool_size.as_ref().map_or(&app.place, |known| &known.place);
             let at = crate::review::place::Known { value: (), place: place.clone() };

@@ -2,9 +2,10 @@
 
 use super::patience::{once, only_user, pg_limit, role_typed};
 use crate::finding::Severity;
-use crate::review::chain::{Kind, Limit, Pool, Pooler};
+use crate::review::chain::{Kind, Limit, Maybe, Pool, Pooler};
 use crate::review::dossier::Dossier;
 use crate::review::need::{PG_SETTINGS, POOLER};
+use crate::review::place::Known;
 use crate::review::rule::{Out, Rule};
 use crate::review::words;
 
@@ -13,12 +14,13 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Warning,
     title: "a transaction may be idle without end",
     condition: "t_itx of the role is off, its transaction_timeout (PostgreSQL 17) is off, and the pooler's idle_transaction_timeout \
-                and transaction_timeout are off",
+                and transaction_timeout are off; where PostgreSQL was not asked, an idle_transaction_timeout that the pooler's file \
+                turns off itself",
     why: "A client that stops inside a transaction keeps its server connection: the classic drain of a pool. Long transactions have \
           exhausted GitLab's PgBouncer and blocked its deployments. poolwarden ends one that was idle for 60 s while somebody \
           waits, unless guard is observe, so it is silent there.",
     fix: "end idle transactions after 5 to 30 seconds, in PostgreSQL by role or in the pooler",
-    needs: &[POOLER, PG_SETTINGS],
+    needs: &[POOLER],
     check,
 };
 
@@ -29,7 +31,7 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
     let mut seen = Vec::new();
     for (pooler, pool) in of.pools().filter(|(pooler, _)| !ended_by_pooler(pooler)) {
         let limit = |name: &str| pg_limit(of, pool.server, only_user(pool), name);
-        let Some(idle) = limit("idle_in_transaction_session_timeout") else {
+        let Some(idle) = limit("idle_in_transaction_session_timeout").or_else(|| unasked(of, pooler, pool)) else {
             out.lacks(PG_SETTINGS, &pool.name.value);
             continue;
         };
@@ -60,6 +62,13 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
     }
 }
 
+/// PostgreSQL's default, where nobody asked it and somebody turned the pooler's limit off: he who relies on PostgreSQL's must set it.
+fn unasked(of: &Dossier, pooler: &Pooler, pool: &Pool) -> Maybe<Limit> {
+    let own = pooler.idle_transaction.as_ref()?;
+    let is_told = of.postgres.get(pool.server).is_some_and(|postgres| !postgres.settings.is_empty());
+    (own.is_given() && !is_told).then(|| Known::default_of(Limit::Never, "PostgreSQL's"))
+}
+
 fn ended_by_pooler(pooler: &Pooler) -> bool {
     let is_whole = |key: &str| key.rsplit('.').next() == Some("transaction_timeout");
     let off = |value: &str| value.trim_matches(|c: char| c.is_ascii_alphabetic() || c == '"') == "0";
@@ -74,4 +83,25 @@ fn suggested(pooler: &Pooler, pool: &Pool) -> (String, String) {
         Kind::PgBouncer | Kind::RdsProxy | Kind::Odyssey => SUGGESTED.to_string(),
     };
     (key, new)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::review::{Input, gather, review};
+
+    fn says(line: &str, facts: &str) -> bool {
+        let file = |name: &str, text: String| Input::File { name: name.to_owned(), text };
+        let ini = format!("[databases]\napp = host=db dbname=app\n\n[pgbouncer]\n{line}\n");
+        let inputs = [file("pgbouncer.ini", ini), file("postgres.facts", facts.to_owned())];
+        let of = gather(&inputs, &mut |path| Err(path.to_owned())).dossier;
+        review(&of).findings.iter().any(|finding| finding.code == "TMO-06")
+    }
+
+    #[test]
+    fn where_postgresql_was_not_asked_only_a_limit_that_was_turned_off_counts() {
+        let off = "idle_transaction_timeout = 0";
+        assert_eq!([says(off, ""), says("", ""), says("idle_transaction_timeout = 30", "")], [true, false, false]);
+        assert!(!says(off, "pg.setting.idle_in_transaction_session_timeout = 30000\n"));
+        assert!(!says(off, "pg.setting.work_mem = 4194304\n"), "asked, and it did not tell");
+    }
 }
