@@ -10,7 +10,7 @@ use poolwarden_pool::Mode;
 
 use super::Read;
 use super::draft::Draft;
-use super::poolwarden::{least, most};
+use super::poolwarden::{least, most, of_pools};
 use crate::finding::Severity;
 use crate::pgbouncer::ini::{Ini, Spot};
 use crate::pgbouncer::sheet::{Given, Line, Sheet};
@@ -253,11 +253,13 @@ impl View<'_> {
     fn logins(&self, listed: &str) -> BTreeSet<String> {
         let mut users: BTreeSet<String> = userlist::parse(listed).0.into_iter().map(|listed| listed.user).collect();
         users.extend(self.sheet.users.keys().filter(|name| *name != ANY).cloned());
-        let keys = ["admin_users", "stats_users", "auth_user"];
-        let others = keys.iter().filter_map(|key| self.sheet.main.text(key)).flat_map(|list| list.split(','));
-        let others: BTreeSet<&str> = others.map(str::trim).collect();
-        users.retain(|user| !others.contains(user.as_str()));
-        users
+        if let Some(looks_up) = self.sheet.main.text("auth_user") {
+            users.remove(looks_up.trim());
+        }
+        let keys = ["admin_users", "stats_users"];
+        let operators = keys.iter().filter_map(|key| self.sheet.main.text(key)).flat_map(|list| list.split(','));
+        let operators: BTreeSet<&str> = operators.map(str::trim).collect();
+        of_pools(users, |user| operators.contains(user.as_str()) && !self.sheet.users.contains_key(user))
     }
 
     fn user_limits(&self) -> BTreeMap<String, Known<Bound>> {

@@ -175,7 +175,8 @@ fn user_limits(keys: &Keys<'_>, servers: &[(Named, usize)]) -> BTreeMap<String, 
     limits
 }
 
-/// Users that are known: of `[users]` and of the userlist, without those that only look users up or only use the console.
+/// Users that are known: of `[users]` and of the userlist, without those that only look users up or only use the console. A limit or
+/// a size of one's own is for pools; and where nobody else is known, operators are the users.
 fn users(keys: &Keys<'_>, read: &mut Read<'_>) -> BTreeSet<String> {
     let auth = Table::top("auth");
     let mut users: BTreeSet<String> = keys.names("users").iter().map(|named| named.name.clone()).collect();
@@ -184,15 +185,26 @@ fn users(keys: &Keys<'_>, read: &mut Read<'_>) -> BTreeSet<String> {
     {
         users.extend(userlist::parse(&list).0.into_iter().map(|listed| listed.user));
     }
-    let mut not_of_pools: Vec<String> =
-        text(keys.written(&auth, "user")).map(|known| known.value).into_iter().collect();
+    if let Some(looks_up) = text(keys.written(&auth, "user")) {
+        users.remove(&looks_up.value);
+    }
+    let mut operators: Vec<String> = Vec::new();
     for key in ["admins", "readers"] {
         if let Some(Known { value: Value::List(list), .. }) = keys.written(&Table::top("console"), key) {
-            not_of_pools.extend(list);
+            operators.extend(list);
         }
     }
-    users.retain(|user| !not_of_pools.contains(user));
-    users
+    let has_pools = |user: &String| {
+        let own = |key| keys.written(&Table::named("users", user), key).is_some();
+        ["max_connections", "pool_size", "mode"].into_iter().any(own)
+    };
+    of_pools(users, |user| operators.contains(user) && !has_pools(user))
+}
+
+/// Without those who only operate; all, if nobody else is known.
+pub(super) fn of_pools(users: BTreeSet<String>, only_operates: impl Fn(&String) -> bool) -> BTreeSet<String> {
+    let others: BTreeSet<String> = users.iter().filter(|user| !only_operates(user)).cloned().collect();
+    if others.is_empty() { users } else { others }
 }
 
 /// Whether users come from PostgreSQL, or may have any name.

@@ -393,3 +393,27 @@ fn one_address_under_two_names_has_both_budgets() {
     assert_eq!((all.dossier.postgres.len(), all.dossier.postgres[0].name.as_str()), (1, "a"));
     assert_eq!(all.dossier.poolers[0].budgets[&0].value, Bound::Of(80));
 }
+
+#[test]
+fn who_operates_uses_pools_if_a_limit_says_so_or_nobody_else_is_known() {
+    let users = |console: &str, more: &str| {
+        let text = format!(
+            "[console]\n{console}\n[servers.main]\nhost = \"db\"\n[pools.app]\nsize = 5\n[users.a]\npassword_env = \"A\"\n{more}"
+        );
+        files(&[("poolwarden.toml", &text)]).dossier.poolers[0].pools[0].users.clone()
+    };
+    let b = "[users.b]\npassword_env = \"B\"\n";
+    assert_eq!(users("", b), ["a", "b"]);
+    assert_eq!(users("admins = [\"a\"]", b), ["b"]);
+    assert_eq!(users("admins = [\"a\"]", &format!("max_connections = 2\n{b}")), ["a", "b"]);
+    assert_eq!(users("admins = [\"a\"]", ""), ["a"]);
+    assert_eq!(users("readers = [\"a\", \"b\"]", b), ["a", "b"]);
+    let ini = |lines: &str, more: &str| {
+        let text = format!("[databases]\napp = host=db\n[pgbouncer]\nauth_file = userlist.txt\n{lines}\n{more}");
+        let list = "\"a\" \"x\"\n\"b\" \"x\"\n\"look\" \"x\"\n";
+        files(&[("pgbouncer.ini", &text), ("userlist.txt", list)]).dossier.poolers[0].pools[0].users.clone()
+    };
+    assert_eq!(ini("auth_user = look\nadmin_users = a", ""), ["b"]);
+    assert_eq!(ini("auth_user = look\nadmin_users = a", "[users]\na = max_user_connections=3\n"), ["a", "b"]);
+    assert_eq!(ini("auth_user = look\nadmin_users = a, b", ""), ["a", "b"]);
+}
