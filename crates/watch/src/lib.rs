@@ -23,6 +23,7 @@ pub mod say;
 mod share;
 mod span;
 mod state_log;
+mod trial;
 mod view;
 mod watcher;
 pub mod why;
@@ -33,6 +34,7 @@ pub use ceiling::{Ceiling, Moved, ceiling, moved};
 pub use in_vain::raised_in_vain;
 pub use poolwarden_pool as pool;
 pub use state_log::{Field, FieldValue, Level, LogLine, StateLog};
+pub use trial::{Effect, Finding, Harm, Measures, TRIAL_MS, Trial, smaller};
 pub use view::{
     Activity, Backend, BackendState, Cancels, CertificateView, ChangeView, ClassView, ClientState, ClientView,
     ConfigView, DatabaseView, HostView, LeaseState, LeaseView, LoopView, MAX_BACKENDS, MAX_CHANGES, MAX_QUERY,

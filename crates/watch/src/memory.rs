@@ -6,6 +6,7 @@ use poolwarden_pool::{Limit, PoolSnapshot};
 
 use crate::occupancy::{Hindsight, Yardstick};
 use crate::span::{Span, quantile_us};
+use crate::trial::Past;
 
 /// The answer is about so many seconds, or as many of them as somebody has waited.
 const WINDOW_MS: u64 = 10_000;
@@ -30,7 +31,7 @@ pub(crate) const NOTICED_MS: u64 = 100;
 /// But if somebody always waits for so long, it is: that is no burst.
 const CROWDED_MS: u64 = 3_000;
 /// As a mean over the window, likewise.
-const NOTICED_MEAN_US: f64 = 50_000.0;
+pub(crate) const NOTICED_MEAN_US: f64 = 50_000.0;
 
 /// Sums over calm seconds, older ones fading.
 #[derive(Clone, Debug, Default)]
@@ -143,6 +144,12 @@ impl Memory {
             median_us: self.usual.quantile_us(0.5).or_else(median),
             longest_us: lately.into_iter().chain(usually).max_by(f64::total_cmp),
         }
+    }
+
+    /// The last seconds together, and whether they were troubled: what a change is held against.
+    pub(crate) fn past(&self) -> Past {
+        let window = self.spans.iter().fold(Span::default(), |sum, span| sum.plus(span));
+        Past { window, is_troubled: self.troubled_since_ms.is_some() }
     }
 
     /// The span since the last picture.

@@ -27,6 +27,8 @@ pub(crate) struct Span {
     pub(crate) waited_us: [u64; 16],
     /// Refused by limit, likewise.
     pub(crate) refused_by: [u64; 16],
+    /// Waits of granted requests by bucket, as `PoolSnapshot::wait_granted`.
+    pub(crate) wait_granted: [u64; 16],
     /// Hold times of ended leases by bucket, as `PoolSnapshot::hold`.
     pub(crate) hold: [u64; 16],
     /// How connections were used at its end, added up over the spans that were added up.
@@ -52,6 +54,7 @@ impl Span {
             connects_failed: less(now.connects_failed, then.connects_failed),
             waited_us: each(&now.wait_nanos, &then.wait_nanos).map(|nanos: u64| nanos / 1_000),
             refused_by,
+            wait_granted: each(&now.wait_granted, &then.wait_granted),
             hold: each(&now.hold, &then.hold),
             ..Self::default()
         }
@@ -74,6 +77,7 @@ impl Span {
             connects_failed: self.connects_failed + other.connects_failed,
             waited_us: each(&self.waited_us, &other.waited_us),
             refused_by: each(&self.refused_by, &other.refused_by),
+            wait_granted: each(&self.wait_granted, &other.wait_granted),
             hold: each(&self.hold, &other.hold),
             occupancy: self.occupancy.plus(&other.occupancy),
         }

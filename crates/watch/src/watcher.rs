@@ -1,8 +1,8 @@
 //! The watcher: told one picture a second, it knows what was usual, and answers why requests wait.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use poolwarden_pool::{PoolId, PoolSnapshot};
+use poolwarden_pool::{HostSnapshot, Limit, PoolId, PoolKey, PoolSnapshot};
 
 use crate::answer;
 use crate::case::{Case, Process};
@@ -11,6 +11,7 @@ use crate::memory::{self, Memory};
 use crate::occupancy::{Backends, Hindsight, Occupancy};
 use crate::queueing::Sources;
 use crate::span::Span;
+use crate::trial::Trial;
 use crate::why::{Holder, PoolWhy, Why};
 use crate::{HostView, LeaseView, ServerView, UsageKind, View};
 
@@ -90,6 +91,14 @@ impl Watch {
         });
         let layers = layer::layers(view, &self.process.window(view), &pools);
         Why { at_ms: view.now_ms, pools, layers, not_seen: not_seen(view) }
+    }
+
+    /// Puts a change of settings on trial that was made just now: `view` is of just before it, `after` each host's snapshot of just
+    /// after it; `also` names limits of a pool that became smaller by what no snapshot shows (how long requests may wait).
+    #[must_use]
+    pub fn try_change(&self, view: &View, after: &[HostSnapshot], also: impl Fn(&PoolKey) -> BTreeSet<Limit>) -> Trial {
+        let past = self.pools.iter().map(|(key, memory)| (*key, memory.past())).collect();
+        Trial::begin(view, after, &past, also)
     }
 
     /// Everybody who holds a server connection of this database, or of all, longest first.
