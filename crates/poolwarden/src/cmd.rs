@@ -8,6 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod holders;
 pub(crate) mod import;
 pub(crate) mod pause;
+pub(crate) mod review;
 pub(crate) mod run;
 pub(crate) mod shed;
 pub(crate) mod simulate;

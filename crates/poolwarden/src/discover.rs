@@ -32,6 +32,8 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     pub(crate) remarks: String,
     pub(crate) lines: Vec<String>,
+    /// What was read, by the names of the files: the first was asked for, the others it names. Passwords are not legible in it.
+    pub(crate) texts: Vec<(String, String)>,
 }
 
 /// Why a file was refused: ready to print, and one fault per line for the log and the SQL console.
@@ -85,13 +87,14 @@ pub(crate) fn load(path: &Path, edits: &[Edit]) -> anyhow::Result<Loaded> {
         let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
         anyhow!("{name}:{line}: not UTF-8 text (byte {at}): save the file as UTF-8")
     })?;
+    let texts = vec![(name.clone(), text.clone())];
     let text = edit::toml(&text, edits).map_err(|why| anyhow!("{name}: {why}"))?;
     let directory = path.parent().unwrap_or(Path::new("."));
     let (config, findings) = Config::parse(&text, |wanted| resolve(directory, &wanted));
     let rendered = render(&name, &text, &findings);
     let lines = findings.iter().map(|finding| one_line(&name, finding)).collect();
     match config {
-        Some(config) => Ok(Loaded { config, remarks: rendered, lines }),
+        Some(config) => Ok(Loaded { config, remarks: rendered, lines, texts }),
         None => Err(Faults::new(&name, &rendered, lines).into()),
     }
 }

@@ -3,6 +3,7 @@
 mod console;
 mod http;
 mod machine;
+mod own;
 mod postgres;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use poolwarden_config::review::Facts;
 use poolwarden_proxy::Talk;
 
 use crate::app::outward;
+
+pub(crate) use own::own;
 
 /// An answer that takes longer is none: who waits for it is a person or a CI job.
 const PATIENCE: Duration = Duration::from_secs(20);

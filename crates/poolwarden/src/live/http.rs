@@ -37,7 +37,7 @@ pub(super) fn ask(url: &str) -> anyhow::Result<Draft> {
     Ok(draft)
 }
 
-fn settings(config: &Value, draft: &mut Draft) {
+pub(super) fn settings(config: &Value, draft: &mut Draft) {
     let text = |of: &Value| of.as_str().unwrap_or_default().to_owned();
     draft.put("poolwarden.version", text(&config["version"]));
     draft.put("poolwarden.config_hash", text(&config["hash"]));
@@ -51,7 +51,7 @@ fn settings(config: &Value, draft: &mut Draft) {
 
 /// Requests per second of each database, its users together: the larger of now and of what is usual. The busiest second had at
 /// least as many, so that a rule that finds them too many is right.
-fn rates(why: &Value, draft: &mut Draft) {
+pub(super) fn rates(why: &Value, draft: &mut Draft) {
     let mut sums: BTreeMap<String, (f64, f64)> = BTreeMap::new();
     for pool in why["pools"].as_array().into_iter().flatten() {
         let rate = |name: &str| pool["rates"][name].as_f64().unwrap_or(0.0);
@@ -67,7 +67,7 @@ fn rates(why: &Value, draft: &mut Draft) {
 
 /// One sample.
 #[derive(Debug)]
-struct Sample {
+pub(super) struct Sample {
     name: String,
     labels: BTreeMap<String, String>,
     value: f64,
@@ -80,7 +80,7 @@ impl Sample {
 }
 
 /// Samples of OpenMetrics text; a line that is none is passed over.
-fn read(text: &str) -> Vec<Sample> {
+pub(super) fn read(text: &str) -> Vec<Sample> {
     text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect()
 }
 
@@ -120,7 +120,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 }
 
 /// What the numbers say, by the names that rules know.
-fn measured(samples: &[Sample], draft: &mut Draft) {
+pub(super) fn measured(samples: &[Sample], draft: &mut Draft) {
     let of = |name: &'static str| samples.iter().filter(move |sample| sample.name == name);
     let busiest = of("poolwarden_loop_busy_ratio").map(|sample| sample.value).reduce(f64::max);
     if let Some(busiest) = busiest {
