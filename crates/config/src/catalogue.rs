@@ -736,16 +736,22 @@ pub const CATALOGUE: &[Setting] = &[
     ),
     later("recording.max_size", Kind::Size, "1GiB", "bytes recordings may take", "\"256MiB\""),
     later("history.max_size", Kind::Size, "2GiB", "bytes the history may take", "\"500MiB\""),
-    later("review.every", Kind::Duration, "1h", "time between two reviews of the running configuration", "\"6h\""),
-    later("review.allow[].code", Kind::Text, "", "a rule whose findings are accepted", "\"CAP-13\""),
-    later(
+    live(
+        "review.every",
+        Kind::Duration,
+        "1h",
+        "time between two reviews of the running configuration, besides those at the start and after changes; 0s: those alone",
+        "\"6h\"",
+    ),
+    live("review.allow[].code", Kind::Text, "", "a rule whose findings are accepted", "\"CAP-13\""),
+    live(
         "review.allow[].reason",
         Kind::Text,
         "",
         "why they are, for whoever reads it next",
         "\"one replica at night\"",
     ),
-    later(
+    live(
         "review.allow[].until",
         Kind::Text,
         "",
@@ -787,37 +793,37 @@ pub const CATALOGUE: &[Setting] = &[
         "whether the route needs the database: one that does and one that does not tell web tier and database apart",
         "true",
     ),
-    later(
+    live(
         "topology.postgres.server",
         Kind::Text,
         "",
         "the [servers.NAME] this is about; default: every server there is",
         "\"main\"",
     ),
-    later("topology.postgres.max_connections", Kind::Integer(1, MOST), "", "PostgreSQL's max_connections", "100"),
-    later(
+    live("topology.postgres.max_connections", Kind::Integer(1, MOST), "", "PostgreSQL's max_connections", "100"),
+    live(
         "topology.postgres.superuser_reserved_connections",
         Kind::Integer(0, MOST),
         "3",
         "PostgreSQL's superuser_reserved_connections",
         "3",
     ),
-    later(
+    live(
         "topology.postgres.reserved_connections",
         Kind::Integer(0, MOST),
         "0",
         "PostgreSQL's reserved_connections",
         "0",
     ),
-    later(
+    live(
         "topology.postgres.others",
         Kind::Integer(0, MOST),
         "0",
         "backends of everything that does not come through the pooler",
         "10",
     ),
-    later("topology.postgres.cores", Kind::Integer(1, 10_000), "", "CPU cores of PostgreSQL's machine", "8"),
-    later("topology.postgres.memory", Kind::Size, "", "memory of PostgreSQL's machine", "\"32GiB\""),
+    live("topology.postgres.cores", Kind::Integer(1, 10_000), "", "CPU cores of PostgreSQL's machine", "8"),
+    live("topology.postgres.memory", Kind::Size, "", "memory of PostgreSQL's machine", "\"32GiB\""),
     live(
         "peers.NAME.host",
         Kind::Text,
@@ -833,62 +839,56 @@ pub const CATALOGUE: &[Setting] = &[
         "processes or hosts in front of the same PostgreSQL",
         "2",
     ),
-    later("topology.app[].name", Kind::Text, "", "the application", "\"web\""),
-    later("topology.app[].pool", Kind::Text, "", "the pool it uses", "\"app\""),
-    later("topology.app[].user", Kind::Text, "", "whom it logs in as", "\"web\""),
-    later(
+    live("topology.app[].name", Kind::Text, "", "the application", "\"web\""),
+    live("topology.app[].pool", Kind::Text, "", "the pool it uses", "\"app\""),
+    live("topology.app[].user", Kind::Text, "", "whom it logs in as", "\"web\""),
+    live(
         "topology.app[].replicas",
         Kind::OpenInteger(0, ANY),
         "",
         "the most there can be; \"unlimited\" where nothing bounds them, as with functions or an autoscaler without a maximum",
         "6",
     ),
-    later("topology.app[].surge", Kind::Ratio(100), "0", "share of replicas added while deploying", "0.25"),
-    later("topology.app[].processes", Kind::Integer(0, ANY), "1", "processes per replica", "4"),
-    later("topology.app[].threads", Kind::Integer(0, ANY), "", "concurrent units of work per process", "5"),
-    later(
+    live("topology.app[].surge", Kind::Ratio(100), "0", "share of replicas added while deploying", "0.25"),
+    live("topology.app[].processes", Kind::Integer(0, ANY), "1", "processes per replica", "4"),
+    live("topology.app[].threads", Kind::Integer(0, ANY), "", "concurrent units of work per process", "5"),
+    live(
         "topology.app[].pools",
         Kind::Integer(1, 100),
         "1",
         "pools to the same PostgreSQL in each process, those of queues, caches and migrations counted",
         "2",
     ),
-    later(
+    live(
         "topology.app[].pool_size",
         Kind::OpenInteger(0, ANY),
         "",
         "connections of the application's own pool, per process and pool; \"unlimited\" where it has no bound",
         "10",
     ),
-    later("topology.app[].max_idle", Kind::Integer(0, ANY), "", "connections its pool keeps when idle, at most", "10"),
-    later(
+    live("topology.app[].max_idle", Kind::Integer(0, ANY), "", "connections its pool keeps when idle, at most", "10"),
+    live(
         "topology.app[].connections",
         Kind::Integer(0, ANY),
         "",
         "connections all its replicas together are meant to have",
         "60",
     ),
-    later(
+    live(
         "topology.app[].connections_per_unit",
         Kind::Integer(0, ANY),
         "1",
         "connections one unit of work holds at once",
         "2",
     ),
-    later("topology.app[].request_timeout", Kind::Duration, "", "when a request is given up", "\"30s\""),
-    later("topology.app[].acquire_timeout", Kind::Duration, "", "when the application's pool gives up", "\"5s\""),
-    later("topology.app[].query_timeout", Kind::Duration, "", "when a query is given up", "\"10s\""),
-    later("topology.app[].lifetime", Kind::Duration, "", "age at which its pool closes a connection", "\"30m\""),
-    later("topology.app[].idle_timeout", Kind::Duration, "", "idle time after which it does", "\"10m\""),
-    later(
-        "topology.app[].keepalive",
-        Kind::Duration,
-        "",
-        "how often its pool keeps an idle connection alive",
-        "\"2m\"",
-    ),
-    later("topology.app[].peak_rate", Kind::Rate, "", "declared traffic, all replicas together", "\"400/s\""),
-    later("topology.app[].hold", Kind::Duration, "", "declared time a connection is held per request", "\"20ms\""),
+    live("topology.app[].request_timeout", Kind::Duration, "", "when a request is given up", "\"30s\""),
+    live("topology.app[].acquire_timeout", Kind::Duration, "", "when the application's pool gives up", "\"5s\""),
+    live("topology.app[].query_timeout", Kind::Duration, "", "when a query is given up", "\"10s\""),
+    live("topology.app[].lifetime", Kind::Duration, "", "age at which its pool closes a connection", "\"30m\""),
+    live("topology.app[].idle_timeout", Kind::Duration, "", "idle time after which it does", "\"10m\""),
+    live("topology.app[].keepalive", Kind::Duration, "", "how often its pool keeps an idle connection alive", "\"2m\""),
+    live("topology.app[].peak_rate", Kind::Rate, "", "declared traffic, all replicas together", "\"400/s\""),
+    live("topology.app[].hold", Kind::Duration, "", "declared time a connection is held per request", "\"20ms\""),
 ];
 
 /// A known key, or a whole table, that this release refuses with a sentence of its own.

@@ -49,11 +49,20 @@ pub struct Config {
     pub peers: BTreeMap<u8, Peer>,
     /// `[[probe]]` in the order of the file.
     pub probes: Vec<Probe>,
+    /// `[review]`.
+    pub review: Review,
     /// What a `pgbouncer.ini` says about the process; `None`: the configuration is not PgBouncer's.
     pub pgbouncer: Option<Box<pgbouncer::Process>>,
     /// Classes of an earlier configuration by their ids, each with what it is where it is no more.
     pub(crate) kept: Vec<(String, Class)>,
     pub(crate) shown: Vec<Shown>,
+}
+
+/// `[review]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Review {
+    /// Time between two reviews; `None`: only at the start and after changes.
+    pub every: Option<Duration>,
 }
 
 /// `[peers.ID]`: another instance, to which cancel requests that name it are forwarded.

@@ -9,7 +9,7 @@ mod look;
 mod openapi;
 mod operate;
 
-pub use look::{Held, OPENAPI_DOCUMENT, Untold};
+pub use look::{Held, OPENAPI_DOCUMENT, Untold, config_json, why_json, why_text};
 pub use operate::{
     Acted, Doing, Done, LeaseAct, LeaseOrder, Meant, Operate, PlanOrder, Planned, PlannedChange, PlannedPool, PoolAct,
     PoolOrder, PoolsActed, Refused, RefusedKind, Shed, ShedOrder,
@@ -37,6 +37,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::metrics::{self, Scrape};
+use crate::review::Reviewed;
 
 /// Scrapers, probes and a few people; who comes on top waits in the listen queue.
 pub const MAX_CONNECTIONS: usize = 64;
@@ -54,7 +55,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const EXISTS: &str = "/metrics, /healthz, /readyz";
 /// What is there besides where operators are.
-const OPERATED: &str = ", /api/v1/why, /api/v1/holders, /api/v1/config, /api/v1/openapi.json; with POST and the operate token: \
+const OPERATED: &str = ", /api/v1/why, /api/v1/holders, /api/v1/config, /api/v1/review, /api/v1/openapi.json; with POST and the operate token: \
                         /api/v1/shed, /api/v1/cancel, /api/v1/terminate, /api/v1/pause, /api/v1/resume, /api/v1/bundle";
 
 /// Who sent the request.
@@ -84,6 +85,10 @@ pub trait Source: Send + Sync + 'static {
     fn why(&self, pool: Option<String>) -> Telling<Why>;
     /// Who holds server connections of this database, or of any.
     fn holders(&self, pool: Option<String>) -> Telling<Held>;
+    /// Now, in milliseconds since 1970 UTC.
+    fn now_ms(&self) -> u64;
+    /// The newest review, in which there may be nothing yet; `None`: there is nothing to review.
+    fn review(&self) -> Option<Arc<Reviewed>>;
     /// Whether every loop turns; else which does not.
     ///
     /// # Errors

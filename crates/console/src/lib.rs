@@ -9,6 +9,7 @@ mod calendar;
 pub mod http;
 pub mod manual;
 pub mod metrics;
+pub mod review;
 pub mod sql;
 pub mod why;
 

@@ -13,9 +13,53 @@ use poolwarden_watch::{
     ProcessView, ServerState, ServerView, SessionStateView, SessionView, Traffic, UsageKind, UsageView, Used, UserView,
     Uses, View,
 };
+use serde_json::json;
+
+use crate::review::{Reviewed, Severity, Ticket};
 
 /// 2024-08-15 08:00:00 UTC.
-const NOW_MS: u64 = 1_723_708_800_000;
+pub(crate) const NOW_MS: u64 = 1_723_708_800_000;
+
+/// Four tickets, found twelve minutes ago.
+pub(crate) fn review() -> Reviewed {
+    let ticket = |code: &str, severity: Severity| Ticket {
+        code: code.into(),
+        severity,
+        message: "backends can exceed PostgreSQL's slots: 5000 > 97".into(),
+        place: "/etc/poolwarden/poolwarden.toml:10:8".into(),
+        fix: "write max_connections = 97".into(),
+        fingerprint: "0123456789abcdef".into(),
+    };
+    let finding = json!({
+        "code": "CAP-01", "severity": "error", "message": "too many", "fix": "write 97", "why": "refused", "fixable": false,
+        "spans": [{"file": "poolwarden.toml", "line": 10, "column": 8, "end_line": 10, "end_column": 12, "label": "", "primary": true}],
+        "told": [{"place": "poolwarden's default", "label": "", "primary": false}],
+        "state": "new", "reason": null, "fingerprint": "0123456789abcdef",
+    });
+    let step = json!({"limit": "pools", "connections": 20, "unlimited": false, "sentence": "app 20", "tightest": true});
+    Reviewed {
+        file: "/etc/poolwarden/poolwarden.toml".into(),
+        at_ms: Some(NOW_MS - 720_000),
+        took_us: 31_500,
+        failed: None,
+        tickets: vec![
+            ticket("CAP-01", Severity::Error),
+            ticket("TMO-02", Severity::Warning),
+            ticket("TMO-02", Severity::Warning),
+            ticket("CAP-09", Severity::Info),
+        ],
+        document: json!({
+            "schema": 1,
+            "findings": [finding],
+            "not_checked": [{"code": "CAP-05", "needs": ["application"], "of": []}],
+            "chain": [{"pooler": "poolwarden.toml", "server": "main", "steps": [step]}],
+            "vanished": [],
+            "unreadable": [],
+            "inconclusive": [],
+            "summary": {"errors": 1, "warnings": 2, "infos": 1, "known": 0, "allowed": 0, "exit_code": 1},
+        }),
+    }
+}
 
 pub(crate) fn view() -> View {
     View {

@@ -12,6 +12,7 @@ mod pgbouncer;
 mod pool;
 mod probe;
 mod process;
+mod review;
 mod text;
 mod usage;
 
@@ -20,11 +21,13 @@ pub use text::Samples;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use poolwarden_watch::pool::{ClassId, PoolSnapshot};
 use poolwarden_watch::why::{Holder, Why};
 use poolwarden_watch::{HostView, View};
 
+use crate::review::Reviewed;
 use catalogue::From;
 
 /// The content type of the text.
@@ -49,6 +52,8 @@ pub struct Scrape {
     pub why: Why,
     /// Who holds server connections.
     pub holders: Vec<Holder>,
+    /// The newest review; `None`: there is nothing to review.
+    pub review: Option<Arc<Reviewed>>,
     /// Whether the names of PgBouncer's exporter are wanted as well (`listen.pgbouncer_metrics`).
     pub pgbouncer: bool,
 }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use poolwarden_console::http::{
@@ -12,6 +12,7 @@ use poolwarden_console::http::{
 };
 use poolwarden_console::http::{Held, MAX_CONNECTIONS, Operate, Scraping, Shed, ShedOrder, Source, Telling, serve};
 use poolwarden_console::metrics::{CONTENT_TYPE, Scrape};
+use poolwarden_console::review::Reviewed;
 use poolwarden_watch::why::{Holder, PoolState, PoolWhy, Why};
 use poolwarden_watch::{LeaseView, View};
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ use tokio::time::timeout;
 struct MadeUp {
     stuck: AtomicBool,
     draining: AtomicBool,
+    /// 0: there is nothing to review; 1: no review has come to an end; 2: one has.
+    reviews: AtomicU8,
 }
 
 impl Source for MadeUp {
@@ -51,6 +54,19 @@ impl Source for MadeUp {
     fn holders(&self, pool: Option<String>) -> Telling<Held> {
         let holders = if pool.is_none() { vec![holder()] } else { Vec::new() };
         Box::pin(async { Ok(Held { at_ms: 0, holders }) })
+    }
+
+    fn now_ms(&self) -> u64 {
+        61_000
+    }
+
+    fn review(&self) -> Option<Arc<Reviewed>> {
+        let (at_ms, document) = (Some(1_000), json!({"schema": 1, "findings": []}));
+        match self.reviews.load(Ordering::SeqCst) {
+            0 => None,
+            1 => Some(Arc::new(Reviewed { file: "p.toml".into(), failed: Some("no".into()), ..Reviewed::default() })),
+            _ => Some(Arc::new(Reviewed { file: "p.toml".into(), at_ms, document, ..Reviewed::default() })),
+        }
     }
 
     fn healthy(&self) -> Result<(), String> {
@@ -164,6 +180,28 @@ async fn ask(at: SocketAddr, request: &str) -> String {
 
 async fn get(at: SocketAddr, path: &str) -> String {
     ask(at, &format!("GET {path} HTTP/1.1\r\nHost: localhost:9432\r\nConnection: close\r\n\r\n")).await
+}
+
+#[tokio::test]
+async fn the_newest_review_is_told_with_its_age_and_in_the_answer_to_why() {
+    let running = running().await;
+    let none = get(running.at, "/api/v1/review").await;
+    assert!(none.starts_with("HTTP/1.1 404 ") && none.contains("there is no file to review"), "{none}");
+    assert!(get(running.at, "/api/v1/why").await.contains("\"review\":null"));
+    assert!(!get(running.at, "/api/v1/why?format=text").await.contains("review"));
+    running.source.reviews.store(1, Ordering::SeqCst);
+    let failed = get(running.at, "/api/v1/review").await;
+    assert!(failed.starts_with("HTTP/1.1 503 ") && failed.contains("no review has come to an end yet: no"), "{failed}");
+    running.source.reviews.store(2, Ordering::SeqCst);
+    let told = get(running.at, "/api/v1/review").await;
+    let (_, body) = told.split_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(
+        (&body["schema"], &body["age_ms"], &body["at"]),
+        (&1.into(), &60_000.into(), &"1970-01-01T00:00:01Z".into())
+    );
+    let why = get(running.at, "/api/v1/why?format=text").await;
+    assert!(why.contains("  review  nothing found, ") && why.contains("poolwarden check p.toml"), "{why}");
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ mod plan;
 mod probes;
 mod proposal;
 mod reload;
+mod review;
 mod run_as;
 mod running;
 mod said;
@@ -63,6 +64,8 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 pub(crate) struct Started {
     pub(crate) config: Config,
     pub(crate) source: Source,
+    /// The files it was read from, by their names; none where there is no file.
+    pub(crate) texts: Vec<(String, String)>,
 }
 
 /// Where the configuration came from, and so what a reload reads again.
@@ -76,7 +79,7 @@ pub(crate) enum Source {
 
 /// Runs until asked to stop; an error means that it could not start, or not end as it should.
 pub(crate) fn run(started: Started) -> anyhow::Result<ExitCode> {
-    let Started { config, source } = started;
+    let Started { config, source, texts } = started;
     let (origin, embedded) = match source {
         Source::File(path) => (Origin::File(path), None),
         Source::Ini => (Origin::Ini, None),
@@ -86,13 +89,17 @@ pub(crate) fn run(started: Started) -> anyhow::Result<ExitCode> {
         }
     };
     let banner = embedded.as_ref().map(|embedded| embedded.banner());
-    let served = serve(config, origin, banner);
+    let served = serve((config, texts), origin, banner);
     // PostgreSQL ends after its pooler, and whatever became of it.
     let ended = embedded.map_or(Ok(()), |embedded| embedded.shutdown());
     served.and(ended).map(|()| ExitCode::SUCCESS)
 }
 
-fn serve(config: Config, origin: Origin, banner: Option<String>) -> anyhow::Result<()> {
+fn serve(
+    (config, texts): (Config, Vec<(String, String)>),
+    origin: Origin,
+    banner: Option<String>,
+) -> anyhow::Result<()> {
     if let Some(user) = config.pgbouncer.as_ref().and_then(|process| process.user.as_ref()) {
         run_as::become_user(user)?;
     }
@@ -105,6 +112,7 @@ fn serve(config: Config, origin: Origin, banner: Option<String>) -> anyhow::Resu
     let pidfile = pidfile.map(|path| Pidfile::take(Path::new(path))).transpose()?;
     let runtime = runtime()?;
     let (running, stops) = Running::new(config, origin, seed, log.clone());
+    running.reviews.obey(texts);
     let served = runtime.block_on(async {
         let mut asked = Asked::listen(&running.config(), stops)?;
         let served = Served::start(&running, &place, token, runtime.handle())?;
@@ -161,6 +169,7 @@ impl Served {
         let mut tasks = doors.serve(running, token, &stopped)?;
         tasks.push(tokio::spawn(ticker::keep(Arc::clone(running), stopped.clone())));
         tasks.push(tokio::spawn(probes::keep(Arc::clone(running), stopped.clone())));
+        tasks.push(tokio::spawn(review::keep(Arc::clone(running), stopped.clone())));
         tasks.push(tokio::spawn(journal::keep(Arc::clone(running), proxy.clone(), stopped)));
         place.announce(&addresses)?;
         Ok(Self { proxy, addresses, stopping, tasks })

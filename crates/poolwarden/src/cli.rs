@@ -46,7 +46,16 @@ pub(crate) enum Command {
     Import(ImportArgs),
     Simulate(SimulateArgs),
     Drill(DrillArgs),
+    #[command(hide = true)]
+    ReviewGiven(ReviewGivenArgs),
 }
+
+/// The review of a running process, which starts this for itself: JSON in, JSON out.
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Example:\n  poolwarden check poolwarden.toml --live http://127.0.0.1:9432\n\nis the same for people."
+)]
+pub(crate) struct ReviewGivenArgs {}
 
 /// How a result is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -210,7 +219,8 @@ impl Cli {
 fn with_verbs(mut error: clap::Error) -> clap::Error {
     if error.kind() == ErrorKind::InvalidSubcommand {
         let command = Cli::command();
-        let verbs: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let verbs: Vec<&str> =
+            command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(clap::Command::get_name).collect();
         let tip = format!("the verbs are: {}", verbs.join(", "));
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }

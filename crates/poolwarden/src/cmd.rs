@@ -9,6 +9,7 @@ pub(crate) mod holders;
 pub(crate) mod import;
 pub(crate) mod pause;
 pub(crate) mod plan;
+pub(crate) mod review;
 pub(crate) mod run;
 pub(crate) mod shed;
 pub(crate) mod simulate;

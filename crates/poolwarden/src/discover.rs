@@ -32,6 +32,8 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     pub(crate) remarks: String,
     pub(crate) lines: Vec<String>,
+    /// What was read, by the names of the files: the first was asked for, the others it names. Passwords are not legible in it.
+    pub(crate) texts: Vec<(String, String)>,
 }
 
 /// Why a file was refused: ready to print, and one fault per line for the log and the SQL console.
@@ -91,12 +93,13 @@ pub(crate) fn load(path: &Path, edits: &[Edit]) -> anyhow::Result<Loaded> {
 
 /// The same of a text that is in no file yet; its secrets are looked for from `directory`.
 pub(crate) fn parse(name: &str, text: &str, directory: &Path, edits: &[Edit]) -> anyhow::Result<Loaded> {
+    let texts = vec![(name.to_owned(), text.to_owned())];
     let text = edit::toml(text, edits).map_err(|why| anyhow!("{name}: {why}"))?;
     let (config, findings) = Config::parse(&text, |wanted| resolve(directory, &wanted));
     let rendered = render(name, &text, &findings);
     let lines = findings.iter().map(|finding| one_line(name, finding)).collect();
     match config {
-        Some(config) => Ok(Loaded { config, remarks: rendered, lines }),
+        Some(config) => Ok(Loaded { config, remarks: rendered, lines, texts }),
         None => Err(Faults::new(name, &rendered, lines).into()),
     }
 }

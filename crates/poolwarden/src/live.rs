@@ -3,6 +3,7 @@
 mod console;
 mod http;
 mod machine;
+mod own;
 mod postgres;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use poolwarden_config::review::Facts;
 use poolwarden_proxy::Talk;
 
 use crate::app::outward;
+
+pub(crate) use own::own;
 
 /// An answer that takes longer is none: who waits for it is a person or a CI job.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,6 +42,12 @@ impl Draft {
     fn put(&mut self, key: impl Into<String>, value: impl Into<String>) {
         self.facts.insert(key.into(), value.into());
     }
+}
+
+/// The fact of a setting. A poolwarden that runs by a pgbouncer.ini has PgBouncer's names, which have no dot.
+fn setting(whose: &str, key: &str) -> String {
+    let whose = if key.contains('.') { whose } else { "pgbouncer" };
+    format!("{whose}.config.{key}")
 }
 
 /// Asks what a URL names. `pooled` says of a database whether one of the poolers that are reviewed serves it, where that is known.

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         cli::Command::Resume(args) => cmd::pause::resume(&args),
         cli::Command::Bundle(args) => cmd::bundle::bundle(&args),
         cli::Command::Check(args) => cmd::check::check(&args),
+        cli::Command::ReviewGiven(_) => cmd::review::review(),
         cli::Command::Explain(args) => cmd::explain::explain(&args),
         cli::Command::Shed(args) => cmd::shed::shed(&args),
         cli::Command::Plan(args) => cmd::plan::plan(&args),

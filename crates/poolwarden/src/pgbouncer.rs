@@ -15,8 +15,11 @@ use crate::discover::{self, Faults, Loaded};
 pub(crate) fn load(path: &Path, set: &[(String, String)]) -> anyhow::Result<Loaded> {
     let reading = read(path, set)?;
     let (remarks, lines) = (rendered(&reading), lines(&reading));
+    // SET is no file: what it changed shows where the file and the settings that run differ.
+    let texts = reading.sources.iter().filter(|source| source.name != "SET");
+    let texts = texts.map(|source| (source.name.clone(), source.text.clone())).collect();
     match reading.config {
-        Some(config) => Ok(Loaded { config, remarks, lines }),
+        Some(config) => Ok(Loaded { config, remarks, lines, texts }),
         None => Err(Faults::new(&path.display().to_string(), &remarks, lines).into()),
     }
 }

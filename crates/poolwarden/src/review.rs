@@ -3,11 +3,13 @@
 
 pub(crate) mod fix;
 mod github;
+mod given;
 mod input;
 mod json;
 mod sarif;
 mod text;
 
+pub(crate) use given::{BACKENDS_IN, Given};
 pub(crate) use input::{Files, Inputs};
 
 use poolwarden_config::Severity;

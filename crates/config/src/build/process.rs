@@ -1,11 +1,11 @@
-//! The sections about this process itself: `[poolwarden]`, `[listen]`, `[console]`, `[log]`, `[limits]`.
+//! The sections about this process itself: `[poolwarden]`, `[listen]`, `[console]`, `[log]`, `[limits]`, `[review]`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Build, Scope};
 use crate::finding::Severity;
-use crate::model::{Console, Guard, Limits, Listen, Log, LogFormat, LogLevel, Process};
+use crate::model::{Console, Guard, Limits, Listen, Log, LogFormat, LogLevel, Process, Review};
 
 impl Build<'_> {
     pub(super) fn process(&self) -> Process {
@@ -84,6 +84,10 @@ impl Build<'_> {
             _ => LogLevel::Info,
         };
         Log { format: if json { LogFormat::Json } else { LogFormat::Text }, level }
+    }
+
+    pub(super) fn review(&self) -> Review {
+        Review { every: self.duration(&Scope::top("review"), "every").filter(|every| !every.is_zero()) }
     }
 
     pub(super) fn limits(&mut self) -> Limits {

@@ -17,11 +17,13 @@ use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
 use super::{Operate, Source, VIEW_TIMEOUT};
+use crate::review::{self, Reviewed};
 use crate::why::{self, Layout, Texts};
 
 pub(super) const WHY: &str = "/api/v1/why";
 pub(super) const HOLDERS: &str = "/api/v1/holders";
 pub(super) const CONFIG: &str = "/api/v1/config";
+pub(super) const REVIEW: &str = "/api/v1/review";
 pub(super) const OPENAPI: &str = "/api/v1/openapi.json";
 
 /// Everything that is served under `/api/v1`, for programs.
@@ -59,6 +61,7 @@ pub(super) fn router(source: Arc<dyn Source>, operator: Arc<dyn Operate>) -> Rou
         .route(WHY, get(tell_why))
         .route(HOLDERS, get(tell_holders))
         .route(CONFIG, get(tell_config))
+        .route(REVIEW, get(tell_review))
         .route(OPENAPI, get(|| async { ([(header::CONTENT_TYPE, "application/json")], OPENAPI_DOCUMENT) }))
         .with_state(desk)
 }
@@ -67,12 +70,14 @@ async fn tell_why(State(desk): State<Desk>, headers: HeaderMap, query: Query<Vec
     let texts = desk.texts(&headers);
     desk.tell(query.0, |asked| {
         let answer = desk.source.why(asked.pool.clone());
+        let review = desk.source.review();
         async move {
             let why: Why = answer.await?;
+            let review = review.as_deref();
             Ok(if asked.text {
-                plain(why::text(&why, Layout::new(asked.width, texts)))
+                plain(why_text(&why, review, Layout::new(asked.width, texts)))
             } else {
-                answered(StatusCode::OK, &why::json(&why, texts))
+                answered(StatusCode::OK, &why_json(&why, review, texts))
             })
         }
     })
@@ -95,6 +100,38 @@ async fn tell_holders(State(desk): State<Desk>, headers: HeaderMap, query: Query
     .await
 }
 
+/// The answer to "why?", and below it what the newest review has found.
+#[must_use]
+pub fn why_text(why: &Why, review: Option<&Reviewed>, layout: Layout) -> String {
+    let mut text = why::text(why, layout);
+    text.extend(review.map(|of| review::line(of, why.at_ms, layout.width)));
+    text
+}
+
+/// The same for programs: `review` is null where there is nothing to review.
+#[must_use]
+pub fn why_json(why: &Why, review: Option<&Reviewed>, texts: Texts) -> Value {
+    let mut json = why::json(why, texts);
+    json["review"] = review.map_or(Value::Null, |of| review::brief(of, why.at_ms));
+    json
+}
+
+/// The newest review as `check` would write it, and when it was.
+async fn tell_review(State(desk): State<Desk>) -> Response {
+    match desk.source.review() {
+        Some(of) if of.at_ms.is_some() => answered(StatusCode::OK, &review::whole(&of, desk.source.now_ms())),
+        Some(of) => {
+            let why = of.failed.as_ref().map_or(String::new(), |why| format!(": {why}"));
+            let fix = format!("try again in a moment, or run poolwarden check {}", of.file);
+            refused(StatusCode::SERVICE_UNAVAILABLE, &format!("no review has come to an end yet{why}"), &fix)
+        }
+        None => {
+            let fix = "start poolwarden with -c FILE: then its file is reviewed";
+            refused(StatusCode::NOT_FOUND, "there is no file to review", fix)
+        }
+    }
+}
+
 /// Every setting in force; secrets are not among them.
 async fn tell_config(State(desk): State<Desk>) -> Response {
     match timeout(VIEW_TIMEOUT, desk.source.scrape()).await {
@@ -103,7 +140,9 @@ async fn tell_config(State(desk): State<Desk>) -> Response {
     }
 }
 
-pub(super) fn config_json(view: &View) -> Value {
+/// Every setting in force as JSON; secrets are not among them.
+#[must_use]
+pub fn config_json(view: &View) -> Value {
     let setting =
         |of: &ConfigView| json!({"key": of.key, "value": of.value, "default": of.default, "live": of.changeable});
     json!({

@@ -3,7 +3,7 @@
 use poolwarden_watch::View;
 
 use super::text::Samples;
-use super::{Scrape, class, host, judged, pool, probe, process, usage};
+use super::{Scrape, class, host, judged, pool, probe, process, review, usage};
 
 /// A metric's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,11 +103,21 @@ const fn judged(
     Metric { name, kind: Gauge, unit: "", labels, help, samples: From::Scrape(samples) }
 }
 
+/// A gauge of the review.
+const fn reviewed(
+    (name, unit): (&'static str, &'static str),
+    labels: &'static [&'static str],
+    samples: fn(&Scrape, &mut Samples),
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Gauge, unit, labels, help, samples: From::Scrape(samples) }
+}
+
 use Kind::{Counter, Gauge, Histogram, Info};
 
 /// The metrics, in the order they are written.
 #[rustfmt::skip] // one line per metric is the table one reads
-pub static CATALOGUE: [Metric; 90] = [
+pub static CATALOGUE: [Metric; 94] = [
     metric(("poolwarden_build_info", ""), Info, &["version"], process::build, "version of the running binary"),
     metric(("poolwarden_config_info", ""), Info, &["hash"], process::config, "hash of the configuration in force"),
     metric(("poolwarden_start_time_seconds", "seconds"), Gauge, NONE, process::start_time, "when the process started, since 1970 UTC"),
@@ -201,6 +211,10 @@ pub static CATALOGUE: [Metric; 90] = [
     metric(("poolwarden_scram_derivations_total", ""), Counter, NONE, process::derivations, "keys derived from passwords (PBKDF2), towards clients and PostgreSQL"),
     metric(("poolwarden_cancels_total", ""), Counter, &["result"], process::cancels, "cancel requests: forwarded to PostgreSQL, answered here, refused or dropped"),
     metric(("poolwarden_config_reloads_total", ""), Counter, &["result"], process::reloads, "reloads of the configuration"),
+    reviewed(("poolwarden_review_findings", ""), &["severity"], review::findings, "findings of the review that are to be put right, by severity: without those that review.allow accepts"),
+    reviewed(("poolwarden_review_last_timestamp_seconds", "seconds"), NONE, review::last, "when the newest review that came to an end began, seconds since 1970"),
+    reviewed(("poolwarden_review_duration_seconds", "seconds"), NONE, review::duration, "how long that review took"),
+    reviewed(("poolwarden_review_failed", ""), NONE, review::failed, "1 when the newest attempt at a review came to nothing; what was found before still stands"),
     metric(("poolwarden_certificate_not_after_timestamp_seconds", "seconds"), Gauge, &["place", "host", "subject"], process::certificates, "when a certificate in use ends, seconds since 1970; of a bundle of authorities the first to end"),
     metric(("poolwarden_log_lines_dropped_total", ""), Counter, NONE, process::log_dropped, "log lines dropped because the writer was behind"),
     metric(("poolwarden_facts_dropped_total", ""), Counter, NONE, process::facts_dropped, "facts dropped because their reader was behind"),

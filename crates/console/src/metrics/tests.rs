@@ -7,7 +7,13 @@ use crate::made_up;
 
 fn scrape() -> Scrape {
     let (_, why) = made_up::why::situations().swap_remove(3);
-    Scrape { view: made_up::view(), why, holders: made_up::why::holders(), pgbouncer: false }
+    Scrape {
+        view: made_up::view(),
+        why,
+        holders: made_up::why::holders(),
+        review: Some(made_up::review().into()),
+        pgbouncer: false,
+    }
 }
 
 /// One sample: name, labels, value.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use poolwarden_console::http::{Refused, RefusedKind};
+use poolwarden_console::http::{Refused, RefusedKind, why_json, why_text};
 use poolwarden_console::metrics::{self, Scrape};
+use poolwarden_console::review;
 use poolwarden_console::rfc3339;
 use poolwarden_console::sql::{self, Answer, Asker, Rights, Rows, Sight, Voice};
 use poolwarden_console::why::{self, Layout, Texts};
@@ -35,7 +36,7 @@ pub(super) async fn bundle(running: &Arc<Running>, by: &str) -> Result<Vec<u8>, 
         let watch = held(&running.watch);
         (watch.why(&view, None), watch.holders(&view, None))
     };
-    let scrape = Scrape { view, why, holders, pgbouncer: false };
+    let scrape = Scrape { view, why, holders, review: running.reviews.newest(), pgbouncer: false };
     let log = running.log.recent();
     let packed = tokio::task::spawn_blocking(move || pack(&scrape, &log)).await;
     let packed =
@@ -78,18 +79,21 @@ fn pack(scrape: &Scrape, log: &[String]) -> std::io::Result<Vec<u8>> {
 
 /// Name and text of each file, the most telling first.
 fn files(scrape: &Scrape, log: &[String]) -> Vec<(String, String)> {
-    let (view, holders) = (&scrape.view, &scrape.holders);
+    let (view, holders, review) = (&scrape.view, &scrape.holders, scrape.review.as_deref());
     let file = |name: &str, text: String| (name.to_owned(), text);
     let mut files = vec![
         file("versions.txt", versions(view)),
-        file("why.txt", why::text(&scrape.why, Layout::new(None, Texts::Shown))),
-        file("why.json", format!("{}\n", why::json(&scrape.why, Texts::Shown))),
+        file("why.txt", why_text(&scrape.why, review, Layout::new(None, Texts::Shown))),
+        file("why.json", format!("{}\n", why_json(&scrape.why, review, Texts::Shown))),
         file("holders.json", format!("{}\n", why::holders_json(view.now_ms, holders, Texts::Shown))),
         file("configuration.txt", configuration(view)),
         file("changes.txt", changes(view)),
         file("log.txt", log.concat()),
         file("metrics.txt", metrics::encode(scrape)),
     ];
+    if let Some(review) = review {
+        files.push(file("review.json", format!("{}\n", review::whole(review, view.now_ms))));
+    }
     for (host, activity) in view.hosts.iter().filter_map(|host| Some((host, host.activity.as_ref()?))) {
         let name: String = host.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         files.push((format!("postgresql/{name}.txt"), backends(activity)));

@@ -25,7 +25,7 @@ pub(super) async fn plan(running: &Arc<Running>, order: PlanOrder) -> Result<Pla
         return Err(Untaken { kind, error, fix });
     };
     let now = running.configs().now;
-    let (config, reload, remarks) = read(running, order).await.map_err(untaken)?;
+    let Read { config, reload, remarks, .. } = read(running, order).await.map_err(untaken)?;
     let changes = diff(&now, &config);
     let (mut pools, mut notes) = (Vec::new(), Vec::new());
     let before = reload::snapshots(proxy, &now);

@@ -49,6 +49,7 @@ impl Refused {
 pub(super) async fn reload(running: &Arc<Running>, by: &str) -> Result<Vec<String>, Refused> {
     let _alone = running.reloading.lock().await;
     let done = attempt(running, by, Vec::new()).await;
+    running.reviews.reloaded(done.is_ok());
     count(running, by, &done);
     done
 }
@@ -60,6 +61,7 @@ pub(super) async fn set(running: &Arc<Running>, edit: Edit) -> Result<Vec<String
     edits.retain(|earlier| earlier.key != edit.key);
     edits.push(edit);
     let done = attempt(running, "SET", edits).await;
+    running.reviews.due();
     count(running, "SET", &done);
     done
 }
@@ -87,7 +89,7 @@ async fn attempt(running: &Arc<Running>, by: &str, edits: Vec<Edit>) -> Result<V
     let (set, now) = (edits.clone(), Arc::clone(&configs.now));
     let read = tokio::task::spawn_blocking(move || read(&file, &set, (&start, &now), &seed)).await;
     let read = read.map_err(|_| Refused::one("reading the configuration ended early"))?;
-    let (config, reload, remarks) = read?;
+    let Read { config, reload, remarks, texts } = read?;
     let changes = diff(&configs.now, &config);
     if let Some(change) = changes.iter().find(|change| !edits.is_empty() && !change.live) {
         return Err(Refused::one(waits(change)));
@@ -98,6 +100,7 @@ async fn attempt(running: &Arc<Running>, by: &str, edits: Vec<Edit>) -> Result<V
     proxy.reload(reload);
     let after = snapshots(proxy, &config);
     running.obey(Arc::clone(&config));
+    running.reviews.obey(texts);
     running.changes.note(unix_ms(), if edits.is_empty() { "reload" } else { "set" }, &changes);
     *held(&running.edits) = edits;
     running.reloads.fetch_add(1, Ordering::Relaxed);
@@ -145,8 +148,13 @@ pub(super) fn load(file: &Written, edits: &[Edit]) -> anyhow::Result<discover::L
     }
 }
 
-/// A configuration, how it is put in force, and remarks about it.
-pub(super) type Read = (Arc<Config>, Reload, Vec<String>);
+/// What was read, ready to be put in force.
+pub(super) struct Read {
+    pub(super) config: Arc<Config>,
+    pub(super) reload: Reload,
+    pub(super) remarks: Vec<String>,
+    pub(super) texts: Vec<(String, String)>,
+}
 
 fn read(file: &Written, edits: &[Edit], configs: (&Config, &Config), seed: &plan::Seed) -> Result<Read, Refused> {
     prepare(load(file, edits), file.directory(), configs, seed)
@@ -168,7 +176,7 @@ pub(super) fn prepare(
     let certificates = Certificates::load(&loaded.config, directory);
     let mut reload = plan::reload(&loaded.config, seed);
     certificates.map_err(|faults| Refused { faults })?.put(&mut reload.tls, &mut reload.hosts);
-    Ok((Arc::new(loaded.config), reload, loaded.lines))
+    Ok(Read { config: Arc::new(loaded.config), reload, remarks: loaded.lines, texts: loaded.texts })
 }
 
 /// Servers are told apart by their place, so they must all still be there.

@@ -16,6 +16,7 @@ use super::edit::Edit;
 use super::log::{Log, unix_ms};
 use super::plan::{self, Seed};
 use super::probes::Tally;
+use super::review::Reviews;
 use super::said::Said;
 use super::view::{self, Configs, Counts, Seen};
 
@@ -79,6 +80,8 @@ pub(super) struct Running {
     pub(super) said: Mutex<Said>,
     /// What the probes have come to.
     pub(super) probes: Tally,
+    /// The newest review, and what is to be reviewed.
+    pub(super) reviews: Reviews,
     /// The newest changes of the configuration in force.
     pub(super) changes: Changes,
     /// What SET changed since the file was last read.
@@ -110,6 +113,7 @@ impl Running {
             watch: Mutex::default(),
             said: Mutex::default(),
             probes: Tally::default(),
+            reviews: Reviews::default(),
             changes: Changes::default(),
             edits: Mutex::default(),
             proxy: OnceLock::new(),

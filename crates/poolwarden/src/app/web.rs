@@ -8,6 +8,7 @@ use poolwarden_config::nearest;
 use poolwarden_console::http::{self, Held, Operate, Scraping, Shed, ShedOrder, Source, Telling, Untold};
 use poolwarden_console::http::{Acted, Doing, LeaseOrder, PlanOrder, Planned, PoolOrder, PoolsActed};
 use poolwarden_console::metrics::Scrape;
+use poolwarden_console::review::Reviewed;
 use poolwarden_switch::Detail;
 use poolwarden_watch::Level;
 use poolwarden_watch::why::Why;
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::bundle;
 use super::drawer;
+use super::log::unix_ms;
 use super::proposal;
 use super::running::{Phase, Running, held};
 use super::shed;
@@ -143,17 +145,23 @@ pub(super) fn known(running: &Running, pool: Option<&str>) -> Result<(), Untold>
     Err((format!("no such pool: {name}"), fix))
 }
 
+/// The picture of now, and what is understood of it.
+pub(super) async fn scrape(running: &Running) -> Scrape {
+    let view = running.view(Detail::Servers).await;
+    let (why, holders) = {
+        let watch = held(&running.watch);
+        (watch.why(&view, None), watch.holders(&view, None))
+    };
+    let pgbouncer = running.config().listen.pgbouncer_metrics;
+    Scrape { view, why, holders, review: running.reviews.newest(), pgbouncer }
+}
+
 struct Picture(Arc<Running>);
 
 impl Source for Picture {
     fn scrape(&self) -> Scraping {
         let running = Arc::clone(&self.0);
-        Box::pin(async move {
-            let view = running.view(Detail::Servers).await;
-            let watch = held(&running.watch);
-            let (why, holders) = (watch.why(&view, None), watch.holders(&view, None));
-            Scrape { view, why, holders, pgbouncer: running.config().listen.pgbouncer_metrics }
-        })
+        Box::pin(async move { scrape(&running).await })
     }
 
     fn why(&self, pool: Option<String>) -> Telling<Why> {
@@ -171,6 +179,14 @@ impl Source for Picture {
             let (at_ms, holders) = running.holders(pool.as_deref()).await;
             Ok(Held { at_ms, holders })
         })
+    }
+
+    fn now_ms(&self) -> u64 {
+        unix_ms()
+    }
+
+    fn review(&self) -> Option<Arc<Reviewed>> {
+        self.0.reviews.newest()
     }
 
     fn healthy(&self) -> Result<(), String> {

@@ -68,7 +68,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Whether a database of PostgreSQL is behind a pooler or an application's own pool; `None`: any may be, or nobody told.
-fn pooled(files: &Dossier, database: &str) -> Option<bool> {
+pub(super) fn pooled(files: &Dossier, database: &str) -> Option<bool> {
     let served = files.pools().map(|(_, pool)| pool.database.as_deref());
     let asked = files.apps.iter().map(|app| app.pool.as_ref().map(|pool| pool.value.as_str()));
     let mut all = served.chain(asked).peekable();
@@ -130,7 +130,7 @@ fn rebased(
 }
 
 /// The day, `2026-11-22`, in UTC.
-fn today() -> String {
+pub(super) fn today() -> String {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = rfc3339(u64::try_from(since.as_millis()).unwrap_or(0));
     now.split('T').next().unwrap_or_default().to_owned()

@@ -19,11 +19,11 @@ fn start(args: &RunArgs) -> anyhow::Result<Started> {
     if let Some(ini) = &args.pgbouncer {
         let loaded = pgbouncer::load(ini, &[])?;
         eprint!("{}", loaded.remarks);
-        return Ok(Started { config: loaded.config, source: Source::Ini });
+        return Ok(Started { config: loaded.config, source: Source::Ini, texts: loaded.texts });
     }
     if let Some(url) = &args.database {
         let config = Config::from_url(url).map_err(|why| anyhow!("--database: {why}"))?;
-        return Ok(Started { config, source: Source::Url });
+        return Ok(Started { config, source: Source::Url, texts: Vec::new() });
     }
     let found = match &args.config {
         Some(path) => Found::File(path.clone()),
@@ -33,11 +33,12 @@ fn start(args: &RunArgs) -> anyhow::Result<Started> {
         Found::File(path) => {
             let loaded = discover::load(&path, &[])?;
             eprint!("{}", loaded.remarks);
-            Ok(Started { config: loaded.config, source: Source::File(path) })
+            Ok(Started { config: loaded.config, source: Source::File(path), texts: loaded.texts })
         }
         Found::Embedded => {
             let embedded = Embedded::start(&discover::default_data_dir()?).context("the embedded PostgreSQL")?;
-            Ok(Started { config: embedded.config().clone(), source: Source::Embedded(Box::new(embedded)) })
+            let config = embedded.config().clone();
+            Ok(Started { config, source: Source::Embedded(Box::new(embedded)), texts: Vec::new() })
         }
     }
 }

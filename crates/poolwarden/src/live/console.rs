@@ -36,12 +36,12 @@ pub(super) async fn ask(talk: &mut Talk, is_here: bool) -> anyhow::Result<Draft>
     if let Ok(rows) = talk.ask("SHOW CLIENTS").await {
         clients(whose, &rows, &mut draft);
     }
-    if let Some(backlog) = said(&draft, whose, &["listen_backlog", "listen.backlog"]) {
+    if let Some(backlog) = said(&draft, &["pgbouncer.config.listen_backlog", "poolwarden.config.listen.backlog"]) {
         draft.put("process.backlog", backlog);
     }
     if is_here {
         machine::told(&mut draft);
-        let pidfile = said(&draft, whose, &["pidfile", "poolwarden.pidfile"]);
+        let pidfile = said(&draft, &["pgbouncer.config.pidfile"]);
         if let Some(limit) = pidfile.and_then(|file| machine::descriptors(&file)) {
             draft.put("process.fd_limit", limit.to_string());
         }
@@ -49,9 +49,9 @@ pub(super) async fn ask(talk: &mut Talk, is_here: bool) -> anyhow::Result<Draft>
     Ok(draft)
 }
 
-/// A setting, by the name it has there.
-fn said(draft: &Draft, whose: &str, names: &[&str]) -> Option<String> {
-    let value = names.iter().find_map(|name| draft.facts.get(&format!("{whose}.config.{name}")));
+/// A setting, by the names it may have.
+fn said(draft: &Draft, names: &[&str]) -> Option<String> {
+    let value = names.iter().find_map(|name| draft.facts.get(*name));
     value.filter(|value| !value.is_empty()).cloned()
 }
 
@@ -87,7 +87,7 @@ fn config(whose: &str, rows: &Rows, draft: &mut Draft) {
     let (Some(key), Some(value)) = (rows.column("key"), rows.column("value")) else { return };
     for row in &rows.rows {
         if let (Some(Some(key)), Some(value)) = (row.get(key), row.get(value)) {
-            draft.put(format!("{whose}.config.{key}"), value.clone().unwrap_or_default());
+            draft.put(super::setting(whose, key), value.clone().unwrap_or_default());
         }
     }
 }
@@ -139,7 +139,7 @@ mod tests {
         );
         assert_eq!(draft.facts["pgbouncer.clients"], "2");
         assert_eq!(draft.facts["pgbouncer.clients_unnamed"], "1");
-        assert_eq!(said(&draft, "pgbouncer", &["none", "max_client_conn"]).unwrap(), "200");
+        assert_eq!(said(&draft, &["none", "pgbouncer.config.max_client_conn"]).unwrap(), "200");
         assert_eq!(draft.facts["pgbouncer.config.max_client_conn"], "200");
         assert_eq!(draft.facts["pgbouncer.pool.app.cl_waiting"], "7");
         assert_eq!(draft.facts["pgbouncer.pool.app.sv_active"], "3");

@@ -41,13 +41,13 @@ pub(super) fn ask(url: &str) -> anyhow::Result<Draft> {
     Ok(draft)
 }
 
-fn settings(config: &Value, draft: &mut Draft) {
+pub(super) fn settings(config: &Value, draft: &mut Draft) {
     let text = |of: &Value| of.as_str().unwrap_or_default().to_owned();
     draft.put("poolwarden.version", text(&config["version"]));
     draft.put("poolwarden.config_hash", text(&config["hash"]));
     for setting in config["settings"].as_array().into_iter().flatten() {
-        draft.put(format!("poolwarden.config.{}", text(&setting["key"])), text(&setting["value"]));
-        if setting["key"] == "listen.backlog" {
+        draft.put(super::setting("poolwarden", &text(&setting["key"])), text(&setting["value"]));
+        if setting["key"] == "listen.backlog" || setting["key"] == "listen_backlog" {
             draft.put("process.backlog", text(&setting["value"]));
         }
     }
@@ -55,7 +55,7 @@ fn settings(config: &Value, draft: &mut Draft) {
 
 /// Requests per second of each database, its users together: the larger of now and of what is usual. The busiest second had at
 /// least as many, so that a rule that finds them too many is right.
-fn rates(why: &Value, draft: &mut Draft) {
+pub(super) fn rates(why: &Value, draft: &mut Draft) {
     let mut sums: BTreeMap<String, (f64, f64)> = BTreeMap::new();
     for pool in why["pools"].as_array().into_iter().flatten() {
         let rate = |name: &str| pool["rates"][name].as_f64().unwrap_or(0.0);
@@ -71,7 +71,7 @@ fn rates(why: &Value, draft: &mut Draft) {
 
 /// What the process says of itself: the limit that binds, where all pools of a database that wait name the same one; and how many
 /// wait for another connection while they hold one.
-fn judged(why: &Value, draft: &mut Draft) {
+pub(super) fn judged(why: &Value, draft: &mut Draft) {
     let mut bound: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for pool in why["pools"].as_array().into_iter().flatten() {
         let database = pool["pool"].as_str().unwrap_or_default();
@@ -99,7 +99,7 @@ fn since_epoch() -> f64 {
 
 /// One sample.
 #[derive(Debug)]
-struct Sample {
+pub(super) struct Sample {
     name: String,
     labels: BTreeMap<String, String>,
     value: f64,
@@ -112,7 +112,7 @@ impl Sample {
 }
 
 /// Samples of OpenMetrics text; a line that is none is passed over.
-fn read(text: &str) -> Vec<Sample> {
+pub(super) fn read(text: &str) -> Vec<Sample> {
     text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect()
 }
 
@@ -152,7 +152,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 }
 
 /// What the numbers say at `now` (seconds since 1970), by the names that rules know.
-fn measured(samples: &[Sample], now: f64, draft: &mut Draft) {
+pub(super) fn measured(samples: &[Sample], now: f64, draft: &mut Draft) {
     let of = |name: &'static str| samples.iter().filter(move |sample| sample.name == name);
     let busiest = of("poolwarden_loop_busy_ratio").map(|sample| sample.value).reduce(f64::max);
     if let Some(busiest) = busiest {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use poolwarden_config::review::{Gathered, Input, gather};
 
+use super::Given;
 use crate::discover;
 
 /// Files that were read, by the name they were given.
@@ -69,6 +70,19 @@ impl Inputs {
                 inputs.files.folders.push(folder);
             }
         }
+        inputs
+    }
+
+    /// Texts and facts that a running process has, under the names of its files. Files that those name are read.
+    pub(crate) fn given(given: Given) -> Self {
+        let mut inputs = Self::default();
+        for (name, text) in given.texts {
+            let path = PathBuf::from(&name);
+            inputs.files.folders.extend(path.parent().map(Path::to_owned));
+            inputs.files.read.insert(name.clone(), (path, text.clone()));
+            inputs.inputs.push(Input::File { name, text });
+        }
+        inputs.inputs.extend(given.facts.into_iter().map(Input::Facts));
         inputs
     }
 

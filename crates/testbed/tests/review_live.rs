@@ -1,0 +1,157 @@
+//! The review of a running poolwarden: tickets in its log, in metrics, in `why` and over HTTP, as the file and what runs change.
+
+use std::process::Command;
+use std::time::Duration;
+
+use poolwarden_testbed::pooler::{Pooler, binary};
+use poolwarden_testbed::{Bed, Plan, Target, until};
+use rustix::process::Signal;
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// PostgreSQL has few slots, and the pools may open many more connections: CAP-01 once the watch has told of the slots.
+fn greedy() -> Plan {
+    Plan { size: 400, budget: Some(400), max_connections: 30, ..Plan::default() }
+}
+
+fn modest() -> Plan {
+    Plan { size: 2, budget: Some(10), ..greedy() }
+}
+
+fn review(pooler: &Pooler) -> Value {
+    serde_json::from_str(&pooler.get("/api/v1/review")).expect("JSON")
+}
+
+/// The first review that began after `begun` and is so.
+fn reviewed(pooler: &Pooler, begun: f64, what: &str, so: impl Fn(&Value) -> bool) -> Value {
+    until(what, PATIENCE, || {
+        // there is no such number before the first review has ended
+        let text = pooler.get("/metrics");
+        let at = text.lines().find_map(|line| line.strip_prefix("poolwarden_review_last_timestamp_seconds "))?;
+        let review = at.parse::<f64>().is_ok_and(|at| at > begun).then(|| review(pooler))?;
+        so(&review).then_some(review)
+    })
+}
+
+/// When the newest review began.
+fn last(pooler: &Pooler) -> f64 {
+    until("the first review", PATIENCE, || {
+        let text = pooler.get("/metrics");
+        text.contains("\npoolwarden_review_last_timestamp_seconds ").then_some(())
+    });
+    pooler.metric("poolwarden_review_last_timestamp_seconds", "")
+}
+
+/// Its configuration file is read again, and that has been said.
+fn reload(pooler: &Pooler, event: &str) {
+    let said =
+        |log: &str| log.matches(&format!("event={event} ")).count() + log.matches(&format!("event={event}\n")).count();
+    let before = said(&pooler.log());
+    pooler.signal(Signal::HUP);
+    until("the reload", PATIENCE, || (said(&pooler.log()) > before).then_some(()));
+}
+
+fn has(review: &Value, code: &str) -> bool {
+    review["findings"].as_array().expect("findings").iter().any(|finding| finding["code"] == code)
+}
+
+/// Lines of the log about a rule.
+fn tickets(pooler: &Pooler, code: &str) -> Vec<String> {
+    let about = format!("code={code} ");
+    pooler.log().lines().filter(|line| line.contains(&about)).map(str::to_owned).collect()
+}
+
+fn why(pooler: &Pooler, format: &str) -> String {
+    let at = format!("http://{}", pooler.http());
+    let output = Command::new(binary()).args(["why", "--at", &at, "--format", format]).output().expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_finding_is_one_ticket_until_it_is_put_right() {
+    let bed = Bed::start_as(Target::Poolwarden, greedy());
+    let pooler = bed.pooler().expect("poolwarden");
+    let found = reviewed(pooler, 0.0, "CAP-01 to be found", |review| has(review, "CAP-01"));
+    assert!(found["age_ms"].is_u64() && found["failed"].is_null() && found["chain"].is_array(), "{found:#}");
+    let finding = found["findings"].as_array().expect("findings").iter().find(|of| of["code"] == "CAP-01").expect("it");
+    assert!(finding["told"].to_string().contains("the watch connection of main"), "{finding:#}");
+    let errors = pooler.metric("poolwarden_review_findings", "severity=\"error\"");
+    assert!(errors >= 1.0, "{errors}");
+    assert_eq!(pooler.metric("poolwarden_review_failed", ""), 0.0);
+    assert!(pooler.metric("poolwarden_review_duration_seconds", "") > 0.0);
+
+    let text = why(pooler, "text");
+    let line = text.lines().find(|line| line.starts_with("  review ")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains("CAP-01") && text.contains("poolwarden check"), "{text}");
+    let json: Value = serde_json::from_str(&why(pooler, "json")).expect("JSON");
+    let ticket = json["review"]["findings"].as_array().expect("findings").iter().find(|of| of["code"] == "CAP-01");
+    let ticket = ticket.unwrap_or_else(|| panic!("{json:#}"));
+    assert!(
+        json["review"]["age_ms"].is_u64() && ticket["fix"].is_string() && ticket["message"].is_string(),
+        "{ticket}"
+    );
+
+    let said = tickets(pooler, "CAP-01");
+    let [line] = said.as_slice() else { panic!("{said:#?}") };
+    assert!(line.contains(" ERROR CAP-01 at ") && line.contains("poolwarden.toml:"), "{line}");
+    assert!(line.contains("event=ticket ") && line.contains(" severity=error ") && line.contains(" fix="), "{line}");
+
+    pooler.rewrite(&modest(), bed.server());
+    let before = last(pooler);
+    reload(pooler, "reloaded");
+    reviewed(pooler, before, "the modest file to be reviewed", |review| !has(review, "CAP-01"));
+    let said = tickets(pooler, "CAP-01");
+    assert!(said.len() == 2 && said[1].contains(" INFO  CAP-01 is put right: "), "{said:#?}");
+    assert!(!why(pooler, "text").contains("CAP-01"));
+
+    let (before, lines) = (last(pooler), pooler.log().matches("event=ticket").count());
+    reload(pooler, "reloaded");
+    reviewed(pooler, before, "the same file to be reviewed again", |_| true);
+    assert_eq!(pooler.log().matches("event=ticket").count(), lines, "nothing is repeated:\n{}", pooler.log());
+}
+
+#[test]
+fn a_refused_file_keeps_what_was_found_and_is_a_finding_until_a_reload_ends_well() {
+    let bed = Bed::start_as(Target::Poolwarden, greedy());
+    let pooler = bed.pooler().expect("poolwarden");
+    reviewed(pooler, 0.0, "CAP-01 to be found", |review| has(review, "CAP-01"));
+    let before = last(pooler);
+    pooler.rewrite_text("[servers.main]\nhost = \n");
+    reload(pooler, "reload_refused");
+    let kept = reviewed(pooler, before, "the refused reload to be a finding", |review| has(review, "EFF-05"));
+    assert!(has(&kept, "CAP-01"), "{kept:#}");
+    assert_eq!(tickets(pooler, "CAP-01").len(), 1, "{}", pooler.log());
+    assert_eq!(tickets(pooler, "EFF-05").len(), 1, "{}", pooler.log());
+
+    let before = last(pooler);
+    pooler.rewrite(&modest(), bed.server());
+    reload(pooler, "reloaded");
+    let right = reviewed(pooler, before, "the right file to be reviewed", |review| !has(review, "EFF-05"));
+    assert!(!has(&right, "CAP-01"), "{right:#}");
+    let said = [tickets(pooler, "CAP-01"), tickets(pooler, "EFF-05")].concat();
+    assert_eq!(said.iter().filter(|line| line.contains("event=ticket_closed")).count(), 2, "{said:#?}");
+}
+
+#[test]
+fn what_is_set_on_the_console_and_what_is_accepted_in_the_file_is_known() {
+    let allowed = "[[review.allow]]\ncode = \"CAP-01\"\nreason = \"ticket 7\"\n\n[review]\nevery = \"1s\"\n\n[limits]";
+    let plan = greedy().edit("[limits]", allowed);
+    let bed = Bed::start_as(Target::Poolwarden, plan);
+    let pooler = bed.pooler().expect("poolwarden");
+    let found = reviewed(pooler, 0.0, "CAP-01 to be found", |review| has(review, "CAP-01"));
+    let all = found["findings"].as_array().expect("findings");
+    let finding = all.iter().find(|of| of["code"] == "CAP-01").expect("it");
+    assert_eq!((&finding["state"], &finding["reason"]), (&"allowed".into(), &"ticket 7".into()));
+    assert!(tickets(pooler, "CAP-01").is_empty() && !why(pooler, "text").contains("CAP-01"), "{}", pooler.log());
+
+    let before = last(pooler);
+    bed.console().query("set pools.app.max_wait = '7s'").expect("set");
+    reviewed(pooler, before, "the drift to be found", |review| has(review, "EFF-01"));
+    let mut newest = last(pooler);
+    for _ in 0..2 {
+        newest = until("another review", PATIENCE, || Some(last(pooler)).filter(|at| *at > newest));
+    }
+    assert_eq!(tickets(pooler, "EFF-01").len(), 1, "reviews by the clock repeat nothing:\n{}", pooler.log());
+}
