@@ -20,7 +20,7 @@ fn where_more_connections_mend_nothing_no_size_is_recommended() {
         let text = text(&why, SHOWN);
         let first = why.pools.iter().flat_map(|pool| &pool.causes).find(|cause| cause.share > 0.0);
         let Some(reason) = first.and_then(|cause| vain(cause.code.name())) else { continue };
-        assert!(text.contains(&format!("raise?  {reason}")) && !text.contains("are enough"), "{name}: {text}");
+        assert!(text.contains(&format!("raise?  {reason}")) && !text.contains("is enough"), "{name}: {text}");
     }
     assert_eq!(vain("lock_convoy"), Some("no: more connections would wait for the same lock"));
     assert_eq!((vain("user_limit"), vain("luck")), (None, None));

@@ -189,7 +189,7 @@ fn gained(gain: &Gain) -> String {
         (None, _) => write!(text, ": as many connections as are wanted"),
     };
     if let Some(enough) = gain.enough {
-        let _ = write!(text, "; {enough} are enough");
+        let _ = write!(text, "; {} = {enough} is enough", gain.setting);
         if gain.per_second > 0.0 {
             let _ = write!(text, ": +{} served", rate(gain.per_second));
         }
@@ -250,7 +250,8 @@ fn owners(out: &mut String, of: &PoolWhy, layout: Layout) {
     }
     let rest = owners.len().saturating_sub(MAX_OWNERS);
     if rest > 0 {
-        paragraph(out, "", &format!("and {rest} applications more: poolwarden holders {}", of.pool), layout.width);
+        let more = if rest == 1 { "1 application more".to_owned() } else { format!("{rest} applications more") };
+        paragraph(out, "", &format!("and {more}: poolwarden holders {}", of.pool), layout.width);
     }
 }
 

@@ -13,14 +13,13 @@ pub(super) fn judge(case: &Case<'_>, share: f64) -> Judged {
     }
     let uses = case.uses();
     let (busy, told) = (uses.mean(uses.busy), uses.mean(uses.told));
-    let mut evidence = vec![if uses.told == 0 {
-        Evidence::said("no lease lasted until PostgreSQL was asked what its backend does")
-    } else {
-        Evidence::new(
+    let mut evidence = Vec::new();
+    if uses.told > 0 {
+        evidence.push(Evidence::new(
             format!("{busy:.1} of {told:.1} backends seen at work are on the processor, the disk or an internal lock"),
             [("busy", busy), ("told", told)],
-        )
-    }];
+        ));
+    }
     if let (Some(now), Some(usual)) = (case.window.hold_us(), case.memory.usual.hold_us()) {
         evidence.push(Evidence::new(
             format!("a connection is held for {} (usually {})", span(now), span(usual)),
@@ -30,6 +29,9 @@ pub(super) fn judge(case: &Case<'_>, share: f64) -> Judged {
         return Judged::not_testable(
             "how long connections are usually held was not seen before requests began to wait",
         );
+    }
+    if uses.told == 0 {
+        evidence.push(Evidence::said("no lease lasted until PostgreSQL was asked what its backend does"));
     }
     Judged::by(share, evidence, || {
         "give PostgreSQL less to do at once: a smaller pool, shed what can wait, or see its processor and disk"
