@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
+use poolwarden_testbed::ini::Program;
 use poolwarden_testbed::pooler::{Pooler, binary};
+use poolwarden_testbed::template::PASSWORD;
 use poolwarden_testbed::{Bed, Plan, Target, until};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -75,8 +77,16 @@ fn why(pooler: &Pooler, format: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Whether poolwarden is what is tested: nobody else reviews himself.
+fn chosen() -> bool {
+    Target::chosen() == Target::Poolwarden
+}
+
 #[test]
 fn a_finding_is_one_ticket_until_it_is_put_right() {
+    if !chosen() {
+        return;
+    }
     let bed = Bed::start_as(Target::Poolwarden, greedy());
     let pooler = bed.pooler().expect("poolwarden");
     let found = reviewed(pooler, 0.0, "CAP-01 to be found", |review| has(review, "CAP-01"));
@@ -119,6 +129,9 @@ fn a_finding_is_one_ticket_until_it_is_put_right() {
 
 #[test]
 fn a_refused_file_keeps_what_was_found_and_is_a_finding_until_a_reload_ends_well() {
+    if !chosen() {
+        return;
+    }
     let bed = Bed::start_as(Target::Poolwarden, greedy());
     let pooler = bed.pooler().expect("poolwarden");
     reviewed(pooler, 0.0, "CAP-01 to be found", |review| has(review, "CAP-01"));
@@ -143,6 +156,9 @@ fn a_refused_file_keeps_what_was_found_and_is_a_finding_until_a_reload_ends_well
 
 #[test]
 fn what_is_set_on_the_console_and_what_is_accepted_in_the_file_is_known() {
+    if !chosen() {
+        return;
+    }
     let allowed = "[[review.allow]]\ncode = \"CAP-01\"\nreason = \"ticket 7\"\n\n[review]\nevery = \"1s\"\n\n[limits]";
     let plan = greedy().edit("[limits]", allowed);
     let bed = Bed::start_as(Target::Poolwarden, plan);
@@ -161,4 +177,31 @@ fn what_is_set_on_the_console_and_what_is_accepted_in_the_file_is_known() {
         newest = until("another review", PATIENCE, || Some(last(pooler)).filter(|at| *at > newest));
     }
     so_many(pooler, "EFF-01", 1); // reviews by the clock repeat nothing
+}
+
+#[test]
+fn an_ini_that_runs_is_reviewed_with_what_it_includes_under_pgbouncers_names() {
+    if !chosen() {
+        return;
+    }
+    // No server is needed: nobody asks for a connection.
+    let ini = "[databases]\napp = host=127.0.0.1 port=1 dbname=app\n[pgbouncer]\n%include {dir}/more.ini\nlisten_addr = 127.0.0.1\n\
+               listen_port = {port}\nunix_socket_dir =\nauth_type = plain\nauth_file = {dir}/userlist.txt\nadmin_users = app\n\
+               default_pool_size = 25\nmax_db_connections = 50\nserver_lifetime = 3600\nlogfile = {dir}/pooler.log\n";
+    let userlist = format!("\"app\" \"{PASSWORD}\"\n");
+    let more = |backlog: u32| format!("listen_backlog = {backlog}\nquery_wait_timeout = 0\n");
+    let pooler =
+        Program::Poolwarden.start(&[("pgbouncer.ini", ini), ("more.ini", &more(128)), ("userlist.txt", &userlist)]);
+    let said =
+        |what: &str| until(what, PATIENCE, || pooler.log().lines().find(|line| line.contains(what)).map(str::to_owned));
+    let line = said(" ERROR TMO-01 at ");
+    assert!(line.contains("/more.ini:2:22: "), "the place is in the file that is included: {line}");
+    assert!(!pooler.log().contains("EFF-0"), "the file is what runs: {}", pooler.log());
+    assert!(!pooler.log().contains(PASSWORD));
+    pooler.rewrite("more.ini", &more(256));
+    pooler.signal(Signal::HUP);
+    let line = said(" ERROR EFF-02 at ");
+    assert!(line.contains("listen_backlog: 256 in the file, 128 running"), "{line}");
+    let told = pooler.psql("app", PASSWORD, "pgbouncer", "show config");
+    assert!(told.rows.lines().any(|row| row.starts_with("listen_backlog|128|")), "{told:?}");
 }
