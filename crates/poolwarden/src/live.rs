@@ -44,6 +44,13 @@ impl Draft {
     }
 }
 
+/// The fact that a setting of a running pooler is: a poolwarden that runs a pgbouncer.ini has settings by PgBouncer's names, which
+/// have no section before them, and is compared with that file.
+fn setting(key: &str) -> String {
+    let whose = if key.contains('.') { "poolwarden" } else { "pgbouncer" };
+    format!("{whose}.config.{key}")
+}
+
 /// Asks what a URL names. `pooled` says of a database whether one of the poolers that are reviewed serves it, where that is known.
 pub(crate) fn ask(url: &str, pooled: &dyn Fn(&str) -> Option<bool>) -> anyhow::Result<Told> {
     let name = shown(url);

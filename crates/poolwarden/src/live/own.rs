@@ -8,7 +8,7 @@ use poolwarden_config::review::Facts;
 use poolwarden_console::http::config_json;
 use poolwarden_console::metrics::{self, Scrape};
 use poolwarden_console::why::{self, Texts};
-use poolwarden_watch::{HostView, View};
+use poolwarden_watch::HostView;
 
 use super::{Draft, http, machine};
 use crate::review::BACKENDS_IN;
@@ -18,11 +18,7 @@ pub(crate) fn own(config: &Config, scrape: &Scrape, failed: bool) -> Vec<Facts> 
     let mut draft = Draft::default();
     http::measured(&http::read(&metrics::encode(scrape)), &mut draft);
     http::rates(&why::json(&scrape.why, Texts::Hidden), &mut draft);
-    if config.pgbouncer.is_some() {
-        ini_settings(&scrape.view, &mut draft);
-    } else {
-        http::settings(&config_json(&scrape.view), &mut draft);
-    }
+    http::settings(&config_json(&scrape.view), &mut draft);
     if failed {
         draft.put("poolwarden.reload_failed", "true");
     }
@@ -33,17 +29,6 @@ pub(crate) fn own(config: &Config, scrape: &Scrape, failed: bool) -> Vec<Facts> 
         Some(Facts { name: format!("the watch connection of {}", host.name), facts: watched(host, watch)? })
     });
     std::iter::once(process).chain(watched).collect()
-}
-
-/// Under PgBouncer's configuration settings have PgBouncer's names.
-fn ini_settings(view: &View, draft: &mut Draft) {
-    draft.put("poolwarden.version", &*view.version);
-    for setting in &view.config {
-        draft.put(format!("pgbouncer.config.{}", setting.key), &*setting.value);
-        if setting.key == "listen_backlog" {
-            draft.put("process.backlog", &*setting.value);
-        }
-    }
 }
 
 /// What one server told. Its reserves are told only as a sum, so that they stay as declared; of the watch's own role no rule is
@@ -74,7 +59,7 @@ fn watched(host: &HostView, watch: Option<&str>) -> Option<BTreeMap<String, Stri
 #[cfg(test)]
 mod tests {
     use poolwarden_pool::HostSnapshot;
-    use poolwarden_watch::{Activity, Backend, ConfigView, Quota};
+    use poolwarden_watch::{Activity, Backend, ConfigView, Quota, View};
 
     use super::*;
 
@@ -117,14 +102,15 @@ mod tests {
         };
         let setting =
             |key: &str, value: &str| ConfigView { key: key.into(), value: value.into(), ..ConfigView::default() };
-        let config_view = vec![setting("pools.app.size", "20"), setting("listen.backlog", "4096")];
+        let config_view = vec![setting("pools.app.size", "20"), setting("listen_backlog", "128")];
         let view = View { hosts: vec![host(Some(activity))], config: config_view, ..View::default() };
         let scrape = Scrape { view, ..Scrape::default() };
         let told = own(&config(), &scrape, true);
         let [process, watch] = told.as_slice() else { panic!("{told:?}") };
         let of = |key: &str| process.facts.get(key).map(String::as_str);
         assert_eq!(of("poolwarden.config.pools.app.size"), Some("20"));
-        assert_eq!((of("process.backlog"), of("poolwarden.reload_failed")), (Some("4096"), Some("true")));
+        assert_eq!(of("pgbouncer.config.listen_backlog"), Some("128"), "a setting by PgBouncer's name");
+        assert_eq!((of("process.backlog"), of("poolwarden.reload_failed")), (Some("128"), Some("true")));
         assert!(of("host.cores").is_some());
         let said: Vec<String> = watch.facts.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         let expected = "pg.address = main\npg.backends.in.metrics = 2\npg.database.shop.connection_limit = 50\n\
