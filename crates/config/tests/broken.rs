@@ -101,7 +101,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("trust_in_the_open", "[auth]\nmethod = \"trust\"\n[listen]\naddress = [\"0.0.0.0:6432\"]\n"),
     ("nobody_can_log_in", ""),
     ("database_limit_below_size", "[auth]\nmethod = \"trust\"\n[pools.app]\nsize = 20\nmax_connections = 5\n"),
-    ("only_read_so_far", "[auth]\nmethod = \"trust\"\n[review]\nevery = \"2h\"\n"),
+    ("only_read_so_far", "[auth]\nmethod = \"trust\"\n[drill]\nmax_age = \"7d\"\n"),
     (
         "reserves_beyond_the_size",
         "[auth]\nmethod = \"trust\"\n[users.till]\nclass = \"critical\"\npool_size = 3\n[classes.critical]\nreserve = 2\n\

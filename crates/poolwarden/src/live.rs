@@ -44,9 +44,10 @@ impl Draft {
     }
 }
 
-/// The fact of a setting. A poolwarden that runs by a pgbouncer.ini has PgBouncer's names, which have no dot.
-fn setting(whose: &str, key: &str) -> String {
-    let whose = if key.contains('.') { whose } else { "pgbouncer" };
+/// The fact that a setting of a running pooler is: a poolwarden that runs a pgbouncer.ini has settings by PgBouncer's names, which
+/// have no section before them, and is compared with that file.
+fn setting(key: &str) -> String {
+    let whose = if key.contains('.') { "poolwarden" } else { "pgbouncer" };
     format!("{whose}.config.{key}")
 }
 

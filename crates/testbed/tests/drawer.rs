@@ -346,7 +346,22 @@ fn top_gives_the_terminal_back_however_it_is_ended() {
 /// For the documentation: what was shown, where `TESTBED_CAPTURE` names a directory; with the usual port, not this test's.
 fn keep(bed: &Bed, name: &str, shown: &str) {
     let Some(directory) = std::env::var_os("TESTBED_CAPTURE") else { return };
-    let shown = shown.replace(&bed.pooler().expect("poolwarden").http().to_string(), "127.0.0.1:9432");
+    let pooler = bed.pooler().expect("poolwarden");
+    let shown = shown.replace(&pooler.http().to_string(), "127.0.0.1:9432");
+    // a long path stands on a line of its own
+    let file = pooler.dir().join("poolwarden.toml").display().to_string();
+    let lines: Vec<&str> = shown.lines().map(str::trim).collect();
+    let own = lines.iter().position(|line| *line == file);
+    let shown = own.map_or_else(
+        || shown.clone(),
+        |at| {
+            let mut lines: Vec<String> = shown.lines().map(str::to_owned).collect();
+            lines.remove(at);
+            lines[at - 1].push_str(" poolwarden.toml");
+            lines.join("\n")
+        },
+    );
+    let shown = shown.replace(&file, "poolwarden.toml");
     let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
     let text = format!("{}\n", lines.join("\n").trim_end());
     std::fs::write(Path::new(&directory).join(name), text).expect("written");

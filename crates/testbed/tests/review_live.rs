@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
+use poolwarden_testbed::ini::Program;
 use poolwarden_testbed::pooler::{Pooler, binary};
+use poolwarden_testbed::template::PASSWORD;
 use poolwarden_testbed::{Bed, Plan, Target, until};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -26,21 +28,20 @@ fn review(pooler: &Pooler) -> Value {
 /// The first review that began after `begun` and is so.
 fn reviewed(pooler: &Pooler, begun: f64, what: &str, so: impl Fn(&Value) -> bool) -> Value {
     until(what, PATIENCE, || {
-        // there is no such number before the first review has ended
-        let text = pooler.get("/metrics");
-        let at = text.lines().find_map(|line| line.strip_prefix("poolwarden_review_last_timestamp_seconds "))?;
-        let review = at.parse::<f64>().is_ok_and(|at| at > begun).then(|| review(pooler))?;
+        let review = at(pooler).filter(|at| *at > begun).map(|_| review(pooler))?;
         so(&review).then_some(review)
     })
 }
 
 /// When the newest review began.
 fn last(pooler: &Pooler) -> f64 {
-    until("the first review", PATIENCE, || {
-        let text = pooler.get("/metrics");
-        text.contains("\npoolwarden_review_last_timestamp_seconds ").then_some(())
-    });
-    pooler.metric("poolwarden_review_last_timestamp_seconds", "")
+    until("the first review", PATIENCE, || at(pooler))
+}
+
+/// The same; `None`: there was none yet.
+fn at(pooler: &Pooler) -> Option<f64> {
+    let text = pooler.get("/metrics");
+    text.lines().find_map(|line| line.strip_prefix("poolwarden_review_last_timestamp_seconds ")?.parse().ok())
 }
 
 /// Its configuration file is read again, and that has been said.
@@ -62,6 +63,13 @@ fn tickets(pooler: &Pooler, code: &str) -> Vec<String> {
     pooler.log().lines().filter(|line| line.contains(&about)).map(str::to_owned).collect()
 }
 
+/// As many lines about a rule, and no more: the log is written a moment after a review has come to an end.
+fn so_many(pooler: &Pooler, code: &str, count: usize) -> Vec<String> {
+    let said = until("the log", PATIENCE, || Some(tickets(pooler, code)).filter(|said| said.len() >= count));
+    assert_eq!(said.len(), count, "{said:#?}");
+    said
+}
+
 fn why(pooler: &Pooler, format: &str) -> String {
     let at = format!("http://{}", pooler.http());
     let output = Command::new(binary()).args(["why", "--at", &at, "--format", format]).output().expect("it runs");
@@ -69,8 +77,16 @@ fn why(pooler: &Pooler, format: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Whether poolwarden is what is tested: nobody else reviews himself.
+fn chosen() -> bool {
+    Target::chosen() == Target::Poolwarden
+}
+
 #[test]
 fn a_finding_is_one_ticket_until_it_is_put_right() {
+    if !chosen() {
+        return;
+    }
     let bed = Bed::start_as(Target::Poolwarden, greedy());
     let pooler = bed.pooler().expect("poolwarden");
     let found = reviewed(pooler, 0.0, "CAP-01 to be found", |review| has(review, "CAP-01"));
@@ -93,8 +109,7 @@ fn a_finding_is_one_ticket_until_it_is_put_right() {
         "{ticket}"
     );
 
-    let said = tickets(pooler, "CAP-01");
-    let [line] = said.as_slice() else { panic!("{said:#?}") };
+    let line = &so_many(pooler, "CAP-01", 1)[0];
     assert!(line.contains(" ERROR CAP-01 at ") && line.contains("poolwarden.toml:"), "{line}");
     assert!(line.contains("event=ticket ") && line.contains(" severity=error ") && line.contains(" fix="), "{line}");
 
@@ -102,8 +117,8 @@ fn a_finding_is_one_ticket_until_it_is_put_right() {
     let before = last(pooler);
     reload(pooler, "reloaded");
     reviewed(pooler, before, "the modest file to be reviewed", |review| !has(review, "CAP-01"));
-    let said = tickets(pooler, "CAP-01");
-    assert!(said.len() == 2 && said[1].contains(" INFO  CAP-01 is put right: "), "{said:#?}");
+    let said = so_many(pooler, "CAP-01", 2);
+    assert!(said[1].contains(" INFO  CAP-01 is put right: "), "{said:#?}");
     assert!(!why(pooler, "text").contains("CAP-01"));
 
     let (before, lines) = (last(pooler), pooler.log().matches("event=ticket").count());
@@ -114,6 +129,9 @@ fn a_finding_is_one_ticket_until_it_is_put_right() {
 
 #[test]
 fn a_refused_file_keeps_what_was_found_and_is_a_finding_until_a_reload_ends_well() {
+    if !chosen() {
+        return;
+    }
     let bed = Bed::start_as(Target::Poolwarden, greedy());
     let pooler = bed.pooler().expect("poolwarden");
     reviewed(pooler, 0.0, "CAP-01 to be found", |review| has(review, "CAP-01"));
@@ -122,20 +140,25 @@ fn a_refused_file_keeps_what_was_found_and_is_a_finding_until_a_reload_ends_well
     reload(pooler, "reload_refused");
     let kept = reviewed(pooler, before, "the refused reload to be a finding", |review| has(review, "EFF-05"));
     assert!(has(&kept, "CAP-01"), "{kept:#}");
-    assert_eq!(tickets(pooler, "CAP-01").len(), 1, "{}", pooler.log());
-    assert_eq!(tickets(pooler, "EFF-05").len(), 1, "{}", pooler.log());
+    so_many(pooler, "EFF-05", 1);
+    so_many(pooler, "CAP-01", 1);
 
     let before = last(pooler);
     pooler.rewrite(&modest(), bed.server());
     reload(pooler, "reloaded");
     let right = reviewed(pooler, before, "the right file to be reviewed", |review| !has(review, "EFF-05"));
     assert!(!has(&right, "CAP-01"), "{right:#}");
-    let said = [tickets(pooler, "CAP-01"), tickets(pooler, "EFF-05")].concat();
-    assert_eq!(said.iter().filter(|line| line.contains("event=ticket_closed")).count(), 2, "{said:#?}");
+    for code in ["CAP-01", "EFF-05"] {
+        let said = so_many(pooler, code, 2);
+        assert!(said[1].contains("event=ticket_closed "), "{said:#?}");
+    }
 }
 
 #[test]
 fn what_is_set_on_the_console_and_what_is_accepted_in_the_file_is_known() {
+    if !chosen() {
+        return;
+    }
     let allowed = "[[review.allow]]\ncode = \"CAP-01\"\nreason = \"ticket 7\"\n\n[review]\nevery = \"1s\"\n\n[limits]";
     let plan = greedy().edit("[limits]", allowed);
     let bed = Bed::start_as(Target::Poolwarden, plan);
@@ -153,5 +176,32 @@ fn what_is_set_on_the_console_and_what_is_accepted_in_the_file_is_known() {
     for _ in 0..2 {
         newest = until("another review", PATIENCE, || Some(last(pooler)).filter(|at| *at > newest));
     }
-    assert_eq!(tickets(pooler, "EFF-01").len(), 1, "reviews by the clock repeat nothing:\n{}", pooler.log());
+    so_many(pooler, "EFF-01", 1); // reviews by the clock repeat nothing
+}
+
+#[test]
+fn an_ini_that_runs_is_reviewed_with_what_it_includes_under_pgbouncers_names() {
+    if !chosen() {
+        return;
+    }
+    // No server is needed: nobody asks for a connection.
+    let ini = "[databases]\napp = host=127.0.0.1 port=1 dbname=app\n[pgbouncer]\n%include {dir}/more.ini\nlisten_addr = 127.0.0.1\n\
+               listen_port = {port}\nunix_socket_dir =\nauth_type = plain\nauth_file = {dir}/userlist.txt\nadmin_users = app\n\
+               default_pool_size = 25\nmax_db_connections = 50\nserver_lifetime = 3600\nlogfile = {dir}/pooler.log\n";
+    let userlist = format!("\"app\" \"{PASSWORD}\"\n");
+    let more = |backlog: u32| format!("listen_backlog = {backlog}\nquery_wait_timeout = 0\n");
+    let pooler =
+        Program::Poolwarden.start(&[("pgbouncer.ini", ini), ("more.ini", &more(128)), ("userlist.txt", &userlist)]);
+    let said =
+        |what: &str| until(what, PATIENCE, || pooler.log().lines().find(|line| line.contains(what)).map(str::to_owned));
+    let line = said(" ERROR TMO-01 at ");
+    assert!(line.contains("/more.ini:2:22: "), "the place is in the file that is included: {line}");
+    assert!(!pooler.log().contains("EFF-0"), "the file is what runs: {}", pooler.log());
+    assert!(!pooler.log().contains(PASSWORD));
+    pooler.rewrite("more.ini", &more(256));
+    pooler.signal(Signal::HUP);
+    let line = said(" ERROR EFF-02 at ");
+    assert!(line.contains("listen_backlog: 256 in the file, 128 running"), "{line}");
+    let told = pooler.psql("app", PASSWORD, "pgbouncer", "show config");
+    assert!(told.rows.lines().any(|row| row.starts_with("listen_backlog|128|")), "{told:?}");
 }

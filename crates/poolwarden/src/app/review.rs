@@ -142,22 +142,18 @@ impl Clerk {
         self.began = Some(began);
         let done = attempt(running, &texts).await;
         let file = texts.first().map(|(name, _)| name.clone()).unwrap_or_default();
-        let before = held(&running.reviews.newest).clone();
-        let mut newest = before.map_or_else(Reviewed::default, |before| Reviewed::clone(&before));
-        match done {
+        let before = held(&running.reviews.newest).clone().unwrap_or_default();
+        let newest = match done {
             Ok((answer, document)) => {
                 let same = *self.texts == *texts;
                 self.book.take(answer, same).into_iter().for_each(|line| running.log.write(line));
                 self.texts = texts;
                 let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
                 let tickets = self.book.open().to_vec();
-                newest = Reviewed { file, at_ms: Some(at_ms), took_us, failed: None, tickets, document };
+                Reviewed { file, at_ms: Some(at_ms), took_us, failed: None, tickets, document }
             }
-            Err(why) => {
-                newest.file = file;
-                newest.failed = Some(why);
-            }
-        }
+            Err(why) => in_vain(&before, file, why),
+        };
         self.tell(running, newest.failed.as_deref(), &newest.file);
         *held(&running.reviews.newest) = Some(Arc::new(newest));
     }
@@ -176,6 +172,11 @@ impl Clerk {
         }
         self.failed = failed.map(str::to_owned);
     }
+}
+
+/// An attempt came to nothing: what was found before stands, and its age grows.
+fn in_vain(before: &Reviewed, file: String, why: String) -> Reviewed {
+    Reviewed { file, failed: Some(why), ..before.clone() }
 }
 
 /// One review: what is to be said, and the whole of it.
@@ -201,6 +202,14 @@ mod tests {
         reviews.obey(vec![("poolwarden.toml".to_owned(), String::new()), ("more".to_owned(), String::new())]);
         let newest = reviews.newest().expect("a file");
         assert_eq!((newest.file.as_str(), newest.at_ms), ("poolwarden.toml", None));
+    }
+
+    #[test]
+    fn an_attempt_in_vain_leaves_what_was_found_and_when() {
+        let before = Reviewed { at_ms: Some(7), took_us: 5, ..Reviewed::default() };
+        let after = in_vain(&before, "b.toml".to_owned(), "it took longer than 30s".to_owned());
+        assert_eq!((after.at_ms, after.took_us, after.tickets), (Some(7), 5, Vec::new()));
+        assert_eq!((after.file.as_str(), after.failed.as_deref()), ("b.toml", Some("it took longer than 30s")));
     }
 
     #[test]

@@ -163,9 +163,13 @@ fn peer(of: &PeerFigures) -> PeerView {
 /// Under PgBouncer's configuration its own names and values, which its tools look for.
 fn settings(configs: &Configs) -> Vec<ConfigView> {
     if let Some(process) = &configs.now.pgbouncer {
+        let start = configs.start.pgbouncer.as_ref().map(|process| &process.settings);
         let setting = |of: &poolwarden_config::pgbouncer::Standing| ConfigView {
             key: of.key.to_owned(),
-            value: of.value.clone(),
+            value: {
+                let kept = start.filter(|_| !of.changeable).and_then(|all| all.iter().find(|kept| kept.key == of.key));
+                kept.unwrap_or(of).value.clone()
+            },
             default: Some(of.default.to_owned()),
             changeable: of.changeable,
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use poolwarden_proxy::{Rows, Talk};
 
-use super::{Draft, machine};
+use super::{Draft, machine, setting};
 
 /// `is_here`: it runs on this machine.
 pub(super) async fn ask(talk: &mut Talk, is_here: bool) -> anyhow::Result<Draft> {
@@ -23,7 +23,7 @@ pub(super) async fn ask(talk: &mut Talk, is_here: bool) -> anyhow::Result<Draft>
     }
     match talk.ask("SHOW CONFIG").await {
         Ok(rows) if rows.rows.is_empty() => bail!("it tells no settings: is it a console?"),
-        Ok(rows) => config(whose, &rows, &mut draft),
+        Ok(rows) => config(&rows, &mut draft),
         Err(why) => draft.unseen.push(format!(
             "its settings are not told: SHOW CONFIG: {why}; ask as a user of admin_users or stats_users"
         )),
@@ -36,12 +36,12 @@ pub(super) async fn ask(talk: &mut Talk, is_here: bool) -> anyhow::Result<Draft>
     if let Ok(rows) = talk.ask("SHOW CLIENTS").await {
         clients(whose, &rows, &mut draft);
     }
-    if let Some(backlog) = said(&draft, &["pgbouncer.config.listen_backlog", "poolwarden.config.listen.backlog"]) {
+    if let Some(backlog) = said(&draft, &["listen_backlog", "listen.backlog"]) {
         draft.put("process.backlog", backlog);
     }
     if is_here {
         machine::told(&mut draft);
-        let pidfile = said(&draft, &["pgbouncer.config.pidfile"]);
+        let pidfile = said(&draft, &["pidfile", "poolwarden.pidfile"]);
         if let Some(limit) = pidfile.and_then(|file| machine::descriptors(&file)) {
             draft.put("process.fd_limit", limit.to_string());
         }
@@ -49,9 +49,9 @@ pub(super) async fn ask(talk: &mut Talk, is_here: bool) -> anyhow::Result<Draft>
     Ok(draft)
 }
 
-/// A setting, by the names it may have.
+/// A setting, by the name it has there.
 fn said(draft: &Draft, names: &[&str]) -> Option<String> {
-    let value = names.iter().find_map(|name| draft.facts.get(*name));
+    let value = names.iter().find_map(|name| draft.facts.get(&setting(name)));
     value.filter(|value| !value.is_empty()).cloned()
 }
 
@@ -83,11 +83,11 @@ fn statements(rows: &Rows, draft: &mut Draft) {
     }
 }
 
-fn config(whose: &str, rows: &Rows, draft: &mut Draft) {
+fn config(rows: &Rows, draft: &mut Draft) {
     let (Some(key), Some(value)) = (rows.column("key"), rows.column("value")) else { return };
     for row in &rows.rows {
         if let (Some(Some(key)), Some(value)) = (row.get(key), row.get(value)) {
-            draft.put(super::setting(whose, key), value.clone().unwrap_or_default());
+            draft.put(setting(key), value.clone().unwrap_or_default());
         }
     }
 }
@@ -121,7 +121,6 @@ mod tests {
     fn settings_and_pools_are_found_by_the_names_of_their_columns() {
         let mut draft = Draft::default();
         config(
-            "pgbouncer",
             &rows(&["key", "value", "default", "changeable"], &[&["max_client_conn", "200", "100", "yes"]]),
             &mut draft,
         );
@@ -139,7 +138,7 @@ mod tests {
         );
         assert_eq!(draft.facts["pgbouncer.clients"], "2");
         assert_eq!(draft.facts["pgbouncer.clients_unnamed"], "1");
-        assert_eq!(said(&draft, &["none", "pgbouncer.config.max_client_conn"]).unwrap(), "200");
+        assert_eq!(said(&draft, &["none", "max_client_conn"]).unwrap(), "200");
         assert_eq!(draft.facts["pgbouncer.config.max_client_conn"], "200");
         assert_eq!(draft.facts["pgbouncer.pool.app.cl_waiting"], "7");
         assert_eq!(draft.facts["pgbouncer.pool.app.sv_active"], "3");

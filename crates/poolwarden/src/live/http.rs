@@ -46,7 +46,7 @@ pub(super) fn settings(config: &Value, draft: &mut Draft) {
     draft.put("poolwarden.version", text(&config["version"]));
     draft.put("poolwarden.config_hash", text(&config["hash"]));
     for setting in config["settings"].as_array().into_iter().flatten() {
-        draft.put(super::setting("poolwarden", &text(&setting["key"])), text(&setting["value"]));
+        draft.put(super::setting(&text(&setting["key"])), text(&setting["value"]));
         if setting["key"] == "listen.backlog" || setting["key"] == "listen_backlog" {
             draft.put("process.backlog", text(&setting["value"]));
         }

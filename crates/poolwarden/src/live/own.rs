@@ -104,14 +104,15 @@ mod tests {
         };
         let setting =
             |key: &str, value: &str| ConfigView { key: key.into(), value: value.into(), ..ConfigView::default() };
-        let config_view = vec![setting("pools.app.size", "20"), setting("listen.backlog", "4096")];
+        let config_view = vec![setting("pools.app.size", "20"), setting("listen_backlog", "128")];
         let view = View { hosts: vec![host(Some(activity))], config: config_view, ..View::default() };
         let scrape = Scrape { view, ..Scrape::default() };
         let told = own(&config(), &scrape, true);
         let [process, watch] = told.as_slice() else { panic!("{told:?}") };
         let of = |key: &str| process.facts.get(key).map(String::as_str);
         assert_eq!(of("poolwarden.config.pools.app.size"), Some("20"));
-        assert_eq!((of("process.backlog"), of("poolwarden.reload_failed")), (Some("4096"), Some("true")));
+        assert_eq!(of("pgbouncer.config.listen_backlog"), Some("128"), "a setting by PgBouncer's name");
+        assert_eq!((of("process.backlog"), of("poolwarden.reload_failed")), (Some("128"), Some("true")));
         assert!(of("host.cores").is_some());
         let said: Vec<String> = watch.facts.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         let expected = "pg.address = main\npg.backends.in.metrics = 2\npg.database.shop.connection_limit = 50\n\

@@ -26,7 +26,13 @@ pub(super) const RULE: Rule = Rule {
 fn check(of: &Dossier, out: &mut Out<'_>) {
     let mut seen = Vec::new();
     for (pooler, pool) in of.pools() {
-        let Some(session) = pg_limit(of, pool.server, only_user(pool), "idle_session_timeout") else { continue };
+        let Some(session) = pg_limit(of, pool.server, only_user(pool), "idle_session_timeout") else {
+            // Before version 14 there is none; statement_timeout is told wherever settings are.
+            if pg_limit(of, pool.server, None, "statement_timeout").is_none() {
+                out.lacks(PG_SETTINGS, &pool.name.value);
+            }
+            continue;
+        };
         let Some(limit) = session.value.span() else { continue };
         let idle = idle(pooler, pool);
         if idle < limit || !once(&mut seen, &session.place) {
