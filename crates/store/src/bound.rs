@@ -20,11 +20,12 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    /// A log may grow past its share by what one transaction writes, so room for it is kept free four times over.
+    /// What one transaction writes is for a moment too much in the database and in the log both, and the log grows by
+    /// what the removals write. So eight times the log's share is kept free: half of the smallest bounds, 32 MiB of 2 GiB.
     pub(crate) fn of(max_size: u64) -> Self {
         let max_size = max_size.max(LEAST);
         let log = (max_size / 16).min(LOG_MOST);
-        Self { database: max_size - 4 * log, log }
+        Self { database: max_size - 8 * log, log }
     }
 
     /// Has the connection keep the log to its share.

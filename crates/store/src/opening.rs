@@ -38,6 +38,12 @@ struct Identity {
 }
 
 impl Opened {
+    /// Closes it without moving its log into it: what is put aside is as it was found.
+    pub(crate) fn leave(self) -> Result<(), Fault> {
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Ok(())
+    }
+
     /// Whether the file at `path` is still the one that was opened.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         identity(path).is_ok_and(|identity| identity == self.identity)
@@ -65,11 +71,6 @@ pub(crate) fn open(path: &Path, lock: &Lock, shares: Shares) -> Result<Opened, F
     schema::migrate(&mut connection, &STEPS)?;
     let next = lock.highest() + 1;
     connection.execute("INSERT OR IGNORE INTO ledger VALUES (1, ?1, '')", [next.cast_signed()])?;
-    if fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_AT_ONCE)
-        && let Some(fault) = faults(&connection, 1)?.into_iter().next()
-    {
-        return Err(Fault::Corrupt(fault));
-    }
     sync_directory(path)?;
     let identity = identity(path).map_err(|error| Fault::Broken(format!("{}: {error}", path.display())))?;
     Ok(Opened { connection, identity })
@@ -83,20 +84,23 @@ pub(crate) fn faults(connection: &Connection, most: u32) -> Result<Vec<String>, 
     Ok(if lines == ["ok"] { Vec::new() } else { lines })
 }
 
-/// Refuses what is not ours to write.
+/// Refuses what is not ours to write, and finds what is broken while nothing has touched it.
 fn look(path: &Path) -> Result<(), Fault> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(BUSY)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     match schema::kind(&connection) {
-        Ok(Kind::Empty) => Ok(()),
-        Ok(Kind::Ours(steps)) if steps <= STEPS.len() => Ok(()),
-        Ok(Kind::Ours(steps)) => Err(schema::newer(steps, STEPS.len())),
-        Ok(Kind::Foreign) => Err(schema::foreign()),
+        Ok(Kind::Empty) => return Ok(()),
+        Ok(Kind::Ours(steps)) if steps <= STEPS.len() => {}
+        Ok(Kind::Ours(steps)) => return Err(schema::newer(steps, STEPS.len())),
+        Ok(Kind::Foreign) => return Err(schema::foreign()),
         // A crash while the file was created left a journal that only a writer may play back; `migrate` looks again.
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => return Ok(()),
+        Err(error) => return Err(error.into()),
     }
+    let is_small = fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_AT_ONCE);
+    let found = if is_small { faults(&connection, 1)? } else { Vec::new() };
+    found.into_iter().next().map_or(Ok(()), |fault| Err(Fault::Corrupt(fault)))
 }
 
 /// An empty file for us alone; SQLite gives its companions the same mode.

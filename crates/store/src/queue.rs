@@ -12,6 +12,8 @@ use crate::version::{Effect, NewVersion, Ticket, VersionState, Which};
 const NUMBERS_KEPT: usize = 1_024;
 /// Most of one transaction, so that its log is short and nobody waits long behind others.
 const JOBS_AT_ONCE: usize = 64;
+/// For the same reason; one that is larger goes alone.
+const BYTES_AT_ONCE: usize = 128 << 10;
 /// Entries are small, and nobody waits for one.
 const AUDITS_AT_ONCE: usize = 512;
 
@@ -112,8 +114,13 @@ impl Queue {
 
     /// The oldest, for one transaction. They stay counted until [`Queue::settled`].
     pub(crate) fn take(&mut self) -> (Vec<Job>, Vec<Entry>) {
-        let count = self.jobs.len().min(JOBS_AT_ONCE);
-        let jobs: Vec<Job> = (0..count).filter_map(|_| self.pop()).collect();
+        let mut jobs: Vec<Job> = Vec::new();
+        let mut bytes = 0;
+        while jobs.len() < JOBS_AT_ONCE && bytes < BYTES_AT_ONCE {
+            let Some(job) = self.pop() else { break };
+            bytes += job.weight();
+            jobs.push(job);
+        }
         let audits: Vec<Entry> = self.audits.drain(..self.audits.len().min(AUDITS_AT_ONCE)).collect();
         self.in_hand = jobs.len() + audits.len();
         (jobs, audits)

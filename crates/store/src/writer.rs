@@ -17,6 +17,7 @@ use crate::bound::{Shares, trim};
 use crate::fault::Fault;
 use crate::lock::Lock;
 use crate::opening::{self, Opened};
+use crate::reader;
 use crate::shared::{Progress, Shared};
 use crate::state::{News, wall_ms};
 
@@ -100,10 +101,9 @@ impl Writer {
 
     fn write_all(&mut self, is_suspect: bool) -> Result<(), Fault> {
         self.ready()?;
-        if is_suspect && let Place::Open(opened) = &self.place {
-            if let Some(found) = opening::faults(&opened.connection, 1)?.into_iter().next() {
-                return Err(Fault::Corrupt(found));
-            }
+        // On another connection: our own may hold sound pages of what is broken on disk.
+        if is_suspect && let Some(found) = opening::faults(&reader::open(&self.shared.path)?, 1)?.into_iter().next() {
+            return Err(Fault::Corrupt(found));
         }
         loop {
             if self.batch.is_none() {
@@ -170,7 +170,9 @@ impl Writer {
 
     fn put_aside(&mut self, why: String) -> Result<(), Fault> {
         let _alone = self.shared.alone();
-        self.place = Place::Shut;
+        if let Place::Open(opened) = std::mem::replace(&mut self.place, Place::Shut) {
+            opened.leave()?;
+        }
         let to = aside::put(&self.shared.path, wall_ms())?;
         self.shared.condition().tell(News::PutAside { to, why });
         Ok(())

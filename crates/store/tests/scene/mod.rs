@@ -9,21 +9,21 @@ use std::time::Duration;
 use poolwarden_store::{Entry, KeyChange, Limits, NewVersion, State, Store, VersionState};
 
 /// Longer than any disk of a test machine takes, so that only a real fault ends it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// In a child: where it works.
 const PLACE: &str = "POOLWARDEN_STORE_TEST_PLACE";
 
-pub fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits { patience: PATIENCE, ..Limits::default() }
 }
 
-pub fn open(path: &Path) -> Store {
+pub(crate) fn open(path: &Path) -> Store {
     Store::open(path, limits())
 }
 
 /// A version whose every text tells `seed`, with `bytes` of configuration.
-pub fn version(seed: u64, bytes: usize) -> NewVersion {
+pub(crate) fn version(seed: u64, bytes: usize) -> NewVersion {
     let line = format!("[pools.app]\nsize = {seed}\n");
     NewVersion {
         at_ms: 1_700_000_000_000 + seed,
@@ -41,7 +41,7 @@ pub fn version(seed: u64, bytes: usize) -> NewVersion {
     }
 }
 
-pub fn entry(seed: u64) -> Entry {
+pub(crate) fn entry(seed: u64) -> Entry {
     Entry {
         at_ms: 1_700_000_000_000 + seed,
         by: format!("operator {seed}"),
@@ -51,28 +51,28 @@ pub fn entry(seed: u64) -> Entry {
     }
 }
 
-pub fn assert_works(store: &Store) {
+pub(crate) fn assert_works(store: &Store) {
     assert_eq!(store.state(), State::Working, "{:?}", store.news());
 }
 
-pub fn why(store: &Store) -> String {
+pub(crate) fn why(store: &Store) -> String {
     match store.state() {
         State::Working => panic!("it works"),
         State::ReadOnly { why, .. } | State::Failing { why, .. } => why,
     }
 }
 
-pub fn close(store: &Store) {
+pub(crate) fn close(store: &Store) {
     store.close(PATIENCE).unwrap();
 }
 
 /// The place a child was given; none in the test itself.
-pub fn place() -> Option<std::path::PathBuf> {
+pub(crate) fn place() -> Option<std::path::PathBuf> {
     env::var_os(PLACE).map(Into::into)
 }
 
 /// The test `name` again, as a process of its own that finds `place`; behind `wrapper`, if any.
-pub fn child(wrapper: &[&str], name: &str, place: &Path) -> Command {
+pub(crate) fn child(wrapper: &[&str], name: &str, place: &Path) -> Command {
     let own = env::current_exe().unwrap();
     let mut command = match wrapper {
         [] => Command::new(own),
