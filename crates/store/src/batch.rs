@@ -21,6 +21,8 @@ pub(crate) struct Batch {
     audits: Vec<Entry>,
     /// How each job ended in the last attempt that came as far as to commit.
     outcomes: Vec<Outcome>,
+    /// Entries that cannot be written anywhere: nobody waits for them, they are counted.
+    spoiled_audits: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -35,7 +37,7 @@ enum Outcome {
 
 impl Batch {
     pub(crate) fn new(name: String, jobs: Vec<Job>, audits: Vec<Entry>) -> Self {
-        Self { name, jobs, audits, outcomes: Vec::new() }
+        Self { name, jobs, audits, outcomes: Vec::new(), spoiled_audits: 0 }
     }
 
     /// Writes all of it or nothing. `numbers` are those of earlier tickets.
@@ -71,19 +73,25 @@ impl Batch {
                 Err(fault) => return Err(fault),
             }
         }
+        let mut spoiled_audits = 0;
         for entry in &self.audits {
-            record::insert_audit(&transaction, entry)?;
+            match record::insert_audit(&transaction, entry).map_err(Fault::from) {
+                Ok(()) => {}
+                Err(Fault::Record(_)) => spoiled_audits += 1,
+                Err(fault) => return Err(fault),
+            }
         }
         transaction.execute("UPDATE ledger SET next = ?1, batch = ?2", (next.cast_signed(), &self.name))?;
         lock.note(next - 1)?;
         self.outcomes = outcomes;
+        self.spoiled_audits = spoiled_audits;
         transaction.commit()?;
         Ok(())
     }
 
     /// Answers all who wait, after it was written; how many records were lost although the file is sound.
     pub(crate) fn finish(self, queue: &mut Queue) -> u64 {
-        let mut lost = 0;
+        let mut lost = self.spoiled_audits;
         queue.settled();
         for (mut job, outcome) in self.jobs.into_iter().zip(self.outcomes) {
             let is_record = matches!(job.work, Work::Record(_));
@@ -154,4 +162,97 @@ fn write_job(
         },
     };
     Ok(found.map_or(Outcome::Unknown(*which), Outcome::Written))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    use super::*;
+    use crate::bound::Shares;
+    use crate::limits::Limits;
+    use crate::opening::{self, Opened};
+    use crate::version::{NewVersion, VersionState};
+
+    fn opened(dir: &Path) -> (Opened, Lock) {
+        let path = dir.join("history.db");
+        let lock = Lock::take(&path).unwrap();
+        (opening::open(&path, &lock, Shares::of(1 << 20)).unwrap(), lock)
+    }
+
+    fn version(by: &str) -> Work {
+        Work::Record(NewVersion {
+            at_ms: 1,
+            by: by.to_owned(),
+            reason: None,
+            changes: Vec::new(),
+            text: String::new(),
+            hash: String::new(),
+            state: VersionState::Confirmed,
+            earlier: Vec::new(),
+        })
+    }
+
+    fn entry(by: &str) -> Entry {
+        Entry { at_ms: 1, by: by.to_owned(), verb: String::new(), target: String::new(), outcome: String::new() }
+    }
+
+    /// A batch of such works and entries, and where each work's answer comes.
+    fn batch(queue: &mut Queue, works: Vec<Work>, entries: &[&str]) -> (Batch, Vec<Receiver<Result<u64, Unwritten>>>) {
+        let limits = Limits::default();
+        let mut receivers = Vec::new();
+        for work in works {
+            let (sender, receiver) = sync_channel(1);
+            queue.push(work, sender, &limits);
+            receivers.push(receiver);
+        }
+        for by in entries {
+            queue.push_audit(entry(by), &limits);
+        }
+        let (jobs, audits) = queue.take();
+        (Batch::new("a batch".to_owned(), jobs, audits), receivers)
+    }
+
+    fn rows(opened: &Opened, table: &str) -> i64 {
+        opened.connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_batch_that_is_tried_again_after_it_was_written_is_in_the_file_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut opened, mut lock) = opened(dir.path());
+        let mut queue = Queue::default();
+        let (mut batch, receivers) = batch(&mut queue, vec![version("a"), version("b")], &["a"]);
+        for _ in 0..2 {
+            batch.write(&mut opened.connection, &mut lock, &|_| None).unwrap();
+        }
+        assert_eq!(batch.finish(&mut queue), 0);
+        assert_eq!((rows(&opened, "version"), rows(&opened, "audit")), (2, 1));
+        assert_eq!(receivers.iter().map(|receiver| receiver.recv().unwrap()).collect::<Vec<_>>(), [Ok(1), Ok(2)]);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_written_anywhere_does_not_keep_its_neighbours_from_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut opened, mut lock) = opened(dir.path());
+        // Stands for whatever SQLite refuses in one record: a text beyond its limits.
+        let refuse = |table: &str| {
+            format!(
+                "CREATE TRIGGER no_{table} BEFORE INSERT ON {table} WHEN NEW.by = 'spoiled' \
+                 BEGIN SELECT RAISE(ABORT, 'it cannot be kept'); END;"
+            )
+        };
+        opened.connection.execute_batch(&(refuse("version") + &refuse("audit"))).unwrap();
+        let mut queue = Queue::default();
+        let works = vec![version("a"), version("spoiled"), version("b")];
+        let (mut batch, receivers) = batch(&mut queue, works, &["a", "spoiled", "b"]);
+        batch.write(&mut opened.connection, &mut lock, &|_| None).unwrap();
+        assert_eq!(batch.finish(&mut queue), 1, "the entry nobody waits for is counted");
+        assert_eq!((rows(&opened, "version"), rows(&opened, "audit")), (2, 2));
+        let answers: Vec<_> = receivers.iter().map(|receiver| receiver.recv().unwrap()).collect();
+        let lost = Unwritten::Lost { why: "it cannot be kept".to_owned() };
+        assert_eq!(answers, [Ok(1), Err(lost), Ok(2)]);
+        assert_eq!(queue.unwritten(), 0);
+    }
 }

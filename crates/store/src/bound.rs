@@ -60,8 +60,8 @@ pub(crate) fn trim(connection: &mut Connection, shares: Shares) -> Result<()> {
         if removed == 0 {
             return Ok(());
         }
+        give_back(&transaction)?;
         transaction.commit()?;
-        give_back(connection)?;
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use rusqlite::ErrorCode;
 
@@ -75,6 +77,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// What the system says of the file or directory at `path`.
+    pub(crate) fn of_system(path: &Path, error: &io::Error) -> Self {
+        let why = format!("{}: {error}", path.display());
+        if error.kind() == io::ErrorKind::StorageFull { Fault::Full(why) } else { Fault::Broken(why) }
+    }
+
     pub(crate) fn why(self) -> String {
         match self {
             Fault::Full(why) | Fault::Broken(why) | Fault::Corrupt(why) | Fault::Newer(why) | Fault::Record(why) => why,

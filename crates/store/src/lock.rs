@@ -4,7 +4,6 @@
 //! Its text has a fixed length and is written in place, which a full disk allows.
 
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -33,7 +32,7 @@ impl Lock {
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .map_err(|error| unusable(&path, &error))?;
+            .map_err(|error| Fault::of_system(&path, &error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
@@ -43,7 +42,7 @@ impl Lock {
                     "{shown} belongs to another poolwarden{holder}; give each its own data_dir, or end that one"
                 )));
             }
-            Err(errno) => return Err(unusable(&path, &errno.into())),
+            Err(errno) => return Err(Fault::of_system(&path, &errno.into())),
         }
         let highest = read(&file).1;
         let lock = Self { file, path, highest };
@@ -67,7 +66,7 @@ impl Lock {
 
     fn write(&self, highest: u64) -> Result<(), Fault> {
         let text = format!("pid {:>10}\nversions {highest:>20}\n", process::id());
-        self.file.write_all_at(text.as_bytes(), 0).map_err(|error| unusable(&self.path, &error))
+        self.file.write_all_at(text.as_bytes(), 0).map_err(|error| Fault::of_system(&self.path, &error))
     }
 }
 
@@ -76,11 +75,6 @@ pub(crate) fn beside(database: &Path, ending: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
-}
-
-fn unusable(path: &Path, error: &io::Error) -> Fault {
-    let why = format!("{}: {error}", path.display());
-    if error.kind() == io::ErrorKind::StorageFull { Fault::Full(why) } else { Fault::Broken(why) }
 }
 
 /// The holder's pid and the highest number; text we cannot read says nothing.

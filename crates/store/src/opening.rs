@@ -64,7 +64,7 @@ pub(crate) fn open(path: &Path, lock: &Lock, shares: Shares) -> Result<Opened, F
             aside::orphans(path, wall_ms())?;
             create(path)?;
         }
-        Err(error) => return Err(Fault::Broken(format!("{}: {error}", path.display()))),
+        Err(error) => return Err(Fault::of_system(path, &error)),
     }
     let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     settle(&connection, shares)?;
@@ -72,7 +72,7 @@ pub(crate) fn open(path: &Path, lock: &Lock, shares: Shares) -> Result<Opened, F
     let next = lock.highest() + 1;
     connection.execute("INSERT OR IGNORE INTO ledger VALUES (1, ?1, '')", [next.cast_signed()])?;
     sync_directory(path)?;
-    let identity = identity(path).map_err(|error| Fault::Broken(format!("{}: {error}", path.display())))?;
+    let identity = identity(path).map_err(|error| Fault::of_system(path, &error))?;
     Ok(Opened { connection, identity })
 }
 
@@ -106,10 +106,7 @@ fn look(path: &Path) -> Result<(), Fault> {
 /// An empty file for us alone; SQLite gives its companions the same mode.
 fn create(path: &Path) -> Result<(), Fault> {
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    created.map(drop).map_err(|error| match error.kind() {
-        io::ErrorKind::StorageFull => Fault::Full(format!("{}: {error}", path.display())),
-        _ => Fault::Broken(format!("{}: {error}", path.display())),
-    })
+    created.map(drop).map_err(|error| Fault::of_system(path, &error))
 }
 
 fn settle(connection: &Connection, shares: Shares) -> Result<(), Fault> {
@@ -136,7 +133,7 @@ fn sync_directory(path: &Path) -> Result<(), Fault> {
         Some(_) | None => PathBuf::from("."),
     };
     let synced = fs::File::open(&directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| Fault::Broken(format!("{}: {error}", directory.display())))
+    synced.map_err(|error| Fault::of_system(&directory, &error))
 }
 
 fn identity(path: &Path) -> io::Result<Identity> {

@@ -100,7 +100,8 @@ fn what_finds_no_place_in_memory_is_counted() {
 
 #[test]
 fn a_corrupt_file_is_put_aside_whole_and_numbers_go_on_in_the_new_one() {
-    let damages: [(&str, fn(&mut Vec<u8>)); 5] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 5] = [
         ("no database", |bytes| bytes.fill(b'x')),
         ("cut short", |bytes| bytes.truncate(bytes.len() / 2)),
         ("a few bytes", |bytes| bytes.truncate(700)),
