@@ -137,6 +137,7 @@ impl Queue {
             let ticket = job.ticket;
             job.answer(Err(Unwritten::Kept { ticket, why: why.to_owned() }));
         }
+        self.urgent = false;
     }
 
     /// Gives up all of it; how many.

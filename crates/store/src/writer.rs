@@ -25,6 +25,8 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     lock: Option<Lock>,
     place: Place,
+    /// The bound as the open connection obeys it.
+    shares: Shares,
     /// What is being written: the same until it is in the file.
     batch: Option<Batch>,
     batches: u64,
@@ -48,7 +50,8 @@ struct Retry {
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let name = format!("{}-{}", wall_ms(), std::process::id());
-        Self { shared, lock: None, place: Place::Shut, batch: None, batches: 0, name, retry: None }
+        let shares = Shares::of(shared.max_size());
+        Self { shared, shares, lock: None, place: Place::Shut, batch: None, batches: 0, name, retry: None }
     }
 
     /// Until the store is closed and what could be written is.
@@ -114,21 +117,34 @@ impl Writer {
                 self.batches += 1;
                 self.batch = Some(Batch::new(format!("{}-{}", self.name, self.batches), jobs, audits));
             }
+            // Somebody may have taken the file away since the last one.
+            self.ready()?;
             self.write_batch()?;
         }
     }
 
     fn write_batch(&mut self) -> Result<(), Fault> {
         let (Place::Open(opened), Some(lock), Some(batch)) = (&mut self.place, &mut self.lock, &mut self.batch) else {
-            return Ok(());
+            return Err(Fault::Broken("it is not open".to_owned()));
         };
         let shared = &self.shared;
         batch.write(&mut opened.connection, lock, &|ticket| shared.queue().number(ticket))?;
+        if !opened.is_at(&self.shared.path) {
+            return Err(Fault::Broken("it was taken away while it was written".to_owned()));
+        }
+        // The state first, as in `fails`.
+        if self.retry.take().is_some() {
+            self.shared.condition().works();
+        }
         if let Some(batch) = self.batch.take() {
             let lost = batch.finish(&mut self.shared.queue());
             self.shared.condition().drops(lost);
         }
         let shares = Shares::of(self.shared.max_size());
+        if shares != self.shares {
+            shares.apply(&opened.connection)?;
+            self.shares = shares;
+        }
         trim(&mut opened.connection, shares)?;
         Ok(())
     }
@@ -163,7 +179,8 @@ impl Writer {
         let lock = self.lock.insert(lock);
         // A new file may take the place of one whose log readers still index.
         let _alone = self.shared.alone();
-        let opened = opening::open(&self.shared.path, lock, Shares::of(self.shared.max_size()))?;
+        self.shares = Shares::of(self.shared.max_size());
+        let opened = opening::open(&self.shared.path, lock, self.shares)?;
         self.place = Place::Open(opened);
         Ok(())
     }
@@ -206,10 +223,11 @@ impl Writer {
         self.retry = Some(Retry { at: Instant::now() + wait, wait });
         // The state first: whoever is answered finds it so.
         self.shared.condition().fails(why.clone());
+        // Those in the queue first: whoever is answered and comes again is not told of this attempt but tried anew.
+        self.shared.queue().tell_kept(&why);
         if let Some(batch) = &mut self.batch {
             batch.tell_kept(&why);
         }
-        self.shared.queue().tell_kept(&why);
     }
 
     fn lose_all(&mut self) {

@@ -82,4 +82,9 @@ fn the_newest_hundred_stay_where_they_alone_exceed_the_bound_and_their_numbers_g
         assert_eq!(store.record(version(n, 20_000)), Ok(n));
     }
     assert_eq!(numbers(&store), (51..=160).rev().collect::<Vec<_>>());
+    // A bound that is lowered is obeyed from the next write on.
+    store.bound(1);
+    assert_eq!(store.record(version(161, 20_000)), Ok(161));
+    close(&store);
+    assert_eq!(numbers(&scene::open(&path)), (62..=161).rev().collect::<Vec<_>>());
 }

@@ -69,7 +69,7 @@ fn without_room(path: &Path, make_room: impl FnOnce()) {
     let (count, ticket) = fill(&store);
     assert!(count > 5, "only {} found room", count - 2);
     assert!(matches!(store.state(), State::Failing { dropped: 0, .. }), "{:?}", store.state());
-    println!("{} versions, then: {}", count - 2, why(&store));
+    eprintln!("{} versions, then: {}", count - 2, why(&store));
     // What is there can be read, and what comes is kept.
     assert_eq!((store.versions(1_000, None).unwrap().len() as u64, store.queued()), (count - 2, 2));
     store.audit(entry(1));
@@ -102,7 +102,7 @@ fn a_full_disk_loses_nothing_that_was_acknowledged_and_with_room_again_all_is_wr
         let status = scene::child(&mounting(dir.path()), name, dir.path()).status().unwrap();
         assert!(status.success());
     } else {
-        println!("no namespace to mount in: held by a limit on the file's size instead");
+        eprintln!("no namespace to mount in: held by a limit on the file's size instead");
         limited(dir.path());
     }
 }
@@ -167,7 +167,7 @@ fn read_only(place: &Path, close_it: impl Fn(bool)) {
 
     let store = Store::open(&path, patient());
     assert!(matches!(store.state(), State::Failing { .. }), "{:?}", store.state());
-    println!("it says: {}", why(&store));
+    eprintln!("it says: {}", why(&store));
     assert_eq!(store.last_confirmed().unwrap().unwrap().n, 1);
     let Err(Unwritten::Kept { .. }) = store.record(version(2, 20_000)) else { panic!("it is written") };
     close_it(false);
