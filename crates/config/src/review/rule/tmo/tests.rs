@@ -125,3 +125,19 @@ fn a_limit_that_the_pooler_drops_is_found_by_its_name_and_by_options() {
         [1, 1, 0]
     );
 }
+
+#[test]
+fn a_statement_gets_what_waiting_leaves_of_a_request_or_half_of_it() {
+    let fix = |request: u64, acquire: u64| {
+        let of = dossier(&[("pg.setting.statement_timeout", "0")], |app| {
+            app.request_timeout = Some(known(Limit::After(Duration::from_secs(request))));
+            app.acquire_timeout = seconds(acquire);
+        });
+        let found = review(&of).findings.into_iter().find(|finding| finding.code == "TMO-05");
+        found.map(|finding| finding.fix.text).unwrap_or_default()
+    };
+    assert!(fix(30, 10).contains("statement_timeout = '20s'"), "{}", fix(30, 10));
+    for acquire in [30, 40] {
+        assert!(fix(30, acquire).contains("statement_timeout = '15s'"), "{}", fix(30, acquire));
+    }
+}

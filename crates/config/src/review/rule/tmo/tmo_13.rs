@@ -27,7 +27,8 @@ fn check(of: &Dossier, out: &mut Out<'_>) {
     for app in of.apps.iter().filter(|app| app.library == Library::Hikari) {
         let written = written(app);
         let life = written.get("maxlifetime").map_or(LIFETIME, |(_, millis, _)| *millis);
-        let life = if (1..RANGES[2].least).contains(&life) { LIFETIME } else { life };
+        let least = RANGES.iter().find(|range| range.key == "maxlifetime").map_or(0, |range| range.least);
+        let life = if (1..least).contains(&life) { LIFETIME } else { life };
         let fixed = fixed(app, &written);
         for range in RANGES.iter().filter(|range| range.key != IDLE || !fixed) {
             let Some((key, millis, known)) = written.get(range.key) else { continue };
