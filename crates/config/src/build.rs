@@ -80,6 +80,7 @@ pub(crate) fn build<'a>(walked: Walked, end: usize, resolve: &'a mut Resolve<'a>
         limits: b.limits(),
         peers: b.peers(),
         probes: b.probes(),
+        history: b.history(),
         review: b.review(),
         pgbouncer: None,
         kept: Vec::new(),

@@ -735,7 +735,13 @@ pub const CATALOGUE: &[Setting] = &[
         "100",
     ),
     later("recording.max_size", Kind::Size, "1GiB", "bytes recordings may take", "\"256MiB\""),
-    later("history.max_size", Kind::Size, "2GiB", "bytes the history may take", "\"500MiB\""),
+    live(
+        "history.max_size",
+        Kind::Size,
+        "2GiB",
+        "bytes the history of the configuration may take; the oldest versions go first",
+        "\"500MiB\"",
+    ),
     live(
         "review.every",
         Kind::Duration,

@@ -49,6 +49,8 @@ pub struct Config {
     pub peers: BTreeMap<u8, Peer>,
     /// `[[probe]]` in the order of the file.
     pub probes: Vec<Probe>,
+    /// `[history]`.
+    pub history: History,
     /// `[review]`.
     pub review: Review,
     /// What a `pgbouncer.ini` says about the process; `None`: the configuration is not PgBouncer's.
@@ -63,6 +65,13 @@ pub struct Config {
 pub struct Review {
     /// Time between two reviews; `None`: only at the start and after changes.
     pub every: Option<Duration>,
+}
+
+/// `[history]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Bytes that the files of the history may take.
+    pub max_size: u64,
 }
 
 /// `[peers.ID]`: another instance, to which cancel requests that name it are forwarded.

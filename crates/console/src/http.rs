@@ -9,10 +9,10 @@ mod look;
 mod openapi;
 mod operate;
 
-pub use look::{Held, OPENAPI_DOCUMENT, Untold, config_json, why_json, why_text};
+pub use look::{Beside, Held, OPENAPI_DOCUMENT, Past, Untold, config_json, why_json, why_text};
 pub use operate::{
-    Acted, Doing, Done, LeaseAct, LeaseOrder, Meant, Operate, PlanOrder, Planned, PlannedChange, PlannedPool, PoolAct,
-    PoolOrder, PoolsActed, Refused, RefusedKind, Shed, ShedOrder,
+    Acted, Applied, ApplyOrder, ConfirmOrder, Doing, Done, LeaseAct, LeaseOrder, Meant, Operate, PlanOrder, Planned,
+    PlannedChange, PlannedPool, PoolAct, PoolOrder, PoolsActed, Refused, RefusedKind, RollbackOrder, Shed, ShedOrder,
 };
 
 use std::future::Future;
@@ -36,8 +36,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::history::History;
 use crate::metrics::{self, Scrape};
 use crate::review::Reviewed;
+use crate::standing::Standing;
 
 /// Scrapers, probes and a few people; who comes on top waits in the listen queue.
 pub const MAX_CONNECTIONS: usize = 64;
@@ -55,8 +57,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const EXISTS: &str = "/metrics, /healthz, /readyz";
 /// What is there besides where operators are.
-const OPERATED: &str = ", /api/v1/why, /api/v1/holders, /api/v1/config, /api/v1/review, /api/v1/openapi.json; with POST and the operate token: \
-                        /api/v1/shed, /api/v1/cancel, /api/v1/terminate, /api/v1/pause, /api/v1/resume, /api/v1/bundle";
+const OPERATED: &str = ", /api/v1/why, /api/v1/holders, /api/v1/config, /api/v1/review, /api/v1/history, /api/v1/openapi.json; \
+                        with POST and the operate token: ";
 
 /// Who sent the request.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +89,12 @@ pub trait Source: Send + Sync + 'static {
     fn holders(&self, pool: Option<String>) -> Telling<Held>;
     /// Now, in milliseconds since 1970 UTC.
     fn now_ms(&self) -> u64;
+    /// How the configuration in force stands.
+    fn standing(&self) -> Standing;
+
+    /// Versions of the configuration, and deeds of operators.
+    fn history(&self, asked: Past) -> Telling<History>;
+
     /// The newest review, in which there may be nothing yet; `None`: there is nothing to review.
     fn review(&self) -> Option<Arc<Reviewed>>;
     /// Whether every loop turns; else which does not.
@@ -183,7 +191,8 @@ fn router(source: Arc<dyn Source>, operator: Option<Arc<dyn Operate>>, gate: Gat
     let operated = operator.map_or_else(Router::new, |operator| {
         look::router(source, Arc::clone(&operator)).merge(operate::router(operator, gate.clone()))
     });
-    let there = if gate.operated { format!("{EXISTS}{OPERATED}") } else { EXISTS.to_owned() };
+    let there =
+        if gate.operated { format!("{EXISTS}{OPERATED}{}", operate::PATHS.join(", ")) } else { EXISTS.to_owned() };
     let absent = move || {
         let text = format!("not here; what there is: {there}\n");
         async move { (StatusCode::NOT_FOUND, text) }

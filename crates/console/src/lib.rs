@@ -6,11 +6,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))] // a test may end where its premise fails
 
 mod calendar;
+pub mod history;
 pub mod http;
 pub mod manual;
 pub mod metrics;
 pub mod review;
 pub mod sql;
+pub mod standing;
 pub mod why;
 
 pub use calendar::rfc3339;

@@ -4,6 +4,7 @@ pub(crate) mod why;
 
 use std::time::Duration;
 
+use poolwarden_store::{Effect, Entry, KeyChange, Measures, PoolEffect, Version, VersionState};
 use poolwarden_watch::pool::{
     ClassId, ClassSnapshot, HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts, Slots,
 };
@@ -15,10 +16,76 @@ use poolwarden_watch::{
 };
 use serde_json::json;
 
+use crate::history::History;
 use crate::review::{Reviewed, Severity, Ticket};
+use crate::standing::{Drift, Standing};
 
 /// 2024-08-15 08:00:00 UTC.
 pub(crate) const NOW_MS: u64 = 1_723_708_800_000;
+
+/// Version 7 runs, on trial and unconfirmed; the file says something else, and the history is not written.
+pub(crate) fn standing() -> Standing {
+    Standing {
+        version: Some(7),
+        drift: Some(Drift { since_ms: NOW_MS - 9_000, why: "poolwarden.toml does not say what runs".into() }),
+        confirm_until_ms: Some(NOW_MS + 60_000),
+        trial_until_ms: Some(NOW_MS + 30_000),
+        history_trouble: Some("database or disk is full".into()),
+        history_lost: 3,
+    }
+}
+
+/// A version in each state, the last one with its effect and its text.
+pub(crate) fn history(texts: bool) -> History {
+    let states = [
+        VersionState::Tentative { until_ms: NOW_MS + 60_000 },
+        VersionState::Refused { why: "poolwarden.toml:3:1: unknown key".into() },
+        VersionState::Interrupted,
+        VersionState::Undone { why: "requests wait for pool_size".into() },
+        VersionState::RolledBack { to: 1 },
+        VersionState::Superseded,
+        VersionState::Confirmed,
+    ];
+    let version = |(n, state): (u64, VersionState)| Version {
+        n,
+        at_ms: NOW_MS - 60_000 * n,
+        by: "alice, http from 127.0.0.1:5".into(),
+        reason: (n == 7).then(|| "sale on friday".into()),
+        changes: vec![KeyChange { key: "pools.app.size".into(), from: Some("20".into()), to: None }],
+        text: "[pools.app]\n".into(),
+        hash: "0123456789abcdef".into(),
+        state,
+        effect: (n == 1).then(effect),
+    };
+    let audit = Entry {
+        at_ms: NOW_MS,
+        by: "http from 127.0.0.1:5".into(),
+        verb: "pause".into(),
+        target: "app".into(),
+        outcome: "done".into(),
+    };
+    let versions = (1..=7).rev().zip(states).map(version).collect();
+    History { versions, audit: vec![audit], standing: standing(), texts }
+}
+
+fn effect() -> Effect {
+    let measures = |waiting_milli| Measures {
+        window_ms: 5_000,
+        arrivals_per_ks: 40_500,
+        waiting_milli,
+        refused: 0,
+        wait_p99_us: Some(812_000),
+        binding: Some("user".into()),
+    };
+    let pool = PoolEffect {
+        server: "main".into(),
+        database: "app".into(),
+        user: "web".into(),
+        before: measures(12_140),
+        after: Measures { wait_p99_us: None, binding: None, ..measures(0) },
+    };
+    Effect { sentence: "pool app (web): less waiting".into(), pools: vec![pool] }
+}
 
 /// Four tickets, found twelve minutes ago.
 pub(crate) fn review() -> Reviewed {

@@ -13,6 +13,7 @@ mod pool;
 mod probe;
 mod process;
 mod review;
+mod standing;
 mod text;
 mod usage;
 
@@ -28,6 +29,7 @@ use poolwarden_watch::why::{Holder, Why};
 use poolwarden_watch::{HostView, View};
 
 use crate::review::Reviewed;
+use crate::standing::Standing;
 use catalogue::From;
 
 /// The content type of the text.
@@ -54,6 +56,8 @@ pub struct Scrape {
     pub holders: Vec<Holder>,
     /// The newest review; `None`: there is nothing to review.
     pub review: Option<Arc<Reviewed>>,
+    /// How the configuration in force stands.
+    pub standing: Standing,
     /// Whether the names of PgBouncer's exporter are wanted as well (`listen.pgbouncer_metrics`).
     pub pgbouncer: bool,
 }

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
+use poolwarden_console::history::History;
 use poolwarden_console::http::{
-    Acted, Doing, Done, LeaseAct, LeaseOrder, Meant, PlanOrder, Planned, PlannedChange, PoolAct, PoolOrder, PoolsActed,
-    Refused, RefusedKind,
+    Acted, Applied, ApplyOrder, ConfirmOrder, Doing, Done, LeaseAct, LeaseOrder, Meant, Past, PlanOrder, Planned,
+    PlannedChange, PoolAct, PoolOrder, PoolsActed, Refused, RefusedKind, RollbackOrder,
 };
 use poolwarden_console::http::{Held, MAX_CONNECTIONS, Operate, Scraping, Shed, ShedOrder, Source, Telling, serve};
 use poolwarden_console::metrics::{CONTENT_TYPE, Scrape};
 use poolwarden_console::review::Reviewed;
+use poolwarden_console::standing::Standing;
+use poolwarden_store::{Version, VersionState};
 use poolwarden_watch::why::{Holder, PoolState, PoolWhy, Why};
 use poolwarden_watch::{LeaseView, View};
 use serde_json::{Value, json};
@@ -58,6 +61,34 @@ impl Source for MadeUp {
 
     fn now_ms(&self) -> u64 {
         61_000
+    }
+
+    fn standing(&self) -> Standing {
+        Standing { version: Some(7), ..Standing::default() }
+    }
+
+    fn history(&self, asked: Past) -> Telling<History> {
+        Box::pin(async move {
+            let version = |n| Version {
+                n,
+                at_ms: 0,
+                by: "alice".into(),
+                reason: None,
+                changes: Vec::new(),
+                text: "[pools.app]".into(),
+                hash: String::new(),
+                state: VersionState::Superseded,
+                effect: None,
+            };
+            let (standing, audit) = (Standing { version: Some(7), ..Standing::default() }, Vec::new());
+            let numbers = match (asked.version, asked.before) {
+                (Some(9), _) => return Err(("there is no version 9".into(), "poolwarden history lists them".into())),
+                (Some(n), _) => vec![n],
+                (None, before) => (1..before.unwrap_or(8)).rev().take(asked.limit as usize).collect(),
+            };
+            let versions = numbers.into_iter().map(version).collect();
+            Ok(History { versions, audit, standing, texts: asked.version.is_some() })
+        })
     }
 
     fn review(&self) -> Option<Arc<Reviewed>> {
@@ -131,6 +162,21 @@ impl Operate for MadeUp {
         Box::pin(async { Ok(planned) })
     }
 
+    fn apply(&self, order: ApplyOrder) -> Doing<Applied> {
+        if order.force.is_none() {
+            return Box::pin(async { Err(refused(RefusedKind::Idle, "nothing was changed: CAP-01")) });
+        }
+        Box::pin(async move { Ok(Applied { effect: format!("{order:?}"), ..Applied::default() }) })
+    }
+
+    fn confirm(&self, order: ConfirmOrder) -> Doing<Applied> {
+        Box::pin(async move { Ok(Applied { effect: format!("{order:?}"), ..Applied::default() }) })
+    }
+
+    fn rollback(&self, order: RollbackOrder) -> Doing<Applied> {
+        Box::pin(async move { Ok(Applied { effect: format!("{order:?}"), ..Applied::default() }) })
+    }
+
     fn bundle(&self, _: String) -> Doing<Vec<u8>> {
         if self.draining.load(Ordering::Acquire) {
             return Box::pin(async { Err(refused(RefusedKind::Unready, "it is starting")) });
@@ -180,6 +226,26 @@ async fn ask(at: SocketAddr, request: &str) -> String {
 
 async fn get(at: SocketAddr, path: &str) -> String {
     ask(at, &format!("GET {path} HTTP/1.1\r\nHost: localhost:9432\r\nConnection: close\r\n\r\n")).await
+}
+
+#[tokio::test]
+async fn the_history_is_told_in_pages_and_a_version_with_its_text() {
+    let running = running().await;
+    let numbers = |answer: &str| answer.matches("\"n\":").count();
+    for (query, count) in [("", 7), ("?limit=2", 2), ("?before=4", 3), ("?limit=2000&before=3", 2)] {
+        let page = get(running.at, &format!("/api/v1/history{query}")).await;
+        assert!(page.starts_with("HTTP/1.1 200 ") && numbers(&page) == count, "{query}: {page}");
+        assert!(!page.contains("[pools.app]"), "{page}");
+    }
+    let one = get(running.at, "/api/v1/history?version=7").await;
+    assert!(one.contains("\"text\":\"[pools.app]\"") && one.contains("\"in_force\":true"), "{one}");
+    for (query, status) in [("?version=9", 404), ("?version=x", 400), ("?since=3", 400)] {
+        let refused = get(running.at, &format!("/api/v1/history{query}")).await;
+        assert!(
+            refused.starts_with(&format!("HTTP/1.1 {status} ")) && refused.contains("\"fix\""),
+            "{query}: {refused}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -437,8 +503,9 @@ async fn where_only_metrics_are_served_nobody_asks_why() {
 async fn operators_verbs_are_done_with_the_token_alone() {
     let running = running().await;
     let at = running.at;
-    let paths = ["cancel", "terminate", "pause", "resume", "bundle", "plan"].map(|verb| format!("/api/v1/{verb}"));
-    let [cancel, terminate, pause, resume, bundle, plan] = &paths;
+    let paths = ["cancel", "terminate", "pause", "resume", "bundle", "plan", "apply", "confirm", "rollback"]
+        .map(|verb| format!("/api/v1/{verb}"));
+    let [cancel, terminate, pause, resume, bundle, plan, apply, confirm, rollback] = &paths;
     let cases = [
         (cancel, "{\"conn\": 7}", "200", "\"done\":[{\"application\":\"cancel\""),
         (terminate, "{\"conn\": 7}", "200", "\"application\":\"terminate\""),
@@ -460,6 +527,23 @@ async fn operators_verbs_are_done_with_the_token_alone() {
         (plan, "{\"text\": \"\"}", "200", "\"wait_after\":null"),
         (plan, "{\"text\": \"broken\"}", "409", "line 1"),
         (plan, "{\"set\": []}", "400", "what would change"),
+        (apply, "{}", "409", "CAP-01"),
+        (
+            apply,
+            "{\"set\": [\"a=1\"], \"force\": \"now\", \"by\": \"al\\nice\"}",
+            "200",
+            "by: \\\"al ice, http from 127.0.0.1:",
+        ),
+        (
+            apply,
+            "{\"text\": \"[a]\", \"force\": \"f\", \"confirm_within\": \"5m\"}",
+            "200",
+            "confirm_within: Some(\\\"5m\\\")",
+        ),
+        (confirm, "{}", "200", "ConfirmOrder { by: \\\"http from 127.0.0.1:"),
+        (rollback, "{}", "200", "to: None, reason: None"),
+        (rollback, "{\"to\": 4, \"reason\": \"r\"}", "200", "to: Some(4), reason: Some(\\\"r\\\")"),
+        (rollback, "{\"to\": \"four\"}", "400", "no number of a version"),
     ];
     for (path, body, status, said) in cases {
         let answer = post_to(at, path, JSON, body).await;

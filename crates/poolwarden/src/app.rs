@@ -4,6 +4,7 @@
 
 mod bundle;
 mod certificates;
+mod change;
 mod changes;
 mod drawer;
 pub(crate) mod edit;
@@ -43,11 +44,12 @@ use poolwarden_config::Config;
 use poolwarden_proxy::Proxy;
 use poolwarden_watch::Level;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::embedded::Embedded;
 use certificates::Certificates;
+use change::{Chronicle, Standing};
 use log::Log;
 use pidfile::Pidfile;
 use place::{Addresses, Place};
@@ -111,7 +113,11 @@ fn serve(
     let pidfile = config.pgbouncer.as_ref().and_then(|process| process.pidfile.as_ref());
     let pidfile = pidfile.map(|path| Pidfile::take(Path::new(path))).transpose()?;
     let runtime = runtime()?;
-    let (running, stops) = Running::new(config, origin, seed, log.clone());
+    let chronicle = Chronicle::open(&dir, config.history.max_size);
+    let basis = change::first(&texts, &config);
+    let version = chronicle.begin(&basis, &config, origin.directory());
+    let standing = Standing::begin(version, basis);
+    let (running, stops) = Running::new(config, origin, seed, log.clone(), (chronicle.clone(), standing));
     running.reviews.obey(texts);
     let served = runtime.block_on(async {
         let mut asked = Asked::listen(&running.config(), stops)?;
@@ -128,6 +134,7 @@ fn serve(
     });
     let withdrawn = place.withdraw().and(pidfile.map_or(Ok(()), Pidfile::release));
     runtime.shutdown_timeout(LAST_TASKS);
+    chronicle.close(&log);
     if served.is_ok() {
         log.say(Level::Info, "stopped", "stopped");
     }
@@ -167,7 +174,9 @@ impl Served {
         running.serve(&proxy);
         let (stopping, stopped) = watch::channel(false);
         let mut tasks = doors.serve(running, token, &stopped)?;
-        tasks.push(tokio::spawn(ticker::keep(Arc::clone(running), stopped.clone())));
+        let (guard, views) = mpsc::channel(1);
+        tasks.push(tokio::spawn(ticker::keep(Arc::clone(running), guard, stopped.clone())));
+        tasks.push(tokio::spawn(change::keep(Arc::clone(running), views, stopped.clone())));
         tasks.push(tokio::spawn(probes::keep(Arc::clone(running), stopped.clone())));
         tasks.push(tokio::spawn(review::keep(Arc::clone(running), stopped.clone())));
         tasks.push(tokio::spawn(journal::keep(Arc::clone(running), proxy.clone(), stopped)));

@@ -4,7 +4,7 @@ mod change;
 mod check;
 mod look;
 
-pub(crate) use change::PlanArgs;
+pub(crate) use change::{ApplyArgs, ConfirmArgs, HistoryArgs, PlanArgs, RollbackArgs};
 pub(crate) use check::{CheckArgs, CheckFormat, FailLevel, Require};
 pub(crate) use look::{
     BundleArgs, ConnArgs, ExplainArgs, HoldersArgs, PauseArgs, ResumeArgs, TerminateArgs, TopArgs, WhyArgs,
@@ -41,6 +41,10 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     Shed(ShedArgs),
     Plan(PlanArgs),
+    Apply(ApplyArgs),
+    Confirm(ConfirmArgs),
+    Rollback(RollbackArgs),
+    History(HistoryArgs),
     Bundle(BundleArgs),
     Explain(ExplainArgs),
     Import(ImportArgs),

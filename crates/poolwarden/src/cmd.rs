@@ -1,10 +1,12 @@
 //! One file per verb.
 
+pub(crate) mod apply;
 pub(crate) mod bundle;
 pub(crate) mod check;
 pub(crate) mod conn;
 pub(crate) mod drill;
 pub(crate) mod explain;
+pub(crate) mod history;
 pub(crate) mod holders;
 pub(crate) mod import;
 pub(crate) mod pause;

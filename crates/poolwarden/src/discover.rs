@@ -10,8 +10,6 @@ use anyhow::{Context, anyhow, bail};
 use poolwarden_config::{Config, Finding, SecretRef, render};
 use rustix::fs::Access;
 
-use crate::app::edit::{self, Edit};
-
 pub(crate) const CANDIDATES: [&str; 2] = ["poolwarden.toml", "/etc/poolwarden/poolwarden.toml"];
 /// Set by service managers: there nobody sees a banner, and a private PostgreSQL would hide a missing file.
 const SERVICE_MANAGERS: [&str; 3] = ["INVOCATION_ID", "NOTIFY_SOCKET", "KUBERNETES_SERVICE_HOST"];
@@ -77,26 +75,27 @@ fn choose(candidates: &[PathBuf], variable: impl Fn(&str) -> Option<OsString>) -
     )
 }
 
-/// Reads a configuration file with its secrets, and what SET put in place of some of it; what it says wrong comes as
-/// [`Faults`]. Used at the start and for each reload.
-pub(crate) fn load(path: &Path, edits: &[Edit]) -> anyhow::Result<Loaded> {
-    let name = path.display().to_string();
+/// Reads a configuration file with its secrets; what it says wrong comes as [`Faults`].
+pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
+    parse(&path.display().to_string(), &read_text(path)?, path.parent().unwrap_or(Path::new(".")))
+}
+
+/// The text of a configuration file.
+pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
+    let name = path.display();
     let bytes = read_bounded(path, MAX_FILE_BYTES).with_context(|| format!("cannot read {name}"))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
         anyhow!("{name}:{line}: not UTF-8 text (byte {at}): save the file as UTF-8")
-    })?;
-    let directory = path.parent().unwrap_or(Path::new("."));
-    parse(&name, &text, directory, edits)
+    })
 }
 
 /// The same of a text that is in no file yet; its secrets are looked for from `directory`.
-pub(crate) fn parse(name: &str, text: &str, directory: &Path, edits: &[Edit]) -> anyhow::Result<Loaded> {
+pub(crate) fn parse(name: &str, text: &str, directory: &Path) -> anyhow::Result<Loaded> {
     let texts = vec![(name.to_owned(), text.to_owned())];
-    let text = edit::toml(text, edits).map_err(|why| anyhow!("{name}: {why}"))?;
-    let (config, findings) = Config::parse(&text, |wanted| resolve(directory, &wanted));
-    let rendered = render(name, &text, &findings);
+    let (config, findings) = Config::parse(text, |wanted| resolve(directory, &wanted));
+    let rendered = render(name, text, &findings);
     let lines = findings.iter().map(|finding| one_line(name, finding)).collect();
     match config {
         Some(config) => Ok(Loaded { config, remarks: rendered, lines, texts }),
@@ -192,13 +191,13 @@ mod tests {
         let path = dir.path().join("poolwarden.toml");
         let text = "[servers.main]\nhost = \"db\"\n[users.app]\nscram_file = \"app.secret\"\n";
         fs::write(&path, text).expect("a file");
-        let error = load(&path, &[]).map(|_| ()).expect_err("no secret yet").to_string();
+        let error = load(&path).map(|_| ()).expect_err("no secret yet").to_string();
         assert!(error.contains("poolwarden.toml:4:14") && error.contains("app.secret"), "{error}");
-        let error = load(&path, &[]).map(|_| ()).expect_err("no secret yet");
+        let error = load(&path).map(|_| ()).expect_err("no secret yet");
         let faults = &error.downcast_ref::<Faults>().expect("faults of the file").lines;
         assert!(faults.len() == 1 && faults[0].contains("poolwarden.toml:4:14: "), "{faults:?}");
         fs::write(dir.path().join("app.secret"), "hunter2\n").expect("a secret");
-        let loaded = load(&path, &[]).expect("a good file");
+        let loaded = load(&path).expect("a good file");
         assert_eq!(loaded.config.secret("app").map(poolwarden_config::Secret::reveal), Some("hunter2"));
         assert_eq!(loaded.remarks, "");
     }
@@ -208,12 +207,12 @@ mod tests {
         let dir = directory();
         let path = dir.path().join("poolwarden.toml");
         fs::write(&path, b"[listen]\n# \xff\n").expect("a file");
-        let error = load(&path, &[]).map(|_| ()).expect_err("not UTF-8").to_string();
+        let error = load(&path).map(|_| ()).expect_err("not UTF-8").to_string();
         assert!(error.contains(":2: not UTF-8"), "{error}");
         let large = usize::try_from(MAX_FILE_BYTES).expect("fits") + 1;
         fs::write(&path, vec![b'#'; large]).expect("a file");
-        assert!(format!("{:#}", load(&path, &[]).map(|_| ()).expect_err("too large")).contains("larger than"));
-        assert!(load(dir.path(), &[]).is_err(), "a directory");
-        assert!(load(&dir.path().join("missing.toml"), &[]).is_err());
+        assert!(format!("{:#}", load(&path).map(|_| ()).expect_err("too large")).contains("larger than"));
+        assert!(load(dir.path()).is_err(), "a directory");
+        assert!(load(&dir.path().join("missing.toml")).is_err());
     }
 }

@@ -11,6 +11,7 @@ mod pgbouncer;
 mod remote;
 mod review;
 mod top;
+mod whole;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,10 @@ fn main() -> ExitCode {
         cli::Command::Explain(args) => cmd::explain::explain(&args),
         cli::Command::Shed(args) => cmd::shed::shed(&args),
         cli::Command::Plan(args) => cmd::plan::plan(&args),
+        cli::Command::Apply(args) => cmd::apply::apply(&args),
+        cli::Command::Confirm(args) => cmd::apply::confirm(&args),
+        cli::Command::Rollback(args) => cmd::apply::rollback(&args),
+        cli::Command::History(args) => cmd::history::history(&args),
         cli::Command::Import(args) => cmd::import::import(&args),
         cli::Command::Simulate(args) => cmd::simulate::simulate(&args),
         cli::Command::Drill(args) => cmd::drill::drill(&args),

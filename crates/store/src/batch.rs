@@ -147,8 +147,10 @@ fn write_job(
     let (which, found) = match work {
         Work::Record(version) => {
             record::insert_version(connection, next, version)?;
-            for (n, state) in &version.earlier {
-                record::update_state(connection, *n, state)?;
+            for (which, state) in &version.earlier {
+                if let Some(n) = meant(which) {
+                    record::update_state(connection, n, state)?;
+                }
             }
             return Ok(Outcome::Written(next));
         }

@@ -34,4 +34,4 @@ pub use fault::{Unread, Unwritten};
 pub use limits::Limits;
 pub use state::{News, State};
 pub use store::{Left, Store};
-pub use version::{Effect, KeyChange, Measures, NewVersion, Ticket, Version, VersionState, Which};
+pub use version::{Effect, KeyChange, Measures, NewVersion, PoolEffect, Ticket, Version, VersionState, Which};

@@ -7,7 +7,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params};
 
 use crate::audit::Entry;
-use crate::version::{Effect, KeyChange, Measures, NewVersion, Version, VersionState};
+use crate::version::{Effect, KeyChange, Measures, NewVersion, PoolEffect, Version, VersionState};
 
 /// Words of the column `state`.
 const CONFIRMED: &str = "confirmed";
@@ -80,22 +80,34 @@ pub(crate) fn update_state(connection: &Connection, n: u64, state: &VersionState
 
 /// Whether there is such a version.
 pub(crate) fn put_effect(connection: &Connection, n: u64, effect: &Effect) -> Result<bool> {
-    let sql = "INSERT OR REPLACE INTO measures SELECT n, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM version WHERE n = ?1";
-    let mut statement = connection.prepare(sql)?;
-    let mut rows = 0;
-    for (side, measures) in [(BEFORE, &effect.before), (AFTER, &effect.after)] {
-        rows += statement.execute(params![
-            n.cast_signed(),
-            side,
-            measures.window_ms.cast_signed(),
-            measures.demand.cast_signed(),
-            measures.waits.cast_signed(),
-            measures.refused.cast_signed(),
-            measures.wait_p99_us.map(u64::cast_signed),
-            measures.binding,
-        ])?;
+    let n = n.cast_signed();
+    // what was measured before goes with it
+    connection.prepare("DELETE FROM effect WHERE n = ?1")?.execute([n])?;
+    let sql = "INSERT INTO effect SELECT n, ?2 FROM version WHERE n = ?1";
+    if connection.prepare(sql)?.execute(params![n, effect.sentence])? == 0 {
+        return Ok(false);
     }
-    Ok(rows == 2)
+    let mut statement =
+        connection.prepare("INSERT INTO measures VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?;
+    for (place, pool) in (0_i64..).zip(&effect.pools) {
+        for (side, measures) in [(BEFORE, &pool.before), (AFTER, &pool.after)] {
+            statement.execute(params![
+                n,
+                place,
+                pool.server,
+                pool.database,
+                pool.user,
+                side,
+                measures.window_ms.cast_signed(),
+                measures.arrivals_per_ks.cast_signed(),
+                measures.waiting_milli.cast_signed(),
+                measures.refused.cast_signed(),
+                measures.wait_p99_us.map(u64::cast_signed),
+                measures.binding,
+            ])?;
+        }
+    }
+    Ok(true)
 }
 
 pub(crate) fn insert_audit(connection: &Connection, entry: &Entry) -> Result<()> {
@@ -163,27 +175,39 @@ fn complete(connection: &Connection, mut version: Version) -> Result<Version> {
         Ok(KeyChange { key: row.get(0)?, from: row.get(1)?, to: row.get(2)? })
     })?;
     version.changes = changes.collect::<Result<_>>()?;
-    let before = measures(connection, version.n, BEFORE)?;
-    version.effect = match (before, measures(connection, version.n, AFTER)?) {
-        (Some(before), Some(after)) => Some(Effect { before, after }),
-        (Some(_), None) | (None, Some(_)) | (None, None) => None,
+    let sql = "SELECT sentence FROM effect WHERE n = ?1";
+    let sentence = connection.prepare(sql)?.query_row([version.n.cast_signed()], |row| row.get(0)).optional()?;
+    version.effect = match sentence {
+        Some(sentence) => Some(Effect { sentence, pools: pools(connection, version.n)? }),
+        None => None,
     };
     Ok(version)
 }
 
-fn measures(connection: &Connection, n: u64, side: &str) -> Result<Option<Measures>> {
-    let sql = "SELECT window_ms, demand, waits, refused, wait_p99_us, binding FROM measures WHERE n = ?1 AND side = ?2";
-    let read = |row: &Row<'_>| {
-        Ok(Measures {
-            window_ms: count(row, 0)?,
-            demand: count(row, 1)?,
-            waits: count(row, 2)?,
-            refused: count(row, 3)?,
-            wait_p99_us: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
-            binding: row.get(5)?,
-        })
+fn pools(connection: &Connection, n: u64) -> Result<Vec<PoolEffect>> {
+    let sides = |side: &str| -> Result<Vec<PoolEffect>> {
+        let sql = "SELECT window_ms, arrivals_per_ks, waiting_milli, refused, wait_p99_us, binding, server, database, user \
+                   FROM measures WHERE n = ?1 AND side = ?2 ORDER BY place";
+        let read = |row: &Row<'_>| {
+            let measures = measures(row)?;
+            let (server, database, user) = (row.get(6)?, row.get(7)?, row.get(8)?);
+            Ok(PoolEffect { server, database, user, before: measures.clone(), after: measures })
+        };
+        connection.prepare(sql)?.query_map(params![n.cast_signed(), side], read)?.collect()
     };
-    connection.prepare(sql)?.query_row(params![n.cast_signed(), side], read).optional()
+    let (before, after) = (sides(BEFORE)?, sides(AFTER)?);
+    Ok(before.into_iter().zip(after).map(|(before, after)| PoolEffect { after: after.after, ..before }).collect())
+}
+
+fn measures(row: &Row<'_>) -> Result<Measures> {
+    Ok(Measures {
+        window_ms: count(row, 0)?,
+        arrivals_per_ks: count(row, 1)?,
+        waiting_milli: count(row, 2)?,
+        refused: count(row, 3)?,
+        wait_p99_us: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
+        binding: row.get(5)?,
+    })
 }
 
 fn state(row: &Row<'_>) -> Result<VersionState> {

@@ -33,16 +33,24 @@ pub(crate) const STEPS: [&str; 1] = ["
         new TEXT,
         PRIMARY KEY (n, place)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE effect (
+        n INTEGER PRIMARY KEY REFERENCES version ON DELETE CASCADE,
+        sentence TEXT NOT NULL
+    ) STRICT;
     CREATE TABLE measures (
-        n INTEGER NOT NULL REFERENCES version ON DELETE CASCADE,
+        n INTEGER NOT NULL REFERENCES effect ON DELETE CASCADE,
+        place INTEGER NOT NULL,
+        server TEXT NOT NULL,
+        database TEXT NOT NULL,
+        user TEXT NOT NULL,
         side TEXT NOT NULL,
         window_ms INTEGER NOT NULL,
-        demand INTEGER NOT NULL,
-        waits INTEGER NOT NULL,
+        arrivals_per_ks INTEGER NOT NULL,
+        waiting_milli INTEGER NOT NULL,
         refused INTEGER NOT NULL,
         wait_p99_us INTEGER,
         binding TEXT,
-        PRIMARY KEY (n, side)
+        PRIMARY KEY (n, place, side)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE audit (
         id INTEGER PRIMARY KEY,

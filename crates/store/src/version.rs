@@ -44,7 +44,7 @@ pub struct NewVersion {
     pub state: VersionState,
     /// What becomes of earlier versions with it, written in the same transaction: both or neither.
     /// Those that are not kept any more are passed over.
-    pub earlier: Vec<(u64, VersionState)>,
+    pub earlier: Vec<(Which, VersionState)>,
 }
 
 /// One setting that a version changed.
@@ -96,9 +96,24 @@ pub enum VersionState {
     Interrupted,
 }
 
-/// What was measured before and after a version began.
+/// What came of a version: in a sentence, and pool by pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect {
+    /// What came of it, for people.
+    pub sentence: String,
+    /// The pools it was measured in, the one that matters most first.
+    pub pools: Vec<PoolEffect>,
+}
+
+/// What was measured in one pool before and after a version began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolEffect {
+    /// The server's name.
+    pub server: String,
+    /// Database name that clients ask for.
+    pub database: String,
+    /// The pool's user.
+    pub user: String,
     /// The window before.
     pub before: Measures,
     /// The window after.
@@ -110,13 +125,13 @@ pub struct Effect {
 pub struct Measures {
     /// Its length, in milliseconds.
     pub window_ms: u64,
-    /// Requests that came in it.
-    pub demand: u64,
-    /// Those that waited.
-    pub waits: u64,
-    /// Those that were refused.
+    /// Requests that came, per thousand seconds.
+    pub arrivals_per_ks: u64,
+    /// The mean number of requests that waited, in thousandths.
+    pub waiting_milli: u64,
+    /// Requests that were refused.
     pub refused: u64,
-    /// The 99th percentile of the wait in microseconds; none where nobody asked.
+    /// The 99th percentile of the wait in microseconds; none where nobody was granted.
     pub wait_p99_us: Option<u64>,
     /// The limit that bound, by its listed name; none where none did.
     pub binding: Option<String>,
@@ -159,6 +174,6 @@ impl NewVersion {
             + self.hash.len()
             + self.reason.as_ref().map_or(0, String::len)
             + changes.map(|strings| strings + size_of::<KeyChange>()).sum::<usize>()
-            + self.earlier.len() * size_of::<(u64, VersionState)>()
+            + self.earlier.len() * size_of::<(Which, VersionState)>()
     }
 }

@@ -6,19 +6,31 @@ mod scene;
 use std::thread;
 
 use poolwarden_store::{
-    Effect, KeyChange, Limits, Measures, NewVersion, Store, Unwritten, Version, VersionState, Which,
+    Effect, KeyChange, Limits, Measures, NewVersion, PoolEffect, Store, Unwritten, Version, VersionState, Which,
 };
 use scene::{PATIENCE, assert_works, close, entry, limits, open, version};
 
 fn measures(seed: u64) -> Measures {
     Measures {
         window_ms: 60_000 + seed,
-        demand: u64::MAX - seed, // all 64 bits are kept
-        waits: seed,
+        arrivals_per_ks: u64::MAX - seed, // all 64 bits are kept
+        waiting_milli: seed,
         refused: 0,
         wait_p99_us: Some(u64::MAX),
         binding: Some("host_budget".to_owned()),
     }
+}
+
+/// Two pools, whose four measures differ.
+fn effect(seed: u64) -> Effect {
+    let pool = |at: u64| PoolEffect {
+        server: format!("server {at}"),
+        database: format!("database {at}"),
+        user: format!("user {at}"),
+        before: measures(at),
+        after: measures(at + 1),
+    };
+    Effect { sentence: format!("no effect {seed}"), pools: vec![pool(seed + 7), pool(seed)] }
 }
 
 fn kept(n: u64, new: NewVersion, effect: Option<Effect>) -> Version {
@@ -61,8 +73,10 @@ fn every_field_comes_back_as_it_was_given_also_after_a_restart() {
         earlier: Vec::new(),
     };
     assert_eq!(store.record(bare.clone()), Ok(8));
-    let nothing = Measures { window_ms: 0, demand: 0, waits: 0, refused: 0, wait_p99_us: None, binding: None };
-    let effect = Effect { before: measures(1), after: nothing };
+    let nothing =
+        Measures { window_ms: 0, arrivals_per_ks: 0, waiting_milli: 0, refused: 0, wait_p99_us: None, binding: None };
+    let mut effect = effect(1);
+    effect.pools[0].after = nothing;
     assert_eq!(store.effect(8, effect.clone()), Ok(8));
     expected.push(kept(8, bare, Some(effect)));
     expected.reverse();
@@ -89,13 +103,15 @@ fn what_became_of_a_version_replaces_what_was_said_before() {
     assert_eq!(store.last_confirmed().unwrap(), None);
     assert_eq!(store.mark(1, VersionState::Confirmed), Ok(1));
     assert_eq!(store.last_confirmed().unwrap().unwrap().n, 1);
-    assert_eq!(store.effect(1, Effect { before: measures(1), after: measures(2) }), Ok(1));
-    assert_eq!(store.effect(1, Effect { before: measures(3), after: measures(4) }), Ok(1));
-    let effect = store.version(1).unwrap().unwrap().effect;
-    assert_eq!(effect, Some(Effect { before: measures(3), after: measures(4) }));
+    assert_eq!(store.effect(1, effect(1)), Ok(1));
+    let bare = Effect { pools: Vec::new(), ..effect(3) };
+    for newer in [effect(2), bare] {
+        assert_eq!(store.effect(1, newer.clone()), Ok(1));
+        assert_eq!(store.version(1).unwrap().unwrap().effect, Some(newer));
+    }
     let unknown = Unwritten::Unknown { which: Which::Number(7) };
     assert_eq!(store.mark(7, VersionState::Superseded), Err(unknown.clone()));
-    assert_eq!(store.effect(7, Effect { before: measures(1), after: measures(2) }), Err(unknown));
+    assert_eq!(store.effect(7, effect(1)), Err(unknown));
     assert_works(&store);
 }
 
@@ -108,9 +124,9 @@ fn earlier_versions_change_with_the_new_one() {
     }
     let back = NewVersion {
         earlier: vec![
-            (2, VersionState::RolledBack { to: 1 }),
-            (1, VersionState::Superseded),
-            (99, VersionState::Superseded),
+            (2.into(), VersionState::RolledBack { to: 1 }),
+            (1.into(), VersionState::Superseded),
+            (99.into(), VersionState::Superseded),
         ],
         ..version(3, 10)
     };

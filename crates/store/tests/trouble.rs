@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use poolwarden_store::{Effect, Limits, Measures, News, State, Store, Unwritten, VersionState, Which};
+use poolwarden_store::{Effect, Limits, News, State, Store, Unwritten, VersionState, Which};
 use rusqlite::Connection;
 use scene::{PATIENCE, assert_works, close, entry, limits, open, version, why};
 
@@ -40,10 +40,6 @@ fn aside(dir: &Path) -> Vec<PathBuf> {
     entries.filter(|path| path.to_string_lossy().contains(".corrupt-")).collect()
 }
 
-fn measures() -> Measures {
-    Measures { window_ms: 1, demand: 2, waits: 3, refused: 4, wait_p99_us: None, binding: None }
-}
-
 #[test]
 fn a_missing_directory_is_said_and_what_was_given_meanwhile_is_written_when_it_is_there() {
     let dir = tempfile::tempdir().unwrap();
@@ -52,7 +48,7 @@ fn a_missing_directory_is_said_and_what_was_given_meanwhile_is_written_when_it_i
     assert!(why(&store).contains("No such file"), "{}", why(&store));
     let Err(Unwritten::Kept { ticket, .. }) = store.record(version(1, 10)) else { panic!("it is not kept") };
     assert!(matches!(store.mark(ticket, VersionState::Superseded), Err(Unwritten::Kept { .. })));
-    let effect = Effect { before: measures(), after: measures() };
+    let effect = Effect { sentence: "no effect".to_owned(), pools: Vec::new() };
     assert!(matches!(store.effect(ticket, effect.clone()), Err(Unwritten::Kept { .. })));
     store.audit(entry(1));
     assert!(store.versions(10, None).is_err());

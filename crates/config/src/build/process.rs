@@ -1,11 +1,11 @@
-//! The sections about this process itself: `[poolwarden]`, `[listen]`, `[console]`, `[log]`, `[limits]`, `[review]`.
+//! The sections about this process itself: `[poolwarden]`, `[listen]`, `[console]`, `[log]`, `[limits]`, `[history]`, `[review]`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Build, Scope};
 use crate::finding::Severity;
-use crate::model::{Console, Guard, Limits, Listen, Log, LogFormat, LogLevel, Process, Review};
+use crate::model::{Console, Guard, History, Limits, Listen, Log, LogFormat, LogLevel, Process, Review};
 
 impl Build<'_> {
     pub(super) fn process(&self) -> Process {
@@ -84,6 +84,10 @@ impl Build<'_> {
             _ => LogLevel::Info,
         };
         Log { format: if json { LogFormat::Json } else { LogFormat::Text }, level }
+    }
+
+    pub(super) fn history(&self) -> History {
+        History { max_size: self.size(&Scope::top("history"), "max_size").unwrap_or_default() }
     }
 
     pub(super) fn review(&self) -> Review {

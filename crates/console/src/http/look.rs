@@ -17,13 +17,16 @@ use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
 use super::{Operate, Source, VIEW_TIMEOUT};
+use crate::history;
 use crate::review::{self, Reviewed};
+use crate::standing::{self, Standing};
 use crate::why::{self, Layout, Texts};
 
 pub(super) const WHY: &str = "/api/v1/why";
 pub(super) const HOLDERS: &str = "/api/v1/holders";
 pub(super) const CONFIG: &str = "/api/v1/config";
 pub(super) const REVIEW: &str = "/api/v1/review";
+pub(super) const HISTORY: &str = "/api/v1/history";
 pub(super) const OPENAPI: &str = "/api/v1/openapi.json";
 
 /// Everything that is served under `/api/v1`, for programs.
@@ -62,6 +65,7 @@ pub(super) fn router(source: Arc<dyn Source>, operator: Arc<dyn Operate>) -> Rou
         .route(HOLDERS, get(tell_holders))
         .route(CONFIG, get(tell_config))
         .route(REVIEW, get(tell_review))
+        .route(HISTORY, get(tell_history))
         .route(OPENAPI, get(|| async { ([(header::CONTENT_TYPE, "application/json")], OPENAPI_DOCUMENT) }))
         .with_state(desk)
 }
@@ -70,14 +74,14 @@ async fn tell_why(State(desk): State<Desk>, headers: HeaderMap, query: Query<Vec
     let texts = desk.texts(&headers);
     desk.tell(query.0, |asked| {
         let answer = desk.source.why(asked.pool.clone());
-        let review = desk.source.review();
+        let (review, standing) = (desk.source.review(), desk.source.standing());
         async move {
             let why: Why = answer.await?;
-            let review = review.as_deref();
+            let beside = Beside { review: review.as_deref(), standing: &standing };
             Ok(if asked.text {
-                plain(why_text(&why, review, Layout::new(asked.width, texts)))
+                plain(why_text(&why, beside, Layout::new(asked.width, texts)))
             } else {
-                answered(StatusCode::OK, &why_json(&why, review, texts))
+                answered(StatusCode::OK, &why_json(&why, beside, texts))
             })
         }
     })
@@ -100,20 +104,76 @@ async fn tell_holders(State(desk): State<Desk>, headers: HeaderMap, query: Query
     .await
 }
 
-/// The answer to "why?", and below it what the newest review has found.
+/// What is told beside the pools.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// The newest review; `None`: there is nothing to review.
+    pub review: Option<&'a Reviewed>,
+    /// How the configuration in force stands.
+    pub standing: &'a Standing,
+}
+
+/// The answer to "why?", and below it what is odd about the configuration and what the newest review has found.
 #[must_use]
-pub fn why_text(why: &Why, review: Option<&Reviewed>, layout: Layout) -> String {
+pub fn why_text(why: &Why, beside: Beside<'_>, layout: Layout) -> String {
     let mut text = why::text(why, layout);
-    text.extend(review.map(|of| review::line(of, why.at_ms, layout.width)));
+    standing::lines(beside.standing, layout.width, &mut text);
+    text.extend(beside.review.map(|of| review::line(of, why.at_ms, layout.width)));
     text
 }
 
 /// The same for programs: `review` is null where there is nothing to review.
 #[must_use]
-pub fn why_json(why: &Why, review: Option<&Reviewed>, texts: Texts) -> Value {
+pub fn why_json(why: &Why, beside: Beside<'_>, texts: Texts) -> Value {
     let mut json = why::json(why, texts);
-    json["review"] = review.map_or(Value::Null, |of| review::brief(of, why.at_ms));
+    json["review"] = beside.review.map_or(Value::Null, |of| review::brief(of, why.at_ms));
+    json["running"] = standing::brief(beside.standing);
     json
+}
+
+/// Versions of the configuration: `?limit=20&before=7`, or `?version=5` with its text.
+async fn tell_history(State(desk): State<Desk>, query: Query<Vec<(String, String)>>) -> Response {
+    let asked = match Past::read(&query.0) {
+        Ok(asked) => asked,
+        Err((error, fix)) => return refused(StatusCode::BAD_REQUEST, &error, &fix),
+    };
+    match timeout(VIEW_TIMEOUT, desk.source.history(asked)).await {
+        Ok(Ok(of)) => answered(StatusCode::OK, &history::page(&of)),
+        Ok(Err((error, fix))) => refused(StatusCode::NOT_FOUND, &error, &fix),
+        Err(_) => late(),
+    }
+}
+
+/// Which part of the history is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// The newest so many versions and deeds; at most 1,000.
+    pub limit: u32,
+    /// Versions below this number.
+    pub before: Option<u64>,
+    /// This version alone, with its text.
+    pub version: Option<u64>,
+}
+
+impl Past {
+    fn read(query: &[(String, String)]) -> Result<Self, Untold> {
+        let mut past = Self { limit: 20, before: None, version: None };
+        for (key, value) in query {
+            let number = value.parse::<u64>().map_err(|_| {
+                (format!("{key} is no number: {value}"), "write it as /api/v1/history?limit=20&before=7".to_owned())
+            })?;
+            match key.as_str() {
+                "limit" => past.limit = u32::try_from(number.min(1_000)).unwrap_or(1_000),
+                "before" => past.before = Some(number),
+                "version" => past.version = Some(number),
+                _ => {
+                    let fix = "what may stand there: limit, before, version".to_owned();
+                    return Err((format!("no such parameter: {key}"), fix));
+                }
+            }
+        }
+        Ok(past)
+    }
 }
 
 /// The newest review as `check` would write it, and when it was.

@@ -4,9 +4,11 @@
 use serde_json::Value;
 
 use super::OPENAPI_DOCUMENT;
-use super::look::{CONFIG, HOLDERS, OPENAPI, REVIEW, WHY, config_json, why_json};
+use super::look::{Beside, CONFIG, HISTORY, HOLDERS, OPENAPI, REVIEW, WHY, config_json, why_json};
 use super::operate;
+use crate::history;
 use crate::made_up::why::{holders, situations};
+use crate::standing::Standing;
 use crate::why::{Texts, holders_json};
 
 fn document() -> Value {
@@ -122,7 +124,7 @@ fn references_hold_operations_are_whole_and_their_names_are_unique() {
             resolve(&document, target.as_str().unwrap());
         }
     });
-    let looked_at = ["/metrics", "/healthz", "/readyz", WHY, HOLDERS, CONFIG, REVIEW, OPENAPI];
+    let looked_at = ["/metrics", "/healthz", "/readyz", WHY, HOLDERS, CONFIG, REVIEW, HISTORY, OPENAPI];
     let mut served: Vec<&str> = looked_at.into_iter().chain(operate::PATHS).collect();
     served.sort_unstable();
     let mut described: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
@@ -154,15 +156,21 @@ fn what_is_answered_is_what_the_document_says() {
     };
     for texts in [Texts::Shown, Texts::Hidden] {
         for (name, why) in situations() {
-            assert_eq!(misfit(&document, &schema(WHY), &why_json(&why, None, texts), name), None);
-            let reviewed = why_json(&why, Some(&crate::made_up::review()), texts);
-            assert_eq!(misfit(&document, &schema(WHY), &reviewed, name), None);
+            let calm = why_json(&why, Beside { review: None, standing: &Standing::default() }, texts);
+            assert_eq!(misfit(&document, &schema(WHY), &calm, name), None);
+            let (review, standing) = (crate::made_up::review(), crate::made_up::standing());
+            let odd = why_json(&why, Beside { review: Some(&review), standing: &standing }, texts);
+            assert_eq!(misfit(&document, &schema(WHY), &odd, name), None);
         }
         let config = config_json(&crate::made_up::view());
         assert!(!config["settings"].as_array().unwrap().is_empty());
         assert_eq!(misfit(&document, &schema(CONFIG), &config, "config"), None);
         let review = crate::review::whole(&crate::made_up::review(), crate::made_up::NOW_MS);
         assert_eq!(misfit(&document, &schema(REVIEW), &review, "review"), None);
+        for texts in [false, true] {
+            let page = history::page(&crate::made_up::history(texts));
+            assert_eq!(misfit(&document, &schema(HISTORY), &page, "history"), None);
+        }
         assert_eq!(misfit(&document, &schema(HOLDERS), &holders_json(0, &holders(), texts), "holders"), None);
     }
 }
@@ -172,7 +180,7 @@ fn a_wrong_answer_does_not_fit() {
     let document = document();
     let schema = &document["components"]["schemas"]["Why"];
     let (_, why) = situations().swap_remove(3);
-    let right = why_json(&why, None, Texts::Shown);
+    let right = why_json(&why, Beside { review: None, standing: &Standing::default() }, Texts::Shown);
     let breaks: [fn(&mut Value); 5] = [
         |of| of["pools"][0]["state"] = "odd".into(),
         |of| of["pools"][0]["lent"] = "3".into(),

@@ -3,12 +3,13 @@
 //! A page in somebody's browser has no token; it is kept away twice more: its Origin is not ours, and it may not send JSON
 //! without asking first, which nobody answers.
 
+mod change;
 mod order;
 mod planned;
 
 pub use order::{
-    Acted, Doing, Done, LeaseAct, LeaseOrder, Meant, PlanOrder, Planned, PlannedChange, PlannedPool, PoolAct,
-    PoolOrder, PoolsActed, Refused, RefusedKind, Shed, ShedOrder,
+    Acted, Applied, ApplyOrder, ConfirmOrder, Doing, Done, LeaseAct, LeaseOrder, Meant, PlanOrder, Planned,
+    PlannedChange, PlannedPool, PoolAct, PoolOrder, PoolsActed, Refused, RefusedKind, RollbackOrder, Shed, ShedOrder,
 };
 
 use std::sync::Arc;
@@ -34,8 +35,11 @@ const PAUSE: &str = "/api/v1/pause";
 const RESUME: &str = "/api/v1/resume";
 const BUNDLE: &str = "/api/v1/bundle";
 const PLAN: &str = "/api/v1/plan";
+const APPLY: &str = "/api/v1/apply";
+const CONFIRM: &str = "/api/v1/confirm";
+const ROLLBACK: &str = "/api/v1/rollback";
 /// Everything that is taken with POST.
-pub(super) const PATHS: [&str; 7] = [SHED, CANCEL, TERMINATE, PAUSE, RESUME, BUNDLE, PLAN];
+pub(super) const PATHS: [&str; 10] = [SHED, CANCEL, TERMINATE, PAUSE, RESUME, BUNDLE, PLAN, APPLY, CONFIRM, ROLLBACK];
 
 /// A name and a length of time are far shorter.
 const MAX_BODY: usize = 4 << 10;
@@ -66,6 +70,15 @@ pub trait Operate: Send + Sync + 'static {
     /// Rehearses a change of the configuration; what is in force stays.
     fn plan(&self, order: PlanOrder) -> Doing<Planned>;
 
+    /// Makes a change of the configuration.
+    fn apply(&self, order: ApplyOrder) -> Doing<Applied>;
+
+    /// Has what waits for its confirmation stay.
+    fn confirm(&self, order: ConfirmOrder) -> Doing<Applied>;
+
+    /// Has an earlier version run again.
+    fn rollback(&self, order: RollbackOrder) -> Doing<Applied>;
+
     /// Everything worth keeping before somebody restarts something, as a gzip archive without secrets; `by`: who asks.
     fn bundle(&self, by: String) -> Doing<Vec<u8>>;
 }
@@ -85,6 +98,9 @@ pub(super) fn router(operator: Arc<dyn Operate>, gate: Gate) -> Router {
         .route(RESUME, post(|door, asker, request| pools(PoolAct::Resume, door, asker, request)))
         .route(BUNDLE, post(bundle))
         .route(PLAN, post(plan))
+        .route(APPLY, post(change::apply))
+        .route(CONFIRM, post(change::confirm))
+        .route(ROLLBACK, post(change::rollback))
         .with_state(Door { operator, gate })
 }
 
@@ -191,12 +207,8 @@ async fn bundle(State(door): State<Door>, Extension(Asker(peer)): Extension<Aske
 async fn plan(State(door): State<Door>, Extension(Asker(peer)): Extension<Asker>, request: Request) -> Response {
     const FIX: &str = "send {\"text\": \"the whole file\"}, or {\"set\": [\"pools.app.size=40\"]}";
     let done = async {
-        let (head, body) = request.into_parts();
-        door.admit(&head.headers)?;
-        let asked = read(body, MAX_FILE_BODY, FIX).await?;
-        let text = asked.get("text").and_then(Value::as_str).map(str::to_owned);
-        let set = asked.get("set").and_then(Value::as_array).into_iter().flatten();
-        let set: Vec<String> = set.filter_map(Value::as_str).map(str::to_owned).collect();
+        let asked = door.asked_of(request, MAX_FILE_BODY, FIX).await?;
+        let (text, set) = change::proposed(&asked);
         if text.is_none() && set.is_empty() {
             return Err(refused(StatusCode::BAD_REQUEST, "it does not say what would change", FIX));
         }
@@ -231,9 +243,14 @@ async fn settled<T>(doing: Doing<T>) -> Result<T, Box<Response>> {
 impl Door {
     /// What the request asks for, once it is known that it may.
     async fn asked(&self, request: Request, fix: &str) -> Result<Value, Box<Response>> {
+        self.asked_of(request, MAX_BODY, fix).await
+    }
+
+    /// The same of a request that may be longer than others.
+    async fn asked_of(&self, request: Request, most: usize, fix: &str) -> Result<Value, Box<Response>> {
         let (head, body) = request.into_parts();
         self.admit(&head.headers)?;
-        read(body, MAX_BODY, fix).await
+        read(body, most, fix).await
     }
 
     /// Whether the request may be: from no other site's page, as JSON, with the token.

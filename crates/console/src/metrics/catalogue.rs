@@ -3,7 +3,7 @@
 use poolwarden_watch::View;
 
 use super::text::Samples;
-use super::{Scrape, class, host, judged, pool, probe, process, review, usage};
+use super::{Scrape, class, host, judged, pool, probe, process, review, standing, usage};
 
 /// A metric's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ const fn judged(
     Metric { name, kind: Gauge, unit: "", labels, help, samples: From::Scrape(samples) }
 }
 
-/// A gauge of the review.
+/// A gauge of what stands beside the pools: the review, the configuration.
 const fn reviewed(
     (name, unit): (&'static str, &'static str),
     labels: &'static [&'static str],
@@ -113,11 +113,20 @@ const fn reviewed(
     Metric { name, kind: Gauge, unit, labels, help, samples: From::Scrape(samples) }
 }
 
+/// A count of the same.
+const fn beside(
+    (name, unit): (&'static str, &'static str),
+    samples: fn(&Scrape, &mut Samples),
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Counter, unit, labels: NONE, help, samples: From::Scrape(samples) }
+}
+
 use Kind::{Counter, Gauge, Histogram, Info};
 
 /// The metrics, in the order they are written.
 #[rustfmt::skip] // one line per metric is the table one reads
-pub static CATALOGUE: [Metric; 94] = [
+pub static CATALOGUE: [Metric; 99] = [
     metric(("poolwarden_build_info", ""), Info, &["version"], process::build, "version of the running binary"),
     metric(("poolwarden_config_info", ""), Info, &["hash"], process::config, "hash of the configuration in force"),
     metric(("poolwarden_start_time_seconds", "seconds"), Gauge, NONE, process::start_time, "when the process started, since 1970 UTC"),
@@ -211,6 +220,11 @@ pub static CATALOGUE: [Metric; 94] = [
     metric(("poolwarden_scram_derivations_total", ""), Counter, NONE, process::derivations, "keys derived from passwords (PBKDF2), towards clients and PostgreSQL"),
     metric(("poolwarden_cancels_total", ""), Counter, &["result"], process::cancels, "cancel requests: forwarded to PostgreSQL, answered here, refused or dropped"),
     metric(("poolwarden_config_reloads_total", ""), Counter, &["result"], process::reloads, "reloads of the configuration"),
+    reviewed(("poolwarden_config_version", ""), NONE, standing::version, "number of the configuration in force in the history"),
+    reviewed(("poolwarden_config_drift", ""), NONE, standing::drift, "1 while the configuration file does not say what runs"),
+    reviewed(("poolwarden_config_confirm_timestamp_seconds", "seconds"), NONE, standing::confirm_until, "when the configuration in force is undone unless it is confirmed, seconds since 1970; none where nothing waits"),
+    reviewed(("poolwarden_history_failing", ""), NONE, standing::history_failing, "1 while the history cannot be written"),
+    beside(("poolwarden_history_lost_total", ""), standing::history_lost, "versions and deeds that found no place in the history"),
     reviewed(("poolwarden_review_findings", ""), &["severity"], review::findings, "findings of the review that are to be put right, by severity: without those that review.allow accepts"),
     reviewed(("poolwarden_review_last_timestamp_seconds", "seconds"), NONE, review::last, "when the newest review that came to an end began, seconds since 1970"),
     reviewed(("poolwarden_review_duration_seconds", "seconds"), NONE, review::duration, "how long that review took"),

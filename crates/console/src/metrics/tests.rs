@@ -12,6 +12,7 @@ fn scrape() -> Scrape {
         why,
         holders: made_up::why::holders(),
         review: Some(made_up::review().into()),
+        standing: made_up::standing(),
         pgbouncer: false,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use poolwarden_console::http::{Refused, RefusedKind, why_json, why_text};
+use poolwarden_console::http::{Beside, Refused, RefusedKind, why_json, why_text};
 use poolwarden_console::metrics::{self, Scrape};
 use poolwarden_console::review;
 use poolwarden_console::rfc3339;
@@ -36,7 +36,8 @@ pub(super) async fn bundle(running: &Arc<Running>, by: &str) -> Result<Vec<u8>, 
         let watch = held(&running.watch);
         (watch.why(&view, None), watch.holders(&view, None))
     };
-    let scrape = Scrape { view, why, holders, review: running.reviews.newest(), pgbouncer: false };
+    let (review, standing) = (running.reviews.newest(), running.stands());
+    let scrape = Scrape { view, why, holders, review, standing, pgbouncer: false };
     let log = running.log.recent();
     let packed = tokio::task::spawn_blocking(move || pack(&scrape, &log)).await;
     let packed =
@@ -81,10 +82,11 @@ fn pack(scrape: &Scrape, log: &[String]) -> std::io::Result<Vec<u8>> {
 fn files(scrape: &Scrape, log: &[String]) -> Vec<(String, String)> {
     let (view, holders, review) = (&scrape.view, &scrape.holders, scrape.review.as_deref());
     let file = |name: &str, text: String| (name.to_owned(), text);
+    let beside = Beside { review, standing: &scrape.standing };
     let mut files = vec![
         file("versions.txt", versions(view)),
-        file("why.txt", why_text(&scrape.why, review, Layout::new(None, Texts::Shown))),
-        file("why.json", format!("{}\n", why_json(&scrape.why, review, Texts::Shown))),
+        file("why.txt", why_text(&scrape.why, beside, Layout::new(None, Texts::Shown))),
+        file("why.json", format!("{}\n", why_json(&scrape.why, beside, Texts::Shown))),
         file("holders.json", format!("{}\n", why::holders_json(view.now_ms, holders, Texts::Shown))),
         file("configuration.txt", configuration(view)),
         file("changes.txt", changes(view)),

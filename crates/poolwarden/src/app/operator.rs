@@ -14,9 +14,10 @@ use poolwarden_relay::console::ColumnKind;
 use poolwarden_switch::{Detail, ServerRow};
 use poolwarden_watch::Level;
 
+use super::change;
 use super::edit::Edit;
 use super::plan;
-use super::reload::{self, Refused};
+use super::reload::Refused;
 use super::running::{Running, Stop, held};
 use super::shed;
 
@@ -107,7 +108,7 @@ async fn perform(running: &Arc<Running>, command: Command, who: &Who) -> Reply {
 /// Does it; returns what there is to say besides.
 async fn obey(running: &Arc<Running>, proxy: &Proxy, command: Command, by: String) -> Result<Vec<String>, Refused> {
     Ok(match command {
-        Command::Reload => reload::reload(running, "RELOAD").await?,
+        Command::Reload => change::reload(running, &format!("RELOAD by {by}")).await?,
         Command::Pause(name) => pause(running, proxy, name.as_deref()).await,
         Command::Resume(name) => resume(running, proxy, name.as_deref()),
         Command::Suspend => suspend(running, proxy).await,
@@ -134,7 +135,9 @@ async fn obey(running: &Arc<Running>, proxy: &Proxy, command: Command, by: Strin
             held(&running.said).disable(&name, false);
             order(running, proxy, Verb::Enable, Some(&name))
         }
-        Command::Set { key, value, quoted } => reload::set(running, Edit { key, value, quoted }).await?,
+        Command::Set { key, value, quoted } => {
+            change::set(running, Edit { key, value, quoted }, format!("SET by {by}")).await?
+        }
         Command::Shed { class, length } => {
             let order = ShedOrder { class, length, by: format!("console, {by}") };
             shed::shed(running, order).map_err(Refused::with_fix)?;

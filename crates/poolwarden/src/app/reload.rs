@@ -1,19 +1,17 @@
-//! A reload: the file as a whole, or nothing. It answers with what was raised in vain and what waits for a restart.
+//! What was loaded made ready to be put in force, as a whole or not at all, and what the log says of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use poolwarden_config::{Change, Config, diff};
+use poolwarden_config::{Change, Config};
 use poolwarden_pool::HostSnapshot;
 use poolwarden_proxy::{Proxy, Reload};
-use poolwarden_watch::{Field, FieldValue, Level, LogLine, raised_in_vain};
+use poolwarden_watch::{Field, FieldValue, Level, LogLine};
 
 use super::certificates::Certificates;
 use super::edit::Edit;
-use super::log::unix_ms;
 use super::plan;
-use super::running::{Origin, Running, held};
+use super::running::{Origin, Running};
 use crate::{discover, pgbouncer};
 
 /// More changes than this at once are summed up: the file itself says it better.
@@ -36,6 +34,15 @@ impl Refused {
         Self { faults: vec![fault.into()] }
     }
 
+    /// One fault a line, the first one most worth reading; not empty.
+    pub(super) fn all(faults: Vec<String>) -> Self {
+        Self { faults }
+    }
+
+    pub(super) fn faults(&self) -> &[String] {
+        &self.faults
+    }
+
     /// A message and, where there is more to say, the rest as a hint.
     pub(super) fn told(&self) -> (String, Option<String>) {
         let Some((first, rest)) = self.faults.split_first() else {
@@ -43,73 +50,6 @@ impl Refused {
         };
         (format!("nothing was changed: {first}"), (!rest.is_empty()).then(|| rest.join("\n")))
     }
-}
-
-/// Reads the file again and puts it in force; `by` is for the log.
-pub(super) async fn reload(running: &Arc<Running>, by: &str) -> Result<Vec<String>, Refused> {
-    let _alone = running.reloading.lock().await;
-    let done = attempt(running, by, Vec::new()).await;
-    running.reviews.reloaded(done.is_ok());
-    count(running, by, &done);
-    done
-}
-
-/// Puts one setting in force until the next reload, if it is one that can change while it runs.
-pub(super) async fn set(running: &Arc<Running>, edit: Edit) -> Result<Vec<String>, Refused> {
-    let _alone = running.reloading.lock().await;
-    let mut edits = held(&running.edits).clone();
-    edits.retain(|earlier| earlier.key != edit.key);
-    edits.push(edit);
-    let done = attempt(running, "SET", edits).await;
-    running.reviews.due();
-    count(running, "SET", &done);
-    done
-}
-
-fn count(running: &Running, by: &str, done: &Result<Vec<String>, Refused>) {
-    if let Err(refused) = done {
-        running.reloads_failed.fetch_add(1, Ordering::Relaxed);
-        running.log.say(
-            Level::Error,
-            "reload_refused",
-            format!("{by}: the configuration is refused, nothing was changed"),
-        );
-        for fault in &refused.faults {
-            running.log.say(Level::Error, "reload_refused", fault.clone());
-        }
-    }
-}
-
-async fn attempt(running: &Arc<Running>, by: &str, edits: Vec<Edit>) -> Result<Vec<String>, Refused> {
-    let proxy = running.proxy().ok_or_else(|| Refused::one("poolwarden is starting"))?;
-    let (seed, configs) = (running.seed, running.configs());
-    let file = file(&running.origin, &configs.now)?;
-    let start = Arc::clone(&configs.start);
-    // Reading files and salting passwords takes a while and belongs on no worker of the runtime.
-    let (set, now) = (edits.clone(), Arc::clone(&configs.now));
-    let read = tokio::task::spawn_blocking(move || read(&file, &set, (&start, &now), &seed)).await;
-    let read = read.map_err(|_| Refused::one("reading the configuration ended early"))?;
-    let Read { config, reload, remarks, texts } = read?;
-    let changes = diff(&configs.now, &config);
-    if let Some(change) = changes.iter().find(|change| !edits.is_empty() && !change.live) {
-        return Err(Refused::one(waits(change)));
-    }
-    let waiting = diff(&configs.start, &config).into_iter().filter(|change| !change.live).map(|change| waits(&change));
-    let mut notices: Vec<String> = waiting.collect();
-    let before = snapshots(proxy, &configs.now);
-    proxy.reload(reload);
-    let after = snapshots(proxy, &config);
-    running.obey(Arc::clone(&config));
-    running.reviews.obey(texts);
-    running.changes.note(unix_ms(), if edits.is_empty() { "reload" } else { "set" }, &changes);
-    *held(&running.edits) = edits;
-    running.reloads.fetch_add(1, Ordering::Relaxed);
-    let names = config.servers.iter().map(|server| server.name.as_str());
-    for (name, (before, after)) in names.zip(before.iter().zip(&after)) {
-        notices.extend(raised_in_vain(name, before, after));
-    }
-    log(running, by, &changes, &remarks, &notices);
-    Ok(notices)
 }
 
 /// What a reload reads.
@@ -120,6 +60,12 @@ pub(super) enum Written {
 }
 
 impl Written {
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Toml(path) | Self::Ini(path) => path,
+        }
+    }
+
     /// Where paths of the file start.
     pub(super) fn directory(&self) -> &Path {
         match self {
@@ -140,7 +86,7 @@ pub(super) fn file(origin: &Origin, now: &Config) -> Result<Written, Refused> {
 
 pub(super) fn load(file: &Written, edits: &[Edit]) -> anyhow::Result<discover::Loaded> {
     match file {
-        Written::Toml(path) => discover::load(path, edits),
+        Written::Toml(path) => discover::load(path),
         Written::Ini(path) => {
             let set: Vec<_> = edits.iter().map(|edit| (edit.key.clone(), edit.value.clone())).collect();
             pgbouncer::load(path, &set)
@@ -154,10 +100,6 @@ pub(super) struct Read {
     pub(super) reload: Reload,
     pub(super) remarks: Vec<String>,
     pub(super) texts: Vec<(String, String)>,
-}
-
-fn read(file: &Written, edits: &[Edit], configs: (&Config, &Config), seed: &plan::Seed) -> Result<Read, Refused> {
-    prepare(load(file, edits), file.directory(), configs, seed)
 }
 
 /// What was loaded, ready to be put in force: its certificates read, its servers those that run.
@@ -193,12 +135,14 @@ fn same_servers(start: &Config, new: &Config) -> Result<(), Refused> {
     )))
 }
 
-pub(super) fn snapshots(proxy: &Proxy, config: &Config) -> Vec<HostSnapshot> {
-    let hosts = (0..config.servers.len()).filter_map(|index| proxy.host(plan::host_id(index)));
-    hosts.map(|(snapshot, ..)| snapshot).collect()
+/// A snapshot of each server of this configuration, where there is one.
+pub(super) fn snapshots(proxy: &Proxy, config: &Config) -> Vec<Option<HostSnapshot>> {
+    let snapshot = |index| proxy.host(plan::host_id(index)).map(|(snapshot, ..)| snapshot);
+    (0..config.servers.len()).map(snapshot).collect()
 }
 
-fn waits(change: &Change) -> String {
+/// What a change that cannot be live comes to.
+pub(super) fn waits(change: &Change) -> String {
     format!(
         "{} waits for a restart: {} stays in force, the file says {}",
         change.key,
@@ -211,7 +155,8 @@ fn shown(value: &str) -> &str {
     if value.is_empty() { "nothing" } else { value }
 }
 
-fn log(running: &Running, by: &str, changes: &[Change], remarks: &[String], notices: &[String]) {
+/// Says in the log what changed.
+pub(super) fn log(running: &Running, by: &str, changes: &[Change], remarks: &[String], notices: &[String]) {
     let message = format!("{by}: configuration reloaded, {} settings changed", changes.len());
     let count = Field { name: "changes", value: FieldValue::Number(changes.len() as u64) };
     running.log.write(LogLine { level: Level::Info, event: "reloaded", message, fields: vec![count] });
@@ -231,6 +176,8 @@ fn log(running: &Running, by: &str, changes: &[Change], remarks: &[String], noti
 
 #[cfg(test)]
 mod tests {
+    use poolwarden_config::diff;
+
     use super::*;
 
     fn config(servers: &str) -> Config {

@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use poolwarden_console::review::Reviewed;
+use poolwarden_console::review::{Reviewed, Severity, Ticket};
 use poolwarden_watch::Level;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::log::unix_ms;
 use super::plan;
+use super::reload::Read;
 use super::running::{Running, held};
 use super::web;
 use crate::live;
@@ -177,6 +178,16 @@ impl Clerk {
 /// An attempt came to nothing: what was found before stands, and its age grows.
 fn in_vain(before: &Reviewed, file: String, why: String) -> Reviewed {
     Reviewed { file, failed: Some(why), ..before.clone() }
+}
+
+/// What a review of something that is not in force yet finds of level error.
+pub(super) async fn errors(running: &Running, read: &Read) -> Result<Vec<Ticket>, String> {
+    let (scrape, config) = (web::scrape(running).await, Arc::clone(&read.config));
+    let facts = tokio::task::spawn_blocking(move || live::own(&config, &scrape, false)).await;
+    let facts = facts.map_err(|_| "what this process knows of itself could not be gathered".to_owned())?;
+    let document = child::review(&Given { texts: read.texts.clone(), facts }).await?;
+    let answer = Answer::read(&document).ok_or("its answer is no review")?;
+    Ok(answer.into_tickets().into_iter().filter(|ticket| ticket.severity == Severity::Error).collect())
 }
 
 /// One review: what is to be said, and the whole of it.

@@ -11,8 +11,8 @@ use poolwarden_watch::why::{Holder, Why};
 use poolwarden_watch::{Averages, View, Watch};
 use tokio::sync::mpsc;
 
+use super::change::{Chronicle, Standing};
 use super::changes::Changes;
-use super::edit::Edit;
 use super::log::{Log, unix_ms};
 use super::plan::{self, Seed};
 use super::probes::Tally;
@@ -84,8 +84,9 @@ pub(super) struct Running {
     pub(super) reviews: Reviews,
     /// The newest changes of the configuration in force.
     pub(super) changes: Changes,
-    /// What SET changed since the file was last read.
-    pub(super) edits: Mutex<Vec<Edit>>,
+    /// How what is in force stands.
+    pub(super) standing: Mutex<Standing>,
+    pub(super) chronicle: Chronicle,
     proxy: OnceLock<Proxy>,
     configs: Mutex<Configs>,
     phase: Mutex<Phase>,
@@ -98,7 +99,13 @@ pub(super) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Running {
-    pub(super) fn new(config: Config, origin: Origin, seed: Seed, log: Log) -> (Arc<Self>, mpsc::Receiver<Stop>) {
+    pub(super) fn new(
+        config: Config,
+        origin: Origin,
+        seed: Seed,
+        log: Log,
+        (chronicle, standing): (Chronicle, Standing),
+    ) -> (Arc<Self>, mpsc::Receiver<Stop>) {
         let (stop, stops) = mpsc::channel(MAX_STOPS);
         let config = Arc::new(config);
         let running = Self {
@@ -115,7 +122,8 @@ impl Running {
             probes: Tally::default(),
             reviews: Reviews::default(),
             changes: Changes::default(),
-            edits: Mutex::default(),
+            standing: Mutex::new(standing),
+            chronicle,
             proxy: OnceLock::new(),
             configs: Mutex::new(Configs { now: Arc::clone(&config), start: config }),
             phase: Mutex::new(Phase::Starting),
@@ -170,6 +178,11 @@ impl Running {
     /// Asks the main thread to stop. When it has been asked often enough already, that is no loss.
     pub(super) fn stop(&self, how: Stop) {
         let _full = self.stop.try_send(how);
+    }
+
+    /// How the configuration in force stands.
+    pub(super) fn stands(&self) -> poolwarden_console::standing::Standing {
+        held(&self.standing).told(&self.chronicle)
     }
 
     /// The picture of now.

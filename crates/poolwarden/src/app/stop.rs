@@ -20,8 +20,8 @@ use poolwarden_watch::Level;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::change;
 use super::operator;
-use super::reload;
 use super::running::{Running, Stop};
 
 /// A stop at once still says goodbye to who listens; it does not wait for who does not.
@@ -86,7 +86,7 @@ impl Asked {
                     let running = Arc::clone(running);
                     tokio::spawn(async move {
                         // Everything there is to say about it is in the log.
-                        let _logged = reload::reload(&running, "SIGHUP").await;
+                        let _logged = change::reload(&running, "SIGHUP").await;
                     });
                 }
                 Wish::Pause => pause(running, true),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poolwarden_switch::Detail;
-use tokio::sync::watch;
+use poolwarden_watch::View;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::running::{Running, held};
@@ -12,8 +13,8 @@ use super::running::{Running, held};
 /// The watcher's windows are seconds long.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Looks until `stopping` says so. A picture that is late delays nothing but the next one.
-pub(super) async fn keep(running: Arc<Running>, mut stopping: watch::Receiver<bool>) {
+/// Looks until `stopping` says so; the guard gets each picture. A picture that is late delays nothing but the next one.
+pub(super) async fn keep(running: Arc<Running>, guard: mpsc::Sender<Arc<View>>, mut stopping: watch::Receiver<bool>) {
     let mut looks = tokio::time::interval(EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -23,5 +24,7 @@ pub(super) async fn keep(running: Arc<Running>, mut stopping: watch::Receiver<bo
         }
         let view = running.view(Detail::Servers).await;
         held(&running.watch).observe(&view);
+        // a guard that is busy undoing something makes do with the next picture
+        let _busy = guard.try_send(Arc::new(view));
     }
 }

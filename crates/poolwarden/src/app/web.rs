@@ -5,10 +5,17 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use poolwarden_config::nearest;
-use poolwarden_console::http::{self, Held, Operate, Scraping, Shed, ShedOrder, Source, Telling, Untold};
-use poolwarden_console::http::{Acted, Doing, LeaseOrder, PlanOrder, Planned, PoolOrder, PoolsActed};
+use poolwarden_console::history::History;
+use poolwarden_console::http::{
+    self, Held, Meant, Operate, RefusedKind, Scraping, Shed, ShedOrder, Source, Telling, Untold,
+};
+use poolwarden_console::http::{
+    Acted, Applied, ApplyOrder, ConfirmOrder, Doing, LeaseOrder, Past, PlanOrder, Planned, PoolOrder,
+};
+use poolwarden_console::http::{PoolsActed, Refused, RollbackOrder};
 use poolwarden_console::metrics::Scrape;
 use poolwarden_console::review::Reviewed;
+use poolwarden_console::standing::Standing;
 use poolwarden_switch::Detail;
 use poolwarden_watch::Level;
 use poolwarden_watch::why::Why;
@@ -16,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::bundle;
+use super::change;
 use super::drawer;
 use super::log::unix_ms;
 use super::proposal;
@@ -109,17 +117,55 @@ impl Operate for Operator {
     }
 
     fn shed(&self, order: ShedOrder) -> Result<Shed, (String, String)> {
-        shed::shed(&self.running, order)
+        let (by, target) = (order.by.clone(), format!("{} for {}", order.class, order.length));
+        let done = shed::shed(&self.running, order);
+        let outcome = match &done {
+            Ok(_) => "done",
+            Err((why, _)) => why,
+        };
+        self.running.chronicle.audit(&by, "shed", &target, outcome);
+        done
     }
 
     fn lease(&self, order: LeaseOrder) -> Doing<Acted> {
-        let running = Arc::clone(&self.running);
-        Box::pin(async move { drawer::lease(&running, &order).await })
+        let target = match &order.meant {
+            Meant::Conn(serial) => format!("server connection {serial}"),
+            Meant::Stuck(pool) => format!("what is stuck in {pool}"),
+        };
+        self.deed((order.by.clone(), order.act.name(), target), |running| async move {
+            drawer::lease(&running, &order).await
+        })
     }
 
     fn pools(&self, order: PoolOrder) -> Doing<PoolsActed> {
-        let running = Arc::clone(&self.running);
-        Box::pin(async move { drawer::pools(&running, &order).await })
+        let target = order.pool.clone().unwrap_or_else(|| "all pools".to_owned());
+        self.deed((order.by.clone(), order.act.name(), target), |running| async move {
+            drawer::pools(&running, &order).await
+        })
+    }
+
+    fn apply(&self, order: ApplyOrder) -> Doing<Applied> {
+        let target = match (&order.text, order.set.is_empty()) {
+            (Some(_), _) => "a whole file".to_owned(),
+            (None, true) => "the file".to_owned(),
+            (None, false) => order.set.join(" "),
+        };
+        self.deed((order.by.clone(), "apply", target), |running| async move {
+            change::apply(&running, order).await.map_err(|refused| proposal::untaken(&refused, "apply it again"))
+        })
+    }
+
+    fn confirm(&self, order: ConfirmOrder) -> Doing<Applied> {
+        self.deed((order.by.clone(), "confirm", String::new()), |running| async move {
+            change::confirm(&running, order).await.map_err(|refused| proposal::untaken(&refused, "confirm it again"))
+        })
+    }
+
+    fn rollback(&self, order: RollbackOrder) -> Doing<Applied> {
+        let target = order.to.map_or_else(String::new, |n| format!("version {n}"));
+        self.deed((order.by.clone(), "rollback", target), |running| async move {
+            change::rollback(&running, order).await.map_err(|refused| proposal::untaken(&refused, "try it again"))
+        })
     }
 
     fn plan(&self, order: PlanOrder) -> Doing<Planned> {
@@ -128,8 +174,35 @@ impl Operate for Operator {
     }
 
     fn bundle(&self, by: String) -> Doing<Vec<u8>> {
+        self.deed((by.clone(), "bundle", String::new()), |running| async move { bundle::bundle(&running, &by).await })
+    }
+}
+
+impl Operator {
+    /// Does it to its end, also where whoever asked hangs up, and puts it on record: by whom, what, to what, how it ended.
+    fn deed<T, F>(
+        &self,
+        (by, verb, target): (String, &'static str, String),
+        does: impl FnOnce(Arc<Running>) -> F,
+    ) -> Doing<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Refused>> + Send + 'static,
+    {
         let running = Arc::clone(&self.running);
-        Box::pin(async move { bundle::bundle(&running, &by).await })
+        let doing = does(Arc::clone(&running));
+        let doing = tokio::spawn(async move {
+            let done = doing.await;
+            let outcome = done.as_ref().err().map_or("done", |refused| &refused.error);
+            running.chronicle.audit(&by, verb, &target, outcome);
+            done
+        });
+        Box::pin(async move {
+            doing.await.unwrap_or_else(|_| {
+                let (error, fix) = ("it ended early".to_owned(), "the log says how".to_owned());
+                Err(Refused { kind: RefusedKind::Unready, error, fix })
+            })
+        })
     }
 }
 
@@ -153,7 +226,7 @@ pub(super) async fn scrape(running: &Running) -> Scrape {
         (watch.why(&view, None), watch.holders(&view, None))
     };
     let pgbouncer = running.config().listen.pgbouncer_metrics;
-    Scrape { view, why, holders, review: running.reviews.newest(), pgbouncer }
+    Scrape { view, why, holders, review: running.reviews.newest(), standing: running.stands(), pgbouncer }
 }
 
 struct Picture(Arc<Running>);
@@ -183,6 +256,15 @@ impl Source for Picture {
 
     fn now_ms(&self) -> u64 {
         unix_ms()
+    }
+
+    fn standing(&self) -> Standing {
+        self.0.stands()
+    }
+
+    fn history(&self, asked: Past) -> Telling<History> {
+        let running = Arc::clone(&self.0);
+        Box::pin(async move { change::history(&running, asked).await })
     }
 
     fn review(&self) -> Option<Arc<Reviewed>> {

@@ -16,6 +16,7 @@ use crate::cli::{CheckArgs, CheckFormat, FailLevel, Require};
 use crate::discover;
 use crate::live;
 use crate::review::{Inputs, Review, fix};
+use crate::whole;
 
 /// An edit may make another possible; none needs more than a few.
 const MOST_ROUNDS: usize = 8;
@@ -124,7 +125,7 @@ fn rebased(
         let atlas = Atlas::new(&review.gathered.dossier);
         baseline::write(&atlas, review.counting().map(|judged| &judged.finding))
     };
-    fix::write_whole(file, &text).with_context(|| format!("cannot write {}", file.display()))?;
+    whole::write(file, &text).with_context(|| format!("cannot write {}", file.display()))?;
     let known = baseline::read(&text).map_err(|why| anyhow!("{}: {why}", file.display()))?;
     Ok(reviewed(args, inputs, &known, incomplete))
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 
 use super::said::{Answers, gathered, headed, print};
@@ -15,13 +14,7 @@ use crate::remote::Remote;
 pub(crate) fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let remote = Remote::find(&args.to)?;
     let order = match &args.file {
-        Some(file) => {
-            let name = file.display();
-            let bytes = discover::read_bounded(file, discover::MAX_FILE_BYTES)
-                .with_context(|| format!("cannot read {name}"))?;
-            let text = String::from_utf8(bytes).map_err(|_| anyhow!("{name} is not UTF-8 text"))?;
-            json!({"text": text})
-        }
+        Some(file) => json!({"text": discover::read_text(file)?}),
         None => json!({"set": args.set}),
     };
     let answers = Answers::gather(&remote, |at| remote.post_patiently(at, "/api/v1/plan", &order)?.json());

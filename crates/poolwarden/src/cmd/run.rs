@@ -31,7 +31,7 @@ fn start(args: &RunArgs) -> anyhow::Result<Started> {
     };
     match found {
         Found::File(path) => {
-            let loaded = discover::load(&path, &[])?;
+            let loaded = discover::load(&path)?;
             eprint!("{}", loaded.remarks);
             Ok(Started { config: loaded.config, source: Source::File(path), texts: loaded.texts })
         }

@@ -81,6 +81,7 @@ pub(super) fn gathered(mut answers: Vec<(String, Value)>, asked: usize) -> Value
 
 pub(super) fn refusal(status: u16, body: &Value) -> String {
     match (body["error"].as_str(), body["fix"].as_str()) {
+        (Some(error), Some(fix)) if fix.contains('\n') => format!("{error}\n{fix}"),
         (Some(error), Some(fix)) => format!("{error}; {fix}"),
         (Some(error), None) => error.to_owned(),
         (None, _) => format!("answered {status}: is this poolwarden's HTTP address?"),

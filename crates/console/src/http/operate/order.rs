@@ -2,7 +2,10 @@
 
 use std::pin::Pin;
 
+use poolwarden_store::Version;
 use poolwarden_watch::Moved;
+
+use crate::standing::Standing;
 
 /// What comes of an order, soon.
 pub type Doing<T> = Pin<Box<dyn Future<Output = Result<T, Refused>> + Send>>;
@@ -166,6 +169,56 @@ pub struct PlanOrder {
     pub set: Vec<String>,
     /// Who asks, for the log.
     pub by: String,
+}
+
+/// A change of the configuration is to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplyOrder {
+    /// A whole file's text; `None`: single settings, or the file as it is.
+    pub text: Option<String>,
+    /// Single settings on top of what runs: `pools.app.size=40`.
+    pub set: Vec<String>,
+    /// What it is for.
+    pub reason: Option<String>,
+    /// It is undone unless it is confirmed within this time, as it was written: `5m`.
+    pub confirm_within: Option<String>,
+    /// Why findings of level error are no obstacle.
+    pub force: Option<String>,
+    /// Who asks.
+    pub by: String,
+}
+
+/// What waits for a confirmation is to stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfirmOrder {
+    /// Who asks.
+    pub by: String,
+}
+
+/// An earlier version is to run again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RollbackOrder {
+    /// Its number; `None`: the one before.
+    pub to: Option<u64>,
+    /// What it is for.
+    pub reason: Option<String>,
+    /// Who asks.
+    pub by: String,
+}
+
+/// What runs after a change.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// As the history has it; `None`: it is not there (yet).
+    pub version: Option<Version>,
+    /// How it stands.
+    pub standing: Standing,
+    /// The file it runs by; `None`: it does not run by one that is written.
+    pub file: Option<String>,
+    /// What comes of it, in a sentence.
+    pub effect: String,
+    /// What there is to say besides.
+    pub notes: Vec<String>,
 }
 
 /// What would change, and what would come of it.

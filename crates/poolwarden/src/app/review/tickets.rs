@@ -25,6 +25,10 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    pub(super) fn into_tickets(self) -> Vec<Ticket> {
+        self.tickets
+    }
+
     /// From the JSON of `check`; `None`: it is something else.
     pub(super) fn read(document: &Value) -> Option<Self> {
         let mut answer = Self::default();

@@ -49,7 +49,7 @@ fn report(of: &Dossier, drift: &[Change<'_>], out: &mut Out<'_>) {
         finding.and(&change.file, change.words());
     }
     let reload = match first.pooler.kind {
-        Kind::Poolwarden => "poolwarden reload",
+        Kind::Poolwarden => "poolwarden apply",
         Kind::PgBouncer | Kind::RdsProxy | Kind::Odyssey => "RELOAD on its console",
     };
     finding
@@ -70,7 +70,7 @@ fn hashes(of: &Dossier, out: &mut Out<'_>) {
             out.find(message, &place("poolwarden.file_hash"), file.clone())
                 .and(&Known { value: (), place: place("poolwarden.config_hash") }, running.clone())
                 .because("whoever reads the file reckons with limits that are not in force")
-                .fix("poolwarden reload, then see SHOW CONFIG");
+                .fix("poolwarden apply, then see SHOW CONFIG");
         }
     }
 }

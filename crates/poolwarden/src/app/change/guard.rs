@@ -1,0 +1,208 @@
+//! The guard: looks once a second whether a change on trial does harm, whether its confirmation is due, and whether the file and
+//! what runs say the same. It undoes a change once; in observe mode it only says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use poolwarden_config::{Guard, show_duration};
+use poolwarden_console::rfc3339;
+use poolwarden_watch::{Finding, Harm, Level, View};
+use tokio::sync::{mpsc, watch};
+
+use super::super::log::unix_ms;
+use super::super::reload;
+use super::super::running::{Running, held};
+use super::file::{self, Mark};
+use super::standing::{OnTrial, Version};
+use super::wanted::Wanted;
+use super::{Order, Verb, effect, name, put, undo_pending};
+
+/// What the guard calls itself.
+const GUARD: &str = "guard";
+/// What could not be undone is tried again after so long.
+const AGAIN_MS: u64 = 10_000;
+
+/// Looks at every picture that comes, until `stopping` says so. A look that takes long makes the next ones be left out.
+pub(in crate::app) async fn keep(
+    running: Arc<Running>,
+    mut views: mpsc::Receiver<Arc<View>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        let view = tokio::select! {
+            view = views.recv() => view,
+            _said = stopping.wait_for(|stop| *stop) => return,
+        };
+        let Some(view) = view else { return };
+        look(&running, &view).await;
+    }
+}
+
+async fn look(running: &Arc<Running>, view: &View) {
+    running.chronicle.tell(&running.log);
+    running.chronicle.bound(running.config().history.max_size);
+    try_on(running, view).await;
+    confirmation(running).await;
+    drift(running).await;
+}
+
+/// The change on trial takes the next picture.
+async fn try_on(running: &Arc<Running>, view: &View) {
+    let finding = held(&running.standing).trial.as_mut().map(|on_trial| on_trial.trial.observe(view));
+    match finding {
+        None | Some(Finding::Going) => {}
+        Some(Finding::Over(effects)) => {
+            let over = held(&running.standing).trial.take();
+            let Some(OnTrial { version, .. }) = &over else { return };
+            let which = version.which;
+            let Some(told) = over.as_ref().and_then(|over| effect::effect(over, &effects)) else { return };
+            let message = format!("{}: {}", name(running, which), told.sentence);
+            running.log.say(Level::Info, "measured", message);
+            // what cannot be written is told by the store's news
+            let _told = running.chronicle.effect(which, told).await;
+        }
+        Some(Finding::Harmful(harm)) => harmful(running, &harm).await,
+    }
+}
+
+async fn harmful(running: &Arc<Running>, harm: &Harm) {
+    let found = {
+        let standing = held(&running.standing);
+        let on_trial = standing.trial.as_ref();
+        on_trial.map(|of| {
+            let insists = standing.undone.as_ref() == Some(&of.version.basis.hash());
+            (of.version.clone(), of.before.clone(), of.written, insists)
+        })
+    };
+    let Some((version, before, written, insists)) = found else { return };
+    let (why, name) = (why(harm), name(running, version.which));
+    if running.config().poolwarden.guard == Guard::Observe {
+        let message =
+            format!("{name} does harm: {why}; guard = \"observe\": it is not undone: poolwarden rollback does it");
+        return running.log.say(Level::Warn, "harmful", message);
+    }
+    if insists {
+        let message = format!("{name} does harm: {why}; it was undone once and came again: it stays");
+        return running.log.say(Level::Warn, "harmful", message);
+    }
+    running.log.say(Level::Warn, "harmful", format!("{name} does harm and is undone: {why}"));
+    if let Err(faults) = undo(running, (&version, before), written, &why).await {
+        let message = format!("{name} does harm and cannot be undone: {faults}; {why}");
+        running.log.say(Level::Error, "harmful", message);
+    }
+}
+
+/// Puts back what ran before, unless somebody was faster.
+async fn undo(
+    running: &Arc<Running>,
+    (version, before): (&Version, Version),
+    written: bool,
+    why: &str,
+) -> Result<(), String> {
+    let _alone = running.reloading.lock().await;
+    let (now, pending) = {
+        let standing = held(&running.standing);
+        (standing.now.clone(), standing.pending.clone())
+    };
+    if now.basis != version.basis {
+        return Ok(());
+    }
+    let undone = now.basis.hash();
+    let done = match pending {
+        Some(pending) => undo_pending(running, &pending, GUARD, why.to_owned()).await,
+        None => {
+            let reason = Some(format!("undoes {}", name(running, version.which)));
+            let verb = Verb::Undo { why: why.to_owned(), write: written };
+            put(running, Order { verb, wanted: Wanted::Back(before.basis), by: GUARD.to_owned(), reason }).await
+        }
+    };
+    done.map_err(|refused| refused.faults().join("; "))?;
+    held(&running.standing).undone = Some(undone);
+    Ok(())
+}
+
+/// `requests wait for pool_size in pool app (web) since, and did not before: 14.2 waiting at 400/s, before 0.0 at 410/s`.
+fn why(harm: &Harm) -> String {
+    let Harm { limit, effect } = harm;
+    let (before, after) = (&effect.before, &effect.after);
+    let refused = if after.refused == 0 { String::new() } else { format!(", {} refused", after.refused) };
+    format!(
+        "requests wait for {} in pool {} ({}), and did not before: {:.1} waiting{refused} at {:.0}/s, before {:.1} at {:.0}/s",
+        limit.name(),
+        effect.pool.database,
+        effect.pool.user,
+        after.waiting,
+        after.arrivals_per_s,
+        before.waiting,
+        before.arrivals_per_s
+    )
+}
+
+/// Says that half of the time to confirm is over, and undoes at its end.
+async fn confirmation(running: &Arc<Running>) {
+    let now_ms = unix_ms();
+    let (half, ended) = {
+        let mut standing = held(&running.standing);
+        let which = standing.now.which;
+        let Some(pending) = standing.pending.as_mut() else { return };
+        let half = !pending.said && now_ms >= pending.since_ms + (pending.until_ms - pending.since_ms) / 2;
+        pending.said |= half;
+        (half.then_some((which, pending.until_ms)), now_ms >= pending.until_ms)
+    };
+    if let Some((which, until_ms)) = half.filter(|_| !ended) {
+        let left = show_duration(Duration::from_secs((until_ms - now_ms).div_ceil(1_000)));
+        let (name, until) = (name(running, which), rfc3339(until_ms));
+        let message = format!("{name} is undone in {left}, at {until}, unless confirmed: poolwarden confirm");
+        running.log.say(Level::Warn, "unconfirmed", message);
+    }
+    if !ended {
+        return;
+    }
+    let _alone = running.reloading.lock().await;
+    // confirmed or taken back meanwhile
+    let Some(pending) = held(&running.standing).pending.clone().filter(|pending| now_ms >= pending.until_ms) else {
+        return;
+    };
+    let within = show_duration(Duration::from_millis(pending.until_ms - pending.since_ms));
+    let why = format!("nobody confirmed it within {within}");
+    if let Err(refused) = undo_pending(running, &pending, GUARD, why).await {
+        if let Some(pending) = held(&running.standing).pending.as_mut() {
+            pending.until_ms = now_ms + AGAIN_MS;
+        }
+        let message = format!("what nobody confirmed cannot be undone: {}", refused.faults().join("; "));
+        running.log.say(Level::Error, "unconfirmed", message);
+    }
+}
+
+/// Compares the file with what runs where either may have changed.
+async fn drift(running: &Arc<Running>) {
+    let config = running.config();
+    let Ok(file) = reload::file(&running.origin, &config) else { return };
+    let (seen, known, now, drift) = {
+        let standing = held(&running.standing);
+        let basis = standing.now.basis.clone();
+        (standing.seen, Arc::clone(&standing.file), basis, standing.drift.clone())
+    };
+    let since_ms = drift.as_ref().map_or_else(unix_ms, |drift| drift.since_ms);
+    let compared = now.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        let mark = Mark::of(&file);
+        let is_known = mark.is_some() && mark == seen;
+        (!is_known).then(|| (mark, file::drift(&file, &known, &compared, &config, since_ms)))
+    });
+    let Ok(Some((mark, found))) = looked.await else { return };
+    {
+        let mut standing = held(&running.standing);
+        if standing.now.basis != now {
+            return; // another one runs by now: the next look compares that
+        }
+        standing.seen = mark;
+        standing.drift.clone_from(&found);
+    }
+    let why = |of: &Option<poolwarden_console::standing::Drift>| of.as_ref().map(|drift| drift.why.clone());
+    match (why(&drift), why(&found)) {
+        (before, Some(why)) if before.as_ref() != Some(&why) => running.log.say(Level::Warn, "drift", why),
+        (Some(_), None) => running.log.say(Level::Info, "drift", "the file says what runs again"),
+        (_, Some(_)) | (None, None) => {}
+    }
+}
