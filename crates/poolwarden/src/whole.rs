@@ -23,7 +23,7 @@ pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let before = fs::metadata(path).ok();
     let mode = before.as_ref().map_or(0o644, |of| of.mode() & 0o7777);
     let written = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&beside)?;
+        let mut file = begin(&beside, mode)?;
         file.write_all(text.as_bytes())?;
         if let Some(before) = &before {
             file.set_permissions(before.permissions())?; // what the umask took away
@@ -45,6 +45,18 @@ pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A new file. One of that name is left from a write that was cut short: process ids come again, in a container always.
+fn begin(path: &Path, mode: u32) -> std::io::Result<File> {
+    let new = || OpenOptions::new().create_new(true).write(true).mode(mode).open(path);
+    match new() {
+        Err(why) if why.kind() == std::io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            new()
+        }
+        opened => opened,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -62,6 +74,9 @@ mod tests {
         replace(&link, "old\n", "new\n").unwrap();
         assert_eq!(fs::read_to_string(&real).unwrap(), "new\n");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        fs::write(dir.path().join(format!(".real.toml.{}.new", std::process::id())), "cut sh").unwrap();
+        replace(&link, "new\n", "newer\n").unwrap();
+        assert_eq!(fs::read_to_string(&real).unwrap(), "newer\n");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left behind");
     }
 }

@@ -62,6 +62,8 @@ pub struct Plan {
     pub postgres: Vec<(&'static str, String)>,
     /// poolwarden's hard limit of open files, the machine's by default.
     pub open_files: Option<u64>,
+    /// poolwarden's data directory is a file system of its own of that many KiB ([`crate::disk`]).
+    pub disk_kib: Option<u32>,
 }
 
 /// PostgreSQL and the target before it.
@@ -97,6 +99,7 @@ impl Default for Plan {
             files: Vec::new(),
             postgres: Vec::new(),
             open_files: None,
+            disk_kib: None,
         }
     }
 }

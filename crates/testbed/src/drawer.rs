@@ -1,8 +1,8 @@
 //! What an operator does over HTTP with the operate token, and what a bundle holds.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 #[must_use]
 #[track_caller]
 pub fn token(pooler: &Pooler) -> String {
-    let path = pooler.dir().join("data/token");
+    let path = pooler.data().join("token");
     let token = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {}: {e}", path.display()));
     token.trim().to_string()
 }
@@ -28,23 +28,41 @@ pub fn token(pooler: &Pooler) -> String {
 #[must_use]
 #[track_caller]
 pub fn post(pooler: &Pooler, path: &str, body: &Value) -> (u16, Vec<u8>) {
-    let (address, token, body) = (pooler.http(), token(pooler), body.to_string());
-    let mut stream = TcpStream::connect(address).unwrap_or_else(|e| panic!("connect to {address}: {e}"));
-    stream.set_read_timeout(Some(PATIENCE)).unwrap_or_else(|e| panic!("set a timeout: {e}"));
+    try_post(pooler.http(), &token(pooler), path, body).unwrap_or_else(|e| panic!("ask {path}: {e}"))
+}
+
+/// The same, where it may fail: the process may end meanwhile.
+///
+/// # Errors
+/// What went wrong with the connection or the answer.
+pub fn try_post(address: SocketAddr, token: &str, path: &str, body: &Value) -> io::Result<(u16, Vec<u8>)> {
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     // HTTP/1.0: the answer ends with the connection, and never comes in chunks.
     let head = format!(
         "POST {path} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(format!("{head}{body}").as_bytes()).unwrap_or_else(|e| panic!("ask {path}: {e}"));
+    stream.write_all(format!("{head}{body}").as_bytes())?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap_or_else(|e| panic!("read {path}: {e}"));
+    stream.read_to_end(&mut answer)?;
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
-    let end = end.unwrap_or_else(|| panic!("{path}: not HTTP: {}", String::from_utf8_lossy(&answer)));
+    let end = end.ok_or_else(|| io::Error::other(format!("not HTTP: {}", String::from_utf8_lossy(&answer))))?;
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-    (status.unwrap_or_else(|| panic!("{path}: no status in {head}")), answer.split_off(end + 4))
+    let status = status.ok_or_else(|| io::Error::other(format!("no status in {head}")))?;
+    Ok((status, answer.split_off(end + 4)))
+}
+
+/// The same, where the answer is JSON.
+///
+/// # Errors
+/// As [`try_post`].
+pub fn try_order(address: SocketAddr, token: &str, verb: &str, body: &Value) -> io::Result<(u16, Value)> {
+    let (status, answer) = try_post(address, token, &format!("/api/v1/{verb}"), body)?;
+    Ok((status, serde_json::from_slice(&answer)?))
 }
 
 /// The same, where the answer is JSON.

@@ -16,6 +16,7 @@ pub mod corpus_random;
 pub mod corpus_word;
 pub mod crowd;
 pub mod delay;
+pub mod disk;
 pub mod door;
 pub mod drawer;
 pub mod fault_proxy;

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::bed::Plan;
 use crate::child::{self, Who};
+use crate::disk::Disk;
 use crate::place::Place;
 use crate::template::PASSWORD;
 use crate::until;
@@ -28,6 +29,7 @@ pub struct Pooler {
     process: Option<Child>,
     pid: Pid,
     listening: Listening,
+    disk: Option<Disk>,
 }
 
 #[derive(Debug)]
@@ -99,29 +101,39 @@ impl Pooler {
         for (name, text) in &plan.files {
             place.write(name, text);
         }
-        let file = place.write("poolwarden.toml", &configuration(plan, server, place.path()));
-        let mut command = child::command(Who::Myself, "KILL", &binary());
-        command
-            .args(["run", "-c"])
-            .arg(&file)
-            .env("WATCH_PASSWORD", PASSWORD)
-            .env("WRONG_PASSWORD", "not-the-one")
-            .current_dir(place.path());
-        if let Some(limit) = plan.open_files {
-            command = child::with_open_files(limit, &command);
-        }
-        child::log_to(&mut command, &place.path().join("log"));
-        let mut process = child::spawn(&mut command);
-        let pid = child::pid(&process);
-        let ready = place.path().join("data/listening.json");
-        let listening = until("poolwarden to listen", PATIENCE, || {
-            if let Ok(Some(status)) = process.try_wait() {
-                panic!("poolwarden ended with {status}:\n{}", place.tail("log", 20));
-            }
-            let text = std::fs::read_to_string(&ready).ok()?;
-            Some(Listening::read(&text))
-        });
-        Pooler { place, process: Some(process), pid, listening }
+        place.write("poolwarden.toml", &configuration(plan, server, place.path()));
+        let disk = plan.disk_kib.map(|kib| Disk::mount(&place.path().join("data"), kib));
+        let (process, pid, listening) = launch(&place, disk.as_ref(), plan);
+        Pooler { place, process: Some(process), pid, listening, disk }
+    }
+
+    /// Starts it again on its file and its data after it ended.
+    #[track_caller]
+    pub fn start_again(&mut self, plan: &Plan) {
+        assert!(self.process.is_none(), "poolwarden runs already");
+        let (process, pid, listening) = launch(&self.place, self.disk.as_ref(), plan);
+        (self.process, self.pid, self.listening) = (Some(process), pid, listening);
+    }
+
+    /// Ends it with SIGKILL.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().expect("poolwarden runs");
+        process.kill().unwrap_or_else(|e| panic!("kill poolwarden: {e}"));
+        process.wait().unwrap_or_else(|e| panic!("wait for poolwarden: {e}"));
+    }
+
+    /// The file system of its data directory, where the plan wants one.
+    #[must_use]
+    #[track_caller]
+    pub fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("the plan has a disk of its own")
+    }
+
+    /// Its data directory, as its own process sees it.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        data(&self.place, self.pid)
     }
 
     /// Where it listens for PostgreSQL clients.
@@ -208,6 +220,42 @@ impl Pooler {
     pub fn get(&self, path: &str) -> String {
         http_get(self.http(), path)
     }
+}
+
+fn data(place: &Place, pid: Pid) -> PathBuf {
+    let inside = place.path().strip_prefix("/").unwrap_or(place.path());
+    Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("root").join(inside).join("data")
+}
+
+#[track_caller]
+fn launch(place: &Place, disk: Option<&Disk>, plan: &Plan) -> (Child, Pid, Listening) {
+    let file = place.path().join("poolwarden.toml");
+    let mut command = child::command(Who::Myself, "KILL", &binary());
+    command
+        .args(["run", "-c"])
+        .arg(&file)
+        .env("WATCH_PASSWORD", PASSWORD)
+        .env("WRONG_PASSWORD", "not-the-one")
+        .current_dir(place.path());
+    if let Some(limit) = plan.open_files {
+        command = child::with_open_files(limit, &command);
+    }
+    if let Some(disk) = disk {
+        command = disk.command(&command);
+    }
+    child::log_to(&mut command, &place.path().join("log"));
+    let mut process = child::spawn(&mut command);
+    let pid = child::pid(&process);
+    let listening = until("poolwarden to listen", PATIENCE, || {
+        if let Ok(Some(status)) = process.try_wait() {
+            panic!("poolwarden ended with {status}:\n{}", place.tail("log", 20));
+        }
+        let text = std::fs::read_to_string(data(place, pid).join("listening.json")).ok()?;
+        // the announcement of one that was killed is there until its successor takes it back
+        let own = serde_json::from_str::<Value>(&text).ok()?["pid"] == pid.as_raw_nonzero().get();
+        own.then(|| Listening::read(&text))
+    });
+    (process, pid, listening)
 }
 
 impl Listening {

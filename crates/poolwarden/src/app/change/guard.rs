@@ -121,7 +121,7 @@ async fn undo(
     Ok(())
 }
 
-/// `requests wait for pool_size in pool app (web) since, and did not before: 14.2 waiting at 400/s, before 0.0 at 410/s`.
+/// `requests wait for pool_size in pool app (web), and did not before: 14.2 waiting at 400/s, before 0.0 at 410/s`.
 fn why(harm: &Harm) -> String {
     let Harm { limit, effect } = harm;
     let (before, after) = (&effect.before, &effect.after);
