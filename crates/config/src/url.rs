@@ -49,11 +49,20 @@ impl Config {
     /// # Errors
     /// What is wrong with the URL and what to write.
     pub fn from_url(url: &str) -> Result<Self, UrlError> {
-        let parts = split(url).map_err(UrlError)?;
-        let mut resolve = |_: SecretRef| parts.password.clone().ok_or_else(|| "the url has no password".to_owned());
-        let (config, findings) = Self::parse(&as_toml(&parts), &mut resolve);
+        let (text, password) = Self::file_of_url(url)?;
+        let mut resolve = |_: SecretRef| password.clone().ok_or_else(|| "the url has no password".to_owned());
+        let (config, findings) = Self::parse(&text, &mut resolve);
         let why = || findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("; ");
         config.ok_or_else(|| UrlError(format!("the url does not give a configuration: {}", why())))
+    }
+
+    /// The file that says the same as the URL, and the password that every secret of it is.
+    ///
+    /// # Errors
+    /// What is wrong with the URL and what to write.
+    pub fn file_of_url(url: &str) -> Result<(String, Option<String>), UrlError> {
+        let parts = split(url).map_err(UrlError)?;
+        Ok((as_toml(&parts), parts.password))
     }
 }
 

@@ -47,6 +47,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::discover::Made;
 use crate::embedded::Embedded;
 use certificates::Certificates;
 use change::{Chronicle, Standing};
@@ -75,7 +76,7 @@ pub(crate) enum Source {
     File(PathBuf),
     /// A pgbouncer.ini, whose `conffile` says where it is.
     Ini,
-    Url,
+    Url(Made),
     Embedded(Box<Embedded>),
 }
 
@@ -85,10 +86,8 @@ pub(crate) fn run(started: Started) -> anyhow::Result<ExitCode> {
     let (origin, embedded) = match source {
         Source::File(path) => (Origin::File(path), None),
         Source::Ini => (Origin::Ini, None),
-        Source::Url => (Origin::Fixed("there is no file to read again: started with --database"), None),
-        Source::Embedded(embedded) => {
-            (Origin::Fixed("there is no file to read again: started without a configuration"), Some(embedded))
-        }
+        Source::Url(made) => (Origin::Made(Arc::new(made)), None),
+        Source::Embedded(embedded) => (Origin::Made(Arc::new(embedded.made().clone())), Some(embedded)),
     };
     let banner = embedded.as_ref().map(|embedded| embedded.banner());
     let served = serve((config, texts), origin, banner);
@@ -114,7 +113,7 @@ fn serve(
     let pidfile = pidfile.map(|path| Pidfile::take(Path::new(path))).transpose()?;
     let runtime = runtime()?;
     let chronicle = Chronicle::open(&dir, config.history.max_size);
-    let basis = change::first(&texts, &config);
+    let basis = change::first(&texts, &config, &origin);
     let version = chronicle.begin(&basis, &config, origin.directory());
     let standing = Standing::begin(version, basis);
     let (running, stops) = Running::new(config, origin, seed, log.clone(), (chronicle.clone(), standing));

@@ -93,13 +93,49 @@ pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
 
 /// The same of a text that is in no file yet; its secrets are looked for from `directory`.
 pub(crate) fn parse(name: &str, text: &str, directory: &Path) -> anyhow::Result<Loaded> {
+    parse_with(name, text, |wanted| resolve(directory, &wanted))
+}
+
+fn parse_with(
+    name: &str,
+    text: &str,
+    resolve: impl FnMut(SecretRef) -> Result<String, String>,
+) -> anyhow::Result<Loaded> {
     let texts = vec![(name.to_owned(), text.to_owned())];
-    let (config, findings) = Config::parse(text, |wanted| resolve(directory, &wanted));
+    let (config, findings) = Config::parse(text, resolve);
     let rendered = render(name, text, &findings);
     let lines = findings.iter().map(|finding| one_line(name, finding)).collect();
     match config {
         Some(config) => Ok(Loaded { config, remarks: rendered, lines, texts }),
         None => Err(Faults::new(name, &rendered, lines).into()),
+    }
+}
+
+/// A configuration that stands in no file: its text, and the secrets it names.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) text: String,
+    /// By the names of the variables that stand for them.
+    pub(crate) secrets: Vec<(String, String)>,
+    /// Why there is no file, in words.
+    pub(crate) why: &'static str,
+}
+
+impl Made {
+    /// What the URL of a PostgreSQL says.
+    pub(crate) fn of_url(url: &str) -> anyhow::Result<Self> {
+        let (text, password) = Config::file_of_url(url).map_err(|why| anyhow!("--database: {why}"))?;
+        let secrets = password.map(|password| ("url".to_owned(), password)).into_iter().collect();
+        Ok(Self { text, secrets, why: "started with --database" })
+    }
+
+    /// Reads a text in place of its own.
+    pub(crate) fn load(&self, text: &str) -> anyhow::Result<Loaded> {
+        parse_with("the configuration", text, |wanted| {
+            let SecretRef::Env(name) = &wanted else { return resolve(Path::new("."), &wanted) };
+            let own = self.secrets.iter().find(|(of, _)| of == name);
+            own.map_or_else(|| resolve(Path::new("."), &wanted), |(_, secret)| Ok(secret.clone()))
+        })
     }
 }
 

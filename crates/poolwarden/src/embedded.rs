@@ -12,13 +12,15 @@ mod server;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
-use poolwarden_config::{Config, SecretRef, quote, render};
+use anyhow::Context;
+use poolwarden_config::{Config, quote};
 
 use account::Account;
 use binary::Binaries;
-use cluster::{Cluster, Passwords};
+use cluster::Cluster;
 use server::Server;
+
+use crate::discover::Made;
 
 /// First ports tried for clients and for HTTP.
 const CLIENT_PORT: u16 = 6432;
@@ -28,6 +30,7 @@ const HTTP_PORT: u16 = 9432;
 pub(crate) struct Embedded {
     server: Server,
     config: Config,
+    made: Made,
     version: u32,
     data: PathBuf,
     password: String,
@@ -44,14 +47,22 @@ impl Embedded {
         let passwords = cluster.ensure(&binaries)?;
         let (port, http_port) = (free_port(CLIENT_PORT)?, free_port(HTTP_PORT)?);
         let server = Server::start(&cluster, &binaries)?;
-        let config = configuration(&cluster, &passwords, port, http_port)?;
+        let text = configuration(&cluster, port, http_port)?;
+        let secrets = vec![("watch".to_owned(), passwords.watch), ("app".to_owned(), passwords.app.clone())];
+        let made = Made { text, secrets, why: "started without a configuration" };
+        let config = made.load(&made.text)?.config;
         let (version, data) = (binaries.version, cluster.data());
-        Ok(Self { server, config, version, data, password: passwords.app, port, http_port })
+        Ok(Self { server, config, made, version, data, password: passwords.app, port, http_port })
     }
 
     /// What to obey: this server, any of its databases, user `app`, loopback.
     pub(crate) const fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The file it stands for.
+    pub(crate) const fn made(&self) -> &Made {
+        &self.made
     }
 
     /// How to connect, for standard output once the pooler listens.
@@ -94,10 +105,10 @@ fn free_port(first: u16) -> anyhow::Result<u16> {
 }
 
 /// Written as the file it stands for, so that it is checked like any other.
-fn configuration(cluster: &Cluster, passwords: &Passwords, port: u16, http_port: u16) -> anyhow::Result<Config> {
+fn configuration(cluster: &Cluster, port: u16, http_port: u16) -> anyhow::Result<String> {
     let directory = |path: &Path| path.to_str().map(quote).with_context(|| format!("{} is not UTF-8", path.display()));
     let dir = directory(cluster.dir())?;
-    let text = format!(
+    Ok(format!(
         "[poolwarden]\ndata_dir = {dir}\n\
          [listen]\naddress = [\"127.0.0.1:{port}\"]\nunix_socket_dir = {dir}\nhttp = \"127.0.0.1:{http_port}\"\n\
          [console]\nadmins = [\"app\"]\n\
@@ -106,12 +117,7 @@ fn configuration(cluster: &Cluster, passwords: &Passwords, port: u16, http_port:
          [users.app]\npassword_env = \"app\"\n",
         directory(&cluster.socket_dir())?,
         cluster::WATCH_USER,
-    );
-    let (config, findings) = Config::parse(&text, |wanted| match wanted {
-        SecretRef::Env(name) if name == "watch" => Ok(passwords.watch.clone()),
-        SecretRef::Env(_) | SecretRef::File(_) | SecretRef::Text(_) => Ok(passwords.app.clone()),
-    });
-    config.ok_or_else(|| anyhow!("the embedded configuration is refused\n{}", render("embedded", &text, &findings)))
+    ))
 }
 
 #[cfg(test)]

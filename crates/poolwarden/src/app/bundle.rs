@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use poolwarden_console::http::{Beside, Refused, RefusedKind, why_json, why_text};
+use poolwarden_console::history::{self, History};
+use poolwarden_console::http::{Beside, Past, Refused, RefusedKind, why_json, why_text};
 use poolwarden_console::metrics::{self, Scrape};
 use poolwarden_console::review;
 use poolwarden_console::rfc3339;
@@ -17,6 +18,7 @@ use poolwarden_console::why::{self, Layout, Texts};
 use poolwarden_switch::Detail;
 use poolwarden_watch::{Activity, Level, View};
 
+use super::change;
 use super::drawer;
 use super::running::{Running, held};
 
@@ -27,6 +29,9 @@ const MAX_FILE: usize = 4 << 20;
 /// Tables of the console, the most telling first.
 const TABLES: [&str; 10] =
     ["POOLS", "WAITS", "LIMITS", "HOLDERS", "STATS", "CLASSES", "DATABASES", "USERS", "SERVERS", "CLIENTS"];
+
+/// So many versions and deeds.
+const VERSIONS: Past = Past { limit: 100, before: None, version: None };
 
 /// Gathers and packs; `by`: who asks.
 pub(super) async fn bundle(running: &Arc<Running>, by: &str) -> Result<Vec<u8>, Refused> {
@@ -39,7 +44,9 @@ pub(super) async fn bundle(running: &Arc<Running>, by: &str) -> Result<Vec<u8>, 
     let (review, standing) = (running.reviews.newest(), running.stands());
     let scrape = Scrape { view, why, holders, review, standing, pgbouncer: false };
     let log = running.log.recent();
-    let packed = tokio::task::spawn_blocking(move || pack(&scrape, &log)).await;
+    // a history that cannot be read is told by the others
+    let history = change::history(running, VERSIONS).await.ok();
+    let packed = tokio::task::spawn_blocking(move || pack(&scrape, history.as_ref(), &log)).await;
     let packed =
         packed.map_err(|_| "packing ended early".to_owned()).and_then(|packed| packed.map_err(|why| why.to_string()));
     match packed {
@@ -58,12 +65,12 @@ pub(super) async fn bundle(running: &Arc<Running>, by: &str) -> Result<Vec<u8>, 
     }
 }
 
-fn pack(scrape: &Scrape, log: &[String]) -> std::io::Result<Vec<u8>> {
+fn pack(scrape: &Scrape, history: Option<&History>, log: &[String]) -> std::io::Result<Vec<u8>> {
     let (view, at_s) = (&scrape.view, scrape.view.now_ms / 1000);
     let folder = format!("poolwarden-bundle-{}", rfc3339(at_s * 1000).replace([':', '-'], ""));
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
     let mut left = MAX_BYTES;
-    for (name, text) in files(scrape, log) {
+    for (name, text) in files(scrape, history, log) {
         let text = cut(text, left.min(MAX_FILE));
         left = left.saturating_sub(text.len());
         let mut header = tar::Header::new_gnu();
@@ -79,7 +86,7 @@ fn pack(scrape: &Scrape, log: &[String]) -> std::io::Result<Vec<u8>> {
 }
 
 /// Name and text of each file, the most telling first.
-fn files(scrape: &Scrape, log: &[String]) -> Vec<(String, String)> {
+fn files(scrape: &Scrape, history: Option<&History>, log: &[String]) -> Vec<(String, String)> {
     let (view, holders, review) = (&scrape.view, &scrape.holders, scrape.review.as_deref());
     let file = |name: &str, text: String| (name.to_owned(), text);
     let beside = Beside { review, standing: &scrape.standing };
@@ -93,6 +100,9 @@ fn files(scrape: &Scrape, log: &[String]) -> Vec<(String, String)> {
         file("log.txt", log.concat()),
         file("metrics.txt", metrics::encode(scrape)),
     ];
+    if let Some(history) = history {
+        files.push(file("history.json", format!("{}\n", history::page(history))));
+    }
     if let Some(review) = review {
         files.push(file("review.json", format!("{}\n", review::whole(review, view.now_ms))));
     }
@@ -284,7 +294,7 @@ mod tests {
 
     #[test]
     fn everything_is_in_it_under_one_folder_and_no_value_of_a_statement() {
-        let archive = pack(&scrape(), &["one line\n".to_owned(), "another\n".to_owned()]).unwrap();
+        let archive = pack(&scrape(), None, &["one line\n".to_owned(), "another\n".to_owned()]).unwrap();
         let files = unpacked(&archive);
         let text = |name: &str| {
             let path = format!("poolwarden-bundle-20240815T080000Z/{name}");
@@ -314,7 +324,7 @@ mod tests {
         assert_eq!(cut(lines(3), 0), "");
         assert_eq!(cut("é".repeat(100), 50), "(200 bytes more were left out)\n");
         let log: Vec<String> = (0..40).map(|_| lines(60_000)).collect();
-        let files = unpacked(&pack(&scrape(), &log).unwrap());
+        let files = unpacked(&pack(&scrape(), None, &log).unwrap());
         assert!(files.iter().all(|(_, text)| text.len() <= MAX_FILE));
     }
 }

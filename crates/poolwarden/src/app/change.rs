@@ -300,7 +300,7 @@ async fn put(running: &Arc<Running>, order: Order) -> Result<Done, Refused> {
     let after = reload::snapshots(proxy, &read.config);
     let Outlook { effect, pools, notes } = outlook(&read.config, &changes, &snapshots, &after);
     running.obey(Arc::clone(&read.config));
-    running.reviews.obey(read.texts);
+    reviews_obey(running, read.texts);
     running.changes.note(unix_ms(), order.verb.name(), &changes);
     running.reloads.fetch_add(1, Ordering::Relaxed);
     finish_trial(running, &view).await;
@@ -484,7 +484,7 @@ async fn undo_pending(running: &Arc<Running>, pending: &Pending, by: &str, why: 
     let after = reload::snapshots(proxy, &found.read.config);
     let Outlook { effect, notes, .. } = outlook(&found.read.config, &changes, &before, &after);
     running.obey(found.read.config);
-    running.reviews.obey(found.read.texts);
+    reviews_obey(running, found.read.texts);
     running.changes.note(unix_ms(), "rollback", &changes);
     finish_trial(running, &view).await;
     {
@@ -498,6 +498,13 @@ async fn undo_pending(running: &Arc<Running>, pending: &Pending, by: &str, why: 
     running.log.say(Level::Warn, "undone", format!("{} is undone: {why}", name(running, undone.which)));
     reload::log(running, by, &done.changes, &found.read.remarks, &done.notes);
     Ok(done)
+}
+
+/// What is in force is reviewed, where it stands in a file.
+fn reviews_obey(running: &Running, texts: Vec<(String, String)>) {
+    if !matches!(running.origin, Origin::Made(_)) {
+        running.reviews.obey(texts);
+    }
 }
 
 /// What was on trial until now has had the effect it had.
@@ -557,7 +564,7 @@ async fn applied(running: &Running, done: Done) -> Result<Applied, Refused> {
     };
     let file = match &running.origin {
         Origin::File(path) => Some(path.display().to_string()),
-        Origin::Ini | Origin::Fixed(_) => None,
+        Origin::Ini | Origin::Made(_) => None,
     };
     let standing = held(&running.standing).told(&running.chronicle);
     Ok(Applied { version, standing, file, effect: done.effect, notes: done.notes })

@@ -96,10 +96,15 @@ async fn perform(running: &Arc<Running>, command: Command, who: &Who) -> Reply {
     let from = who.remote.map_or_else(|| " over the unix socket".to_owned(), |remote| format!(" from {remote}"));
     let by = format!("{}{from}", who.user);
     running.log.say(Level::Info, "operator", format!("console: {} by {by}", spoken(&command)));
-    match obey(running, proxy, command, by).await {
-        Ok(notices) => Reply::Done { tag, notices },
+    let (verb, target) = (tag.to_ascii_lowercase(), spoken(&command).trim_start_matches(&tag).trim().to_owned());
+    match obey(running, proxy, command, by.clone()).await {
+        Ok(notices) => {
+            running.chronicle.audit(&by, &verb, &target, "done");
+            Reply::Done { tag, notices }
+        }
         Err(refused) => {
             let (message, hint) = refused.told();
+            running.chronicle.audit(&by, &verb, &target, &message);
             Reply::Error { sqlstate: "F0000".to_owned(), message, hint }
         }
     }

@@ -80,7 +80,7 @@ pub(super) fn file(origin: &Origin, now: &Config) -> Result<Written, Refused> {
         (Origin::File(path), _) => Ok(Written::Toml(path.clone())),
         (Origin::Ini, Some(process)) => Ok(Written::Ini(PathBuf::from(&process.conffile))),
         (Origin::Ini, None) => Err(Refused::one("the configuration in force does not say which ini it is of")),
-        (Origin::Fixed(why), _) => Err(Refused::one(*why)),
+        (Origin::Made(made), _) => Err(Refused::one(format!("there is no file to read again: {}", made.why))),
     }
 }
 

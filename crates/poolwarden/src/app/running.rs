@@ -19,6 +19,7 @@ use super::probes::Tally;
 use super::review::Reviews;
 use super::said::Said;
 use super::view::{self, Configs, Counts, Seen};
+use crate::discover::Made;
 
 /// Requests to stop that nobody has looked at yet: the first one counts, the second one hurries.
 const MAX_STOPS: usize = 4;
@@ -30,8 +31,8 @@ pub(super) enum Origin {
     File(PathBuf),
     /// The pgbouncer.ini that the configuration in force names as its `conffile`.
     Ini,
-    /// Nowhere: why, in words.
-    Fixed(&'static str),
+    /// Nowhere: it was made up at the start.
+    Made(Arc<Made>),
 }
 
 impl Origin {
@@ -40,7 +41,7 @@ impl Origin {
         match self {
             Self::File(path) => path.parent().unwrap_or(Path::new(".")),
             // PgBouncer's start where the process does
-            Self::Ini | Self::Fixed(_) => Path::new("."),
+            Self::Ini | Self::Made(_) => Path::new("."),
         }
     }
 }

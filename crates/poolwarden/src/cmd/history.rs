@@ -1,5 +1,6 @@
 //! `history`: the versions of the configuration, newest first, what became of each and to what effect.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -7,7 +8,7 @@ use serde_json::Value;
 
 use super::said::{Answers, gathered, headed, print};
 use crate::cli::{Format, HistoryArgs};
-use crate::remote::Remote;
+use crate::remote::{Answer, Remote, Said};
 
 pub(crate) fn history(args: &HistoryArgs) -> anyhow::Result<ExitCode> {
     let remote = Remote::look(&args.to)?;
@@ -21,11 +22,48 @@ pub(crate) fn history(args: &HistoryArgs) -> anyhow::Result<ExitCode> {
     print(&match args.format {
         Format::Text => {
             let one = |(at, body): &(String, Value)| (at.clone(), text(body, args.audit));
-            headed(&answers.good.iter().map(one).collect::<Vec<_>>(), asked)
+            headed(&answers.good.iter().map(one).collect::<Vec<_>>(), asked) + &apart(&remote, &answers.good)
         }
         Format::Json => format!("{}\n", gathered(answers.good, asked)),
     })?;
     Ok(exit)
+}
+
+/// Settings that the instances do not have alike.
+fn apart(remote: &Remote, answers: &[(String, Value)]) -> String {
+    let mut settings: BTreeMap<String, Vec<(&str, String)>> = BTreeMap::new();
+    if answers.len() < 2 {
+        return String::new();
+    }
+    for (at, _) in answers {
+        // who told its history and not its settings is left out of the comparison
+        let Ok(Said { body: Ok(config), .. }) = remote.get(at, "/api/v1/config").and_then(Answer::json) else {
+            continue;
+        };
+        for of in list(&config, "settings") {
+            settings.entry(said(&of["key"]).to_owned()).or_default().push((at, said(&of["value"]).to_owned()));
+        }
+    }
+    differing(&settings)
+}
+
+/// Keys whose values are not the same everywhere. What each instance has for itself alone is no difference.
+fn differing(settings: &BTreeMap<String, Vec<(&str, String)>>) -> String {
+    const OWN: [&str; 3] = ["poolwarden.data_dir", "poolwarden.instance_id", "listen."];
+    let mut out = String::new();
+    let most = settings.values().map(Vec::len).max().unwrap_or(0);
+    for (key, values) in settings {
+        let is_own = OWN.iter().any(|own| key.starts_with(own));
+        let is_alike =
+            values.len() == most && values.iter().all(|(_, value)| Some(value) == values.first().map(|of| &of.1));
+        if is_own || is_alike {
+            continue;
+        }
+        let shown = |value: &str| if value.is_empty() { "nothing".to_owned() } else { value.to_owned() };
+        let list: Vec<String> = values.iter().map(|(at, value)| format!("{} at {at}", shown(value))).collect();
+        let _ = writeln!(out, "instances differ: {key} is {}", list.join(", "));
+    }
+    if out.is_empty() { out } else { format!("\n{out}") }
 }
 
 fn text(body: &Value, audit: bool) -> String {
@@ -104,6 +142,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn instances_that_do_not_run_the_same_are_told_apart() {
+        let of = |key: &str, values: &[(&'static str, &str)]| {
+            (key.to_owned(), values.iter().map(|(at, value)| (*at, (*value).to_owned())).collect::<Vec<_>>())
+        };
+        let all = BTreeMap::from([
+            of("listen.address", &[("a:1", "x"), ("b:1", "y")]),
+            of("pools.app.mode", &[("a:1", "session"), ("b:1", "session")]),
+            of("pools.app.size", &[("a:1", "20"), ("b:1", "40")]),
+            of("pools.shop.size", &[("b:1", "5")]),
+        ]);
+        let said = "\ninstances differ: pools.app.size is 20 at a:1, 40 at b:1\n\
+                    instances differ: pools.shop.size is 5 at b:1\n";
+        assert_eq!(differing(&all), said);
+        assert_eq!(differing(&BTreeMap::from([of("a", &[("a:1", ""), ("b:1", "")])])), "");
+    }
 
     #[test]
     fn versions_say_who_what_why_and_what_came_of_it() {

@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow};
-use poolwarden_config::Config;
+use anyhow::Context;
 
 use crate::app::{self, Source, Started};
 use crate::cli::RunArgs;
-use crate::discover::{self, Found};
+use crate::discover::{self, Found, Made};
 use crate::embedded::Embedded;
 use crate::pgbouncer;
 
@@ -22,8 +21,9 @@ fn start(args: &RunArgs) -> anyhow::Result<Started> {
         return Ok(Started { config: loaded.config, source: Source::Ini, texts: loaded.texts });
     }
     if let Some(url) = &args.database {
-        let config = Config::from_url(url).map_err(|why| anyhow!("--database: {why}"))?;
-        return Ok(Started { config, source: Source::Url, texts: Vec::new() });
+        let made = Made::of_url(url)?;
+        let config = made.load(&made.text)?.config;
+        return Ok(Started { config, source: Source::Url(made), texts: Vec::new() });
     }
     let found = match &args.config {
         Some(path) => Found::File(path.clone()),

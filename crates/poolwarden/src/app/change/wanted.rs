@@ -11,7 +11,7 @@ use super::super::plan::Seed;
 use super::super::reload::{self, Read, Refused, Written};
 use super::super::running::{Origin, Running};
 use super::super::view::Configs;
-use crate::discover;
+use crate::discover::{self, Made};
 
 /// The name that faults of a text give it.
 const PROPOSED: &str = "the proposed file";
@@ -68,6 +68,9 @@ pub(in crate::app) async fn read(running: &Running, wanted: Wanted, now: Basis) 
 }
 
 fn at_once(origin: &Origin, configs: &Configs, wanted: Wanted, now: &Basis, seed: &Seed) -> Result<Found, Refused> {
+    if let Origin::Made(made) = origin {
+        return of_made(made, configs, wanted, now, seed);
+    }
     match reload::file(origin, &configs.now)? {
         Written::Toml(path) => toml(&path, configs, wanted, now, seed),
         file @ Written::Ini(_) => ini(&file, configs, wanted, now, seed),
@@ -94,6 +97,18 @@ fn toml(path: &Path, configs: &Configs, wanted: Wanted, now: &Basis, seed: &Seed
     // whatever it was called while it was proposed: it is the file that runs
     read.texts = vec![(own, text.to_string())];
     Ok(Found { read, basis: Basis { text, edits: Vec::new() }, file })
+}
+
+/// Without a file there is what was made up at the start, and what was changed since.
+fn of_made(made: &Made, configs: &Configs, wanted: Wanted, now: &Basis, seed: &Seed) -> Result<Found, Refused> {
+    let text: Arc<str> = match wanted {
+        Wanted::File => return Err(Refused::one(format!("there is no file to read again: {}", made.why))),
+        Wanted::Text(text) => text.into(),
+        Wanted::Set(edits) => edit::toml(&now.text, &edits).map_err(Refused::one)?.into(),
+        Wanted::Back(basis) => basis.text,
+    };
+    let read = reload::prepare(made.load(&text), Path::new("."), (&configs.start, &configs.now), seed)?;
+    Ok(Found { read, basis: Basis { text, edits: Vec::new() }, file: None })
 }
 
 fn ini(file: &Written, configs: &Configs, wanted: Wanted, now: &Basis, seed: &Seed) -> Result<Found, Refused> {
@@ -123,7 +138,10 @@ fn ini(file: &Written, configs: &Configs, wanted: Wanted, now: &Basis, seed: &Se
 }
 
 /// What is in force at the start.
-pub(in crate::app) fn first(texts: &[(String, String)], config: &Config) -> Basis {
+pub(in crate::app) fn first(texts: &[(String, String)], config: &Config, origin: &Origin) -> Basis {
+    if let Origin::Made(made) = origin {
+        return Basis { text: made.text.as_str().into(), edits: Vec::new() };
+    }
     let of_ini = config.pgbouncer.is_some();
     let all = texts.iter().take(if of_ini { usize::MAX } else { 1 });
     let text = all.map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n");
