@@ -22,13 +22,14 @@ const FIRST_WORLD: u64 = 1000;
 
 /// Live measurements: a name, the example of `testbed` that makes it, and what its number means. The example is given the
 /// number, and its last line is an object of JSON: what was found.
-const LIVE: [(&str, &str, &str); 6] = [
+const LIVE: [(&str, &str, &str); 7] = [
     ("checks", "checks", "COUNT"),
     ("leak", "leak", "SECONDS"),
     ("logins", "logins", "COUNT"),
     ("cancels", "cancels", "COUNT"),
     ("holds", "holds", "PAIRS"),
     ("causes", "causes", "RUNS"),
+    ("guard", "guard", "RUNS"),
 ];
 
 /// One search: what is run, and what its last line says.
