@@ -87,7 +87,7 @@ fn a_file_is_planned_as_a_whole_and_a_broken_one_is_refused_with_its_line() {
         .collect();
     assert_eq!(changes, [("limits.max_clients", true), ("listen.address", false), ("pools.app.min_size", true)]);
     let notes = said["notes"].to_string();
-    assert!(notes.contains("listen.address waits for a restart of poolwarden"), "{notes}");
+    assert!(notes.contains("listen.address waits for a restart: "), "{notes}");
 
     std::fs::write(&proposed, text.replace("size = 20", "sise = 20")).expect("written");
     let (code, said, faults) = plan(&bed, &[&name]);

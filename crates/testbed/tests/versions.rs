@@ -288,7 +288,15 @@ fn an_edit_of_the_file_that_does_not_run_is_a_drift_and_is_neither_written_over_
     let (code, _, faults) = verb(pooler, &["apply", "--set", "pools.app.min_size=2"]);
     assert!(code == 1 && faults.contains("has changed since it was read, and that change does not run"), "{faults}");
     assert_eq!((file(pooler), setting(pooler, "pools.app.size")), (edited.clone(), "20".to_owned()));
-    done(pooler, &["apply"]);
+    let path = pooler.dir().join("poolwarden.toml").display().to_string();
+    let (code, _, faults) = verb(pooler, &["apply", &path, "--confirm-within", "5m"]);
+    assert!(
+        code == 1 && faults.contains("says it already: a restart would start with what nobody confirmed"),
+        "{faults}"
+    );
+    assert_eq!(setting(pooler, "pools.app.size"), "20");
+    let said = done(pooler, &["apply", &path]);
+    assert!(said.contains("written to") && !said.contains("restart"), "{said}");
     assert_eq!((file(pooler), setting(pooler, "pools.app.size")), (edited.clone(), "25".to_owned()));
     until("the drift to end", PATIENCE, || (pooler.metric("poolwarden_config_drift", "") == 0.0).then_some(()));
 

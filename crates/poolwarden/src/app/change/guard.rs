@@ -13,9 +13,10 @@ use super::super::log::unix_ms;
 use super::super::reload;
 use super::super::running::{Running, held};
 use super::file::{self, Mark};
+use super::put::{put, undo_pending};
 use super::standing::{OnTrial, Version};
 use super::wanted::Wanted;
-use super::{Order, Verb, effect, name, put, undo_pending};
+use super::{Order, Verb, effect, name};
 
 /// What the guard calls itself.
 const GUARD: &str = "guard";
