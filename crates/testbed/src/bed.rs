@@ -258,6 +258,16 @@ impl Bed {
         }
     }
 
+    /// The running PgBouncer.
+    #[must_use]
+    #[track_caller]
+    pub fn pgbouncer(&self) -> &PgBouncer {
+        match &self.front {
+            Front::PgBouncer(pgbouncer) => pgbouncer,
+            Front::Direct | Front::Poolwarden(_) => panic!("the test is about PgBouncer itself"),
+        }
+    }
+
     /// The relay before PostgreSQL, where the plan has one.
     #[must_use]
     #[track_caller]
@@ -326,7 +336,8 @@ impl Bed {
     #[must_use]
     #[track_caller]
     pub fn console(&self) -> Wire {
-        let login = Login { database: "poolwarden".to_string(), ..login() };
+        let database = if matches!(self.front, Front::PgBouncer(_)) { "pgbouncer" } else { "poolwarden" };
+        let login = Login { database: database.to_string(), ..login() };
         Wire::connect(&self.address(), &login).unwrap_or_else(|e| panic!("connect to the console: {e}"))
     }
 }

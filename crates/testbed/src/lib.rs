@@ -31,6 +31,7 @@ pub mod place;
 pub mod pooler;
 pub mod postgres;
 pub mod race;
+pub mod reloads;
 pub mod sampler;
 pub mod say;
 pub mod scram;
@@ -39,6 +40,7 @@ pub mod serverlog;
 pub mod template;
 pub mod version;
 pub mod wire;
+pub mod workers;
 
 pub use bed::{Bed, Mode, Plan, Target};
 pub use pooler::Pooler;

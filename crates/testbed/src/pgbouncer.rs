@@ -55,6 +55,12 @@ impl PgBouncer {
         PgBouncer { place, port, process }
     }
 
+    /// Its file.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        self.place.path().join("pgbouncer.ini")
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
