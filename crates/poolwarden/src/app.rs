@@ -24,6 +24,7 @@ mod review;
 mod run_as;
 mod running;
 mod said;
+mod servers;
 mod shed;
 mod stats;
 mod stop;

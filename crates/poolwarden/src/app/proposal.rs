@@ -9,9 +9,9 @@ use poolwarden_pool::{Limit, PoolKey};
 use poolwarden_watch::{Ceiling, Moved, moved, raised_in_vain};
 
 use super::edit::Edit;
-use super::plan;
 use super::reload::{self, Read, Refused, Written};
 use super::running::{Running, held};
+use super::servers;
 use crate::discover;
 
 /// The name that faults of a text give it.
@@ -29,19 +29,22 @@ pub(super) async fn plan(running: &Arc<Running>, order: PlanOrder) -> Result<Pla
     let changes = diff(&now, &config);
     let (mut pools, mut notes) = (Vec::new(), Vec::new());
     let before = reload::snapshots(proxy, &now);
-    for (index, (server, before)) in config.servers.iter().zip(&before).enumerate() {
-        let after = reload.hosts.get(index).and_then(|host| proxy.rehearse(plan::host_id(index), host));
-        let Some(after) = after else { continue };
+    for (server, host) in config.servers.iter().zip(&reload.hosts) {
+        let Some(before) = before.get(&server.id) else { continue }; // it comes, and has no pools yet
+        let after = proxy.rehearse(host);
         notes.extend(raised_in_vain(&server.name, before, &after));
         let all = moved(&server.name, before, &after);
         let is_auto = server.max_connections.is_none();
         notes.extend(all.iter().filter_map(|moved| without_postgres(moved, is_auto)));
         pools.extend(all.into_iter().map(|moved| PlannedPool { server: server.name.clone(), moved }));
     }
+    let mut turned = servers::ends(&now, &config, &before);
+    turned.extend(servers::begins(&now, &config));
+    notes.extend(turned.iter().skip(1).cloned());
     let waiting = changes.iter().filter(|change| !change.live);
     notes.extend(waiting.map(|change| format!("{} waits for a restart of poolwarden", change.key)));
     notes.extend(remarks);
-    let effect = effect(&changes, &pools);
+    let effect = turned.into_iter().next().unwrap_or_else(|| effect(&changes, &pools));
     Ok(Planned { changes: changes.into_iter().map(planned).collect(), pools, effect, notes })
 }
 
@@ -66,7 +69,7 @@ async fn read(running: &Arc<Running>, order: PlanOrder) -> Result<Read, Refused>
                 ));
             }
         };
-        reload::prepare(loaded, file.directory(), (&configs.start, &configs.now), &seed)
+        reload::prepare(loaded, file.directory(), &configs.now, &seed)
     });
     read.await.map_err(|_| Refused::one("reading the configuration ended early"))?
 }

@@ -1,11 +1,12 @@
 //! A reload: the file as a whole, or nothing. It answers with what was raised in vain and what waits for a restart.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use poolwarden_config::{Change, Config, diff};
-use poolwarden_pool::HostSnapshot;
+use poolwarden_pool::{HostId, HostSnapshot};
 use poolwarden_proxy::{Proxy, Reload};
 use poolwarden_watch::{Field, FieldValue, Level, LogLine, raised_in_vain};
 
@@ -14,6 +15,7 @@ use super::edit::Edit;
 use super::log::unix_ms;
 use super::plan;
 use super::running::{Origin, Running, held};
+use super::servers;
 use crate::{discover, pgbouncer};
 
 /// More changes than this at once are summed up: the file itself says it better.
@@ -84,10 +86,9 @@ async fn attempt(running: &Arc<Running>, by: &str, edits: Vec<Edit>) -> Result<V
     let proxy = running.proxy().ok_or_else(|| Refused::one("poolwarden is starting"))?;
     let (seed, configs) = (running.seed, running.configs());
     let file = file(&running.origin, &configs.now)?;
-    let start = Arc::clone(&configs.start);
     // Reading files and salting passwords takes a while and belongs on no worker of the runtime.
     let (set, now) = (edits.clone(), Arc::clone(&configs.now));
-    let read = tokio::task::spawn_blocking(move || read(&file, &set, (&start, &now), &seed)).await;
+    let read = tokio::task::spawn_blocking(move || read(&file, &set, &now, &seed)).await;
     let read = read.map_err(|_| Refused::one("reading the configuration ended early"))?;
     let Read { config, reload, remarks, texts } = read?;
     let changes = diff(&configs.now, &config);
@@ -100,13 +101,15 @@ async fn attempt(running: &Arc<Running>, by: &str, edits: Vec<Edit>) -> Result<V
     proxy.reload(reload);
     let after = snapshots(proxy, &config);
     running.obey(Arc::clone(&config));
+    servers::arrived(proxy, &configs.now, &config, &held(&running.said).clone(), &before);
     running.reviews.obey(texts);
     running.changes.note(unix_ms(), if edits.is_empty() { "reload" } else { "set" }, &changes);
     *held(&running.edits) = edits;
     running.reloads.fetch_add(1, Ordering::Relaxed);
-    let names = config.servers.iter().map(|server| server.name.as_str());
-    for (name, (before, after)) in names.zip(before.iter().zip(&after)) {
-        notices.extend(raised_in_vain(name, before, after));
+    for server in &config.servers {
+        if let (Some(before), Some(after)) = (before.get(&server.id), after.get(&server.id)) {
+            notices.extend(raised_in_vain(&server.name, before, after));
+        }
     }
     log(running, by, &changes, &remarks, &notices);
     Ok(notices)
@@ -156,22 +159,27 @@ pub(super) struct Read {
     pub(super) texts: Vec<(String, String)>,
 }
 
-fn read(file: &Written, edits: &[Edit], configs: (&Config, &Config), seed: &plan::Seed) -> Result<Read, Refused> {
-    prepare(load(file, edits), file.directory(), configs, seed)
+fn read(file: &Written, edits: &[Edit], now: &Config, seed: &plan::Seed) -> Result<Read, Refused> {
+    prepare(load(file, edits), file.directory(), now, seed)
 }
 
-/// What was loaded, ready to be put in force: its certificates read, its servers those that run.
+/// What was loaded, ready to be put in force: its certificates read, its servers and classes known by the numbers they run under.
 pub(super) fn prepare(
     loaded: anyhow::Result<discover::Loaded>,
     directory: &Path,
-    (start, now): (&Config, &Config),
+    now: &Config,
     seed: &plan::Seed,
 ) -> Result<Read, Refused> {
     let mut loaded = loaded.map_err(|error| match error.downcast_ref::<discover::Faults>() {
         Some(faults) => Refused { faults: faults.lines.clone() },
         None => Refused::one(format!("{error:#}")),
     })?;
-    same_servers(start, &loaded.config)?;
+    loaded.config.keep_server_ids(now).map_err(|count| {
+        Refused::one(format!(
+            "{count} servers have come and gone since the start, and there are numbers for {}; restart poolwarden to put it in force",
+            HostId::MOST
+        ))
+    })?;
     loaded.config.keep_class_ids(now);
     let certificates = Certificates::load(&loaded.config, directory);
     let mut reload = plan::reload(&loaded.config, seed);
@@ -179,23 +187,9 @@ pub(super) fn prepare(
     Ok(Read { config: Arc::new(loaded.config), reload, remarks: loaded.lines, texts: loaded.texts })
 }
 
-/// Servers are told apart by their place, so they must all still be there.
-fn same_servers(start: &Config, new: &Config) -> Result<(), Refused> {
-    let names = |config: &Config| config.servers.iter().map(|server| server.name.clone()).collect::<Vec<_>>();
-    let (old, new) = (names(start), names(new));
-    if old == new {
-        return Ok(());
-    }
-    Err(Refused::one(format!(
-        "servers come and go with a restart only: {} run, the file has {}; keep them, or restart poolwarden",
-        old.join(", "),
-        new.join(", ")
-    )))
-}
-
-pub(super) fn snapshots(proxy: &Proxy, config: &Config) -> Vec<HostSnapshot> {
-    let hosts = (0..config.servers.len()).filter_map(|index| proxy.host(plan::host_id(index)));
-    hosts.map(|(snapshot, ..)| snapshot).collect()
+/// What the cores of a configuration's servers know now; of those only that run.
+pub(super) fn snapshots(proxy: &Proxy, config: &Config) -> BTreeMap<HostId, HostSnapshot> {
+    plan::host_ids(config).filter_map(|id| Some((id, proxy.host(id)?.0))).collect()
 }
 
 fn waits(change: &Change) -> String {
@@ -236,15 +230,6 @@ mod tests {
     fn config(servers: &str) -> Config {
         let (config, _) = Config::parse(servers, |_| Err("no secrets here".to_owned()));
         config.unwrap()
-    }
-
-    #[test]
-    fn servers_keep_their_places() {
-        let one = config("[servers.a]\nhost = \"a\"\n");
-        let two = config("[servers.a]\nhost = \"b\"\n[servers.b]\nhost = \"b\"\n[pools.x]\nserver = \"a\"\n");
-        assert_eq!(same_servers(&one, &one), Ok(()));
-        let refused = same_servers(&one, &two).unwrap_err();
-        assert!(refused.faults[0].contains("a run, the file has a, b"), "{refused:?}");
     }
 
     #[test]

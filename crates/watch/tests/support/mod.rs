@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use poolwarden_watch::pool::{
-    ConnectFailure, Failure, HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts, Slots,
+    ConnectFailure, Failure, HostId, HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts,
+    Slots,
 };
 use poolwarden_watch::why::Why;
 use poolwarden_watch::{
@@ -41,6 +42,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(size: u32) -> Self {
         let host = HostView {
+            id: HostId(0),
             name: "main".into(),
             address: "db".into(),
             port: 5432,
