@@ -19,6 +19,7 @@ use crate::directory::Directory;
 use crate::engine::{Ask, Door, ring_all};
 use crate::fault::StartError;
 use crate::figures::{Cancels, Counters, ProcessFigures};
+use crate::hosts::Servers;
 use crate::link::Link;
 use crate::note::Notes;
 use crate::operator::Operator;
@@ -65,10 +66,7 @@ pub(crate) struct Inner {
 /// What a reload changes.
 pub(crate) struct State {
     pub(crate) directory: Arc<Directory>,
-    /// The servers of the configuration.
-    pub(crate) hosts: BTreeMap<HostId, HostPlan>,
-    /// Servers that are in it no more: what is still lent there may have to be cancelled.
-    pub(crate) gone: BTreeMap<HostId, HostPlan>,
+    pub(crate) servers: Servers,
     pub(crate) limits: ProcessLimits,
     pub(crate) trusted: Arc<Vec<(IpAddr, u8)>>,
     pub(crate) peers: Peers,
@@ -129,8 +127,7 @@ impl Inner {
             unversed: Mutex::default(),
             state: Mutex::new(State {
                 directory: Arc::new(settings.directory),
-                hosts: settings.hosts.into_iter().map(|plan| (plan.id, plan)).collect(),
-                gone: BTreeMap::new(),
+                servers: Servers::new(settings.hosts),
                 limits: settings.limits,
                 trusted: Arc::new(settings.proxy_protocol),
                 peers: cancel::peers(&settings.peers, &Peers::new()),
@@ -178,8 +175,7 @@ impl Inner {
 
     /// How a server is reached; one that is gone is known too.
     pub(crate) fn plan(&self, host: HostId) -> Option<HostPlan> {
-        let state = held(&self.state);
-        state.hosts.get(&host).or_else(|| state.gone.get(&host)).cloned()
+        held(&self.state).servers.plan(host).cloned()
     }
 
     /// What the watch connection of a server told; `None` for a server that is not in the configuration.
@@ -227,7 +223,7 @@ impl Inner {
     pub(crate) fn certificates(&self) -> Vec<Expiry> {
         let state = held(&self.state);
         let listen = state.tls.iter().flat_map(|tls| tls.expiries());
-        listen.chain(state.hosts.values().flat_map(|plan| plan.tls.expiries())).cloned().collect()
+        listen.chain(state.servers.there.values().flat_map(|plan| plan.tls.expiries())).cloned().collect()
     }
 
     pub(crate) fn figures(&self, cancels: (u64, u64)) -> ProcessFigures {

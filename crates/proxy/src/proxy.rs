@@ -47,7 +47,7 @@ impl Proxy {
         start::threads(&inner)?;
         accept::start(&inner, listeners, runtime);
         runtime.spawn(lane::run(inner.clone()));
-        let watched: Vec<HostId> = held(&inner.state).hosts.keys().copied().collect();
+        let watched: Vec<HostId> = held(&inner.state).servers.there.keys().copied().collect();
         watched.into_iter().for_each(|host| hosts::watch(&inner, host));
         runtime.spawn(lane::balance(inner.clone()));
         Ok(Self(inner))
@@ -131,7 +131,7 @@ impl Proxy {
                 inner.auth.cache.clear();
             }
             state.directory = Arc::new(reload.directory);
-            let turn = hosts::replace(&mut state, reload.hosts);
+            let turn = state.servers.replace(reload.hosts);
             turn.forget(inner);
             state.limits = reload.limits;
             state.trusted = Arc::new(reload.proxy_protocol);

@@ -40,7 +40,8 @@ impl Scene {
     /// A reload with this server besides `main`, or with none; its pool is `old`.
     fn reload(&self, server: Option<&str>) {
         let plan = self.bed.plan().clone();
-        let plan = server.map_or_else(|| plan.clone(), |name| plan.clone().edit("[auth]\n", &tables(name, "old", &self.other)));
+        let plan = server
+            .map_or_else(|| plan.clone(), |name| plan.clone().edit("[auth]\n", &tables(name, "old", &self.other)));
         self.pooler().rewrite(&plan, self.bed.server());
         self.bed.console().query("RELOAD").expect("reloaded");
     }
@@ -193,15 +194,38 @@ fn a_renamed_server_begins_anew_and_its_old_name_is_gone() {
 fn a_server_that_comes_hears_that_all_is_paused_and_one_that_comes_back_that_it_is_not() {
     let _machine = place::machine(false);
     let scene = Scene::new();
-    scene.bed.console().query("PAUSE").expect("paused");
-    scene.reload(Some("archive"));
-    let mut client = Wire::dial(&scene.bed.address()).expect("connect");
-    let login = Login { database: "old".to_owned(), ..bed::login() };
-    client.send(&poolwarden_testbed::wire::startup(&login)).expect("sent");
     let mut console = scene.bed.console();
+    scene.reload(Some("archive"));
+    let mut client = scene.client().expect("in");
+    client.query("select 1").expect("served");
     scene.reload(None);
+    console.query("PAUSE").expect("paused, while it is not there");
+    scene.reload(Some("archive"));
+    client.send(&Say::new().query("select 2").bytes).expect("sent");
+    until("it to wait", PATIENCE, || {
+        scene.bed.show("POOLS").iter().any(|row| row["database"] == "old" && row["cl_waiting"] == "1").then_some(())
+    });
+    assert!(client.silent_for(Duration::from_millis(100)), "served while paused");
+    scene.reload(None);
+    is_unknown(client.answer());
     console.query("RESUME").expect("resumed, while it is not there");
     scene.reload(Some("archive"));
-    drop(client);
-    assert_eq!(scene.client().expect("in").query("select 3").expect("served").value(), "3");
+    assert_eq!(client.query("select 3").expect("nothing is paused").value(), "3");
+}
+
+#[test]
+fn a_server_that_moves_is_asked_and_watched_where_it_is_now() {
+    let _machine = place::machine(false);
+    let scene = Scene::new();
+    scene.reload(Some("archive"));
+    let mut client = scene.client().expect("in");
+    let other = port(&mut client);
+    scene.watched("archive");
+    let theirs = scene.other.port().to_string();
+    let moved = tables("archive", "old", &scene.other).replace(&theirs, &scene.bed.server().port().to_string());
+    scene.pooler().rewrite(&scene.bed.plan().clone().edit("[auth]\n", &moved), scene.bed.server());
+    scene.bed.console().query("RELOAD").expect("reloaded");
+    let now = port(&mut client);
+    assert_eq!((other, now), (theirs, scene.bed.server().port().to_string()), "no connection to where it was is lent");
+    until("its own facts", PATIENCE, || (scene.slots("archive")? == "147").then_some(()));
 }

@@ -122,6 +122,16 @@ impl World {
         self.binding = Limit::PgDatabase;
     }
 
+    /// The answer when another server stands before this one in the picture, with a pool of the same number.
+    pub(crate) fn why_beside(&self, name: &str) -> Why {
+        let mut view = self.view.clone();
+        let mut other = view.hosts[0].clone();
+        (other.id, other.name) = (HostId(1), name.to_owned());
+        other.snapshot.pools = vec![pool(10)];
+        view.hosts.insert(0, other);
+        self.watch.why(&view, None)
+    }
+
     pub(crate) fn probe(&mut self, database: bool) {
         self.view.probes = vec![ProbeView {
             name: "home".into(),
