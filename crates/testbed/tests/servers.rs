@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use poolwarden_testbed::wire::cancel;
 use poolwarden_testbed::{Bed, Fault, Login, Plan, Pooler, Postgres, Say, Settings, Target, Wire, bed, place, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -153,8 +154,17 @@ fn a_server_comes_goes_and_comes_back_while_clients_of_another_work() {
         scene.reload(None);
         is_unknown(waiting[1].answer());
         assert_eq!(client.query("select 7").expect("its transaction goes on").value(), "7");
+        let lent = scene.bed.show("SERVERS").iter().filter(|row| row["database"] == "old").count();
+        assert_eq!(lent, 2, "what is still lent is listed, and nothing else");
         client.query("commit").expect("and ends well");
-        waiting[0].query("rollback").expect("so does this one");
+        waiting[0].send(&Say::new().query("select pg_sleep(60)").bytes).expect("sent");
+        until("it to run", PATIENCE, || scene.other.backends().iter().any(|b| b.state == "active").then_some(()));
+        cancel(&scene.bed.address(), &waiting[0].key).expect("its server can still be asked to cancel");
+        match waiting[0].answer() {
+            Err(Fault::Server(notice)) => assert_eq!(notice.code, "57014", "{}", notice.message),
+            other => panic!("{other:?}"),
+        }
+        waiting[0].query("rollback").expect("and this one ends");
         is_unknown(client.query("select 1"));
         is_unknown(scene.client());
         scene.vanished("archive");
