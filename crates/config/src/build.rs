@@ -83,9 +83,11 @@ pub(crate) fn build<'a>(walked: Walked, end: usize, resolve: &'a mut Resolve<'a>
         history: b.history(),
         review: b.review(),
         pgbouncer: None,
+        known: Vec::new(),
         kept: Vec::new(),
         shown: Vec::new(),
     };
+    config.number_servers(config.servers.iter().map(|server| server.name.clone()).collect());
     // Remarks about a file that is refused would only hide why.
     if !has_errors(&b.walked.findings) {
         b.check(&config);

@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use poolwarden_pool::{DatabaseSettings, Mode, UserSettings};
+use poolwarden_pool::{DatabaseSettings, HostId, Mode, UserSettings};
 
 use crate::hba::HbaRule;
 use crate::ident::IdentLine;
@@ -16,6 +16,7 @@ use crate::value::Network;
 mod class;
 mod host;
 mod probe;
+mod server;
 mod tls;
 
 pub use class::Class;
@@ -35,7 +36,8 @@ pub struct Config {
     pub log: Log,
     /// `[auth]`.
     pub auth: Auth,
-    /// `[servers.NAME]` in the order of their names; at least one. A server's index is its place here.
+    /// `[servers.NAME]` in the order of their names; at least one. A server's index is its place here, in this configuration alone;
+    /// its id stays ([`Config::keep_server_ids`]).
     pub servers: Vec<Server>,
     /// `[pools.NAME]` by the name clients ask for; `*` serves any other.
     pub pools: BTreeMap<String, Pool>,
@@ -55,6 +57,8 @@ pub struct Config {
     pub review: Review,
     /// What a `pgbouncer.ini` says about the process; `None`: the configuration is not PgBouncer's.
     pub pgbouncer: Option<Box<pgbouncer::Process>>,
+    /// Names by id of all servers that this configuration and earlier ones have.
+    pub(crate) known: Vec<String>,
     /// Classes of an earlier configuration by their ids, each with what it is where it is no more.
     pub(crate) kept: Vec<(String, Class)>,
     pub(crate) shown: Vec<Shown>,
@@ -275,6 +279,8 @@ pub enum Host {
 pub struct Server {
     /// NAME.
     pub name: String,
+    /// What it goes by below the configuration.
+    pub id: HostId,
     /// Where it is.
     pub host: Host,
     /// Its port.

@@ -99,6 +99,45 @@ fn a_class_keeps_its_id_over_reloads_whatever_comes_and_goes() {
 }
 
 #[test]
+fn a_server_keeps_its_id_over_reloads_whatever_comes_and_goes() {
+    let servers = |names: &str| {
+        let tables: String = names.split(' ').map(|name| format!("[servers.{name}]\nhost = \"db\"\n")).collect();
+        parse(&format!("{tables}[pools.app]\nserver = \"{}\"\n", names.split(' ').next().unwrap()))
+    };
+    let ids = |config: &Config| {
+        config.servers.iter().map(|server| format!("{} {}", server.name, server.id.0)).collect::<Vec<_>>().join(", ")
+    };
+    let first = servers("main reports");
+    assert_eq!(ids(&first), "main 0, reports 1");
+    let mut second = servers("archive main");
+    assert_eq!(second.keep_server_ids(&first), Ok(()));
+    assert_eq!(ids(&second), "archive 2, main 0", "reports is no more, and its id is nobody's");
+    let mut third = servers("reports zoo");
+    assert_eq!(third.keep_server_ids(&second), Ok(()));
+    assert_eq!(ids(&third), "reports 1, zoo 3", "it is back");
+    let name = |of: std::ops::Range<usize>| of.map(|number| format!("s{number:04}")).collect::<Vec<_>>().join(" ");
+    let all = servers(&name(0..4096));
+    let mut same = servers(&name(96..4096));
+    assert_eq!(same.keep_server_ids(&all), Ok(()));
+    assert_eq!(ids(&same).split(", ").next(), Some("s0096 96"));
+    let mut more = servers(&format!("{} t1 t2", name(96..196)));
+    assert_eq!(more.keep_server_ids(&same), Err(4098), "there have been so many");
+    assert_eq!(ids(&more).split(", ").next(), Some("s0096 0"), "nothing has changed");
+}
+
+#[test]
+fn more_servers_than_there_are_ids_are_refused_at_the_first_too_many() {
+    let tables: String = (0..4097).map(|number| format!("[servers.s{number:04}]\nhost = \"db\"\n")).collect();
+    let (config, findings) =
+        Config::parse(&format!("{tables}[pools.app]\nserver = \"s0000\"\n"), |_| Err("none".to_owned()));
+    assert!(config.is_none());
+    let errors: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].message.starts_with("4097 servers, and at most 4096"), "{}", errors[0].message);
+    assert!(tables[errors[0].span.clone()].contains("s4096"), "{}", &tables[errors[0].span.clone()]);
+}
+
+#[test]
 fn a_route_resolves_names_star_forced_users_and_the_console() {
     let config = parse(
         "[servers.a]\nhost = \"a\"\n[servers.b]\nhost = \"b\"\n[users.joe]\npassword_env = \"JOE\"\n\

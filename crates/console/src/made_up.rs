@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use poolwarden_store::{Effect, Entry, KeyChange, Measures, PoolEffect, Version, VersionState};
 use poolwarden_watch::pool::{
-    ClassId, ClassSnapshot, HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts, Slots,
+    ClassId, ClassSnapshot, HostId, HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts,
+    Slots,
 };
 use poolwarden_watch::{
     Activity, Backend, BackendState, Cancels, CertificateView, ClassView, ClientState, ClientView, ConfigView,
@@ -140,7 +141,7 @@ pub(crate) fn view() -> View {
         clients: vec![client(17, ClientState::Active, Some(5)), client(18, ClientState::ActiveCancelReq, None)],
         servers: vec![server()],
         pins: vec![PinView {
-            host: 0,
+            host: HostId(0),
             database: "app".into(),
             user: "web".into(),
             client: 17,
@@ -157,7 +158,7 @@ pub(crate) fn view() -> View {
         probes: vec![probe()],
         changes: Vec::new(),
         session_state: vec![SessionStateView {
-            host: 0,
+            host: HostId(0),
             pool: PoolId(0),
             reason: "listen",
             pinned: 1,
@@ -218,7 +219,16 @@ fn host() -> HostView {
         ..ServerFacts::default()
     };
     let (name, address) = ("main".into(), "db.internal".into());
-    HostView { name, address, port: 5432, snapshot, facts: Some(facts), activity: Some(activity()), watch_error: None }
+    HostView {
+        id: HostId(0),
+        name,
+        address,
+        port: 5432,
+        snapshot,
+        facts: Some(facts),
+        activity: Some(activity()),
+        watch_error: None,
+    }
 }
 
 /// One backend of ours that runs, one of others that waits for its lock, three that are not listed.
@@ -239,7 +249,7 @@ fn activity() -> Activity {
 
 fn usage() -> Vec<UsageView> {
     let of = |name: Option<&str>, leases, held_us, waited_us| UsageView {
-        host: 0,
+        host: HostId(0),
         pool: PoolId(0),
         kind: UsageKind::Application,
         name: name.map(str::to_owned),
@@ -358,7 +368,7 @@ fn traffic(id: u32, user: &str, times: u64) -> PoolTraffic {
     let (mut query, mut idle_in_transaction) = ([0; 16], [0; 16]);
     (query[1], query[15], idle_in_transaction[3]) = (1_190 * times, 10 * times, 40 * times);
     PoolTraffic {
-        host: 0,
+        host: HostId(0),
         pool: PoolId(id),
         key,
         server_database: "app_production".into(),

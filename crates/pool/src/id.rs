@@ -1,8 +1,14 @@
 //! Names of things that others own: small, copyable, and generational where their slot is reused.
 
-/// One PostgreSQL server in front of which this process pools; an index into the servers of the configuration.
+/// One PostgreSQL server in front of which this process pools. Never another one's while the process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct HostId(pub u16);
+
+impl HostId {
+    /// Ids are below this. A server that is gone keeps its own, so it bounds all that were ever there; a place costs a few bytes,
+    /// and nobody pools in front of so many at once.
+    pub const MOST: usize = 4096;
+}
 
 /// One pool, a (database, user) pair, of one host. Never reused while the host lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -25,6 +25,7 @@ mod review;
 mod run_as;
 mod running;
 mod said;
+mod servers;
 mod shed;
 mod stats;
 mod stop;

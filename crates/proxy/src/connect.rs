@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{ConnId, ConnectFailure, Failure, HostId, Input, Limit, LoopId, PoolId};
@@ -13,7 +12,7 @@ use poolwarden_switch::{Mail, Newcomer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::auth;
-use crate::inner::Inner;
+use crate::inner::{Inner, held};
 use crate::link::Link;
 use crate::random;
 use crate::reach::{self, Unreached};
@@ -165,14 +164,11 @@ pub(crate) async fn log_in(
 impl Inner {
     /// The minor version of protocol 3 to ask this server for.
     fn minor(&self, host: HostId, plan: &HostPlan) -> u16 {
-        let unversed = self.unversed.get(usize::from(host.0)).is_some_and(|unversed| unversed.load(Ordering::Relaxed));
-        if unversed { 0 } else { plan.minor }
+        if held(&self.unversed).contains(&host) { 0 } else { plan.minor }
     }
 
     fn knows_no_minor(&self, host: HostId) {
-        if let Some(unversed) = self.unversed.get(usize::from(host.0)) {
-            unversed.store(true, Ordering::Relaxed);
-        }
+        held(&self.unversed).insert(host);
     }
 }
 

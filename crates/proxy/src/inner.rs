@@ -1,5 +1,6 @@
 //! Everything the threads and tasks of a proxy share, and the few things all of them do with it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use poolwarden_switch::pool::{HostId, Input, Limit, LoopId, ServerFacts};
 use poolwarden_switch::{Desk, Detail, LoopReport, Mail, Shared, Voice};
 use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
 
 use crate::auth::Auth;
 use crate::cancel::{self, Peers};
@@ -17,6 +19,7 @@ use crate::directory::Directory;
 use crate::engine::{Ask, Door, ring_all};
 use crate::fault::StartError;
 use crate::figures::{Cancels, Counters, ProcessFigures};
+use crate::hosts::Servers;
 use crate::link::Link;
 use crate::note::Notes;
 use crate::operator::Operator;
@@ -40,9 +43,10 @@ pub(crate) struct Inner {
     /// Which of several instances this is.
     pub(crate) instance: Option<u8>,
     pub(crate) state: Mutex<State>,
-    pub(crate) watched: Vec<Watched>,
+    /// The watch connections of the servers of the configuration.
+    pub(crate) watching: Mutex<BTreeMap<HostId, Watching>>,
     /// Hosts that were found to know no protocol newer than 3.0.
-    pub(crate) unversed: Vec<AtomicBool>,
+    pub(crate) unversed: Mutex<BTreeSet<HostId>>,
     pub(crate) auth: Auth,
     pub(crate) memory: Arc<AtomicU64>,
     pub(crate) max_fds: u64,
@@ -62,7 +66,7 @@ pub(crate) struct Inner {
 /// What a reload changes.
 pub(crate) struct State {
     pub(crate) directory: Arc<Directory>,
-    pub(crate) hosts: Arc<Vec<HostPlan>>,
+    pub(crate) servers: Servers,
     pub(crate) limits: ProcessLimits,
     pub(crate) trusted: Arc<Vec<(IpAddr, u8)>>,
     pub(crate) peers: Peers,
@@ -75,6 +79,18 @@ pub(crate) struct Watched {
     pub(crate) facts: Mutex<Option<ServerFacts>>,
     pub(crate) activity: Mutex<Option<Arc<Activity>>>,
     pub(crate) error: Mutex<Option<String>>,
+}
+
+/// The watch connection of one host: it ends with this.
+pub(crate) struct Watching {
+    pub(crate) told: Arc<Watched>,
+    pub(crate) task: AbortHandle,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 pub(crate) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -90,11 +106,14 @@ impl Inner {
     ) -> Result<Self, StartError> {
         let door = |_| Door::new().map(Arc::new).map_err(|why| StartError::Kernel("eventfd", why.into()));
         let doors: Vec<Arc<Door>> = (0..loops).map(door).collect::<Result<_, _>>()?;
-        let cores = settings.hosts.iter().map(|plan| plan.core.clone()).collect();
         let seed = u64::from_le_bytes(crate::random::bytes());
         let count = u16::try_from(loops).unwrap_or(u16::MAX);
+        let shared = Arc::new(Shared::new(Vec::new(), seed, count, settings.terms));
+        for plan in &settings.hosts {
+            shared.add(plan.id, plan.core.clone());
+        }
         Ok(Self {
-            shared: Arc::new(Shared::new(cores, seed, count, settings.terms)),
+            shared,
             wakers: Arc::new(Wakers::new(doors.clone())),
             doors,
             clock: Arc::new(Clock::new()),
@@ -104,11 +123,11 @@ impl Inner {
             operator,
             seed: settings.seed,
             instance: settings.instance,
-            watched: settings.hosts.iter().map(|_| Watched::default()).collect(),
-            unversed: settings.hosts.iter().map(|_| AtomicBool::new(false)).collect(),
+            watching: Mutex::default(),
+            unversed: Mutex::default(),
             state: Mutex::new(State {
                 directory: Arc::new(settings.directory),
-                hosts: Arc::new(settings.hosts),
+                servers: Servers::new(settings.hosts),
                 limits: settings.limits,
                 trusted: Arc::new(settings.proxy_protocol),
                 peers: cancel::peers(&settings.peers, &Peers::new()),
@@ -154,8 +173,14 @@ impl Inner {
         }
     }
 
+    /// How a server is reached; one that is gone is known too.
     pub(crate) fn plan(&self, host: HostId) -> Option<HostPlan> {
-        held(&self.state).hosts.get(usize::from(host.0)).cloned()
+        held(&self.state).servers.plan(host).cloned()
+    }
+
+    /// What the watch connection of a server told; `None` for a server that is not in the configuration.
+    pub(crate) fn watched(&self, host: HostId) -> Option<Arc<Watched>> {
+        held(&self.watching).get(&host).map(|watching| Arc::clone(&watching.told))
     }
 
     pub(crate) fn directory(&self) -> Arc<Directory> {
@@ -198,7 +223,7 @@ impl Inner {
     pub(crate) fn certificates(&self) -> Vec<Expiry> {
         let state = held(&self.state);
         let listen = state.tls.iter().flat_map(|tls| tls.expiries());
-        listen.chain(state.hosts.iter().flat_map(|plan| plan.tls.expiries())).cloned().collect()
+        listen.chain(state.servers.there.values().flat_map(|plan| plan.tls.expiries())).cloned().collect()
     }
 
     pub(crate) fn figures(&self, cancels: (u64, u64)) -> ProcessFigures {

@@ -18,6 +18,7 @@ mod engine;
 mod fault;
 mod figures;
 mod haproxy;
+mod hosts;
 mod inner;
 mod lane;
 mod link;

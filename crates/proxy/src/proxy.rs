@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use poolwarden_switch::pool::{ClassId, Event, HostId, HostSnapshot, Input, ServerFacts, Time, Verb};
+use poolwarden_switch::pool::{ClassId, Event, Host, HostId, HostSnapshot, Input, ServerFacts, Time, Verb};
 use poolwarden_switch::{Detail, Lease, LoopReport, Mail, Passage, Target};
 
 use crate::accept::{self, Listeners};
@@ -19,7 +19,7 @@ use crate::operator::Operator;
 use crate::settings::{HostPlan, Listening, Reload, Settings};
 use crate::tls::Expiry;
 use crate::watch::Activity;
-use crate::{lane, start, watch};
+use crate::{hosts, lane, start};
 
 /// A running proxy.
 #[derive(Clone)]
@@ -47,9 +47,8 @@ impl Proxy {
         start::threads(&inner)?;
         accept::start(&inner, listeners, runtime);
         runtime.spawn(lane::run(inner.clone()));
-        for number in 0..inner.watched.len() {
-            runtime.spawn(watch::run(inner.clone(), number));
-        }
+        let watched: Vec<HostId> = held(&inner.state).servers.there.keys().copied().collect();
+        watched.into_iter().for_each(|host| hosts::watch(&inner, host));
         runtime.spawn(lane::balance(inner.clone()));
         Ok(Self(inner))
     }
@@ -72,24 +71,26 @@ impl Proxy {
         self.0.clock.started_unix_ms()
     }
 
-    /// What a host's core knows, what PostgreSQL told, and why the watch connection is not there.
+    /// What a host's core knows, what PostgreSQL told, and why the watch connection is not there; `None` for a server that is not in
+    /// the configuration.
     #[must_use]
     pub fn host(&self, host: HostId) -> Option<(HostSnapshot, Option<ServerFacts>, Option<String>)> {
+        let watched = self.0.watched(host)?;
         let snapshot = self.0.shared.snapshot(self.now(), host)?;
-        let watched = self.0.watched.get(usize::from(host.0))?;
         Some((snapshot, held(&watched.facts).clone(), held(&watched.error).clone()))
     }
 
-    /// What a host's core would know under this plan. Nothing changes.
+    /// What a host's core would know under this plan; one that was never there is rehearsed from empty. Nothing changes.
     #[must_use]
-    pub fn rehearse(&self, host: HostId, plan: &HostPlan) -> Option<HostSnapshot> {
-        self.0.shared.rehearse(self.now(), host, plan.core.clone())
+    pub fn rehearse(&self, plan: &HostPlan) -> HostSnapshot {
+        let known = self.0.shared.rehearse(self.now(), plan.id, plan.core.clone());
+        known.unwrap_or_else(|| Host::new(plan.core.clone(), 0).snapshot(self.now()))
     }
 
     /// What PostgreSQL told of its backends; `None` before the first answer, and while the watch connection is not there.
     #[must_use]
     pub fn activity(&self, host: HostId) -> Option<Arc<Activity>> {
-        held(&self.0.watched.get(usize::from(host.0))?.activity).clone()
+        held(&self.0.watched(host)?.activity).clone()
     }
 
     /// What every loop tells; one that does not answer within a second is left out.
@@ -120,32 +121,28 @@ impl Proxy {
         self.0.drive(host, Input::Shed(class, until));
     }
 
-    /// Puts new settings in force.
+    /// Puts new settings in force. To be called on the runtime: servers that are new are watched from now on.
     pub fn reload(&self, reload: Reload) {
         let inner = &self.0;
-        let cores: Vec<_> = reload.hosts.iter().map(|plan| plan.core.clone()).collect();
-        {
+        hosts::add(inner, &reload.hosts);
+        let turn = {
             let mut state = held(&inner.state);
             if state.directory.auth.query != reload.directory.auth.query {
                 inner.auth.cache.clear();
             }
-            let moved: Vec<bool> =
-                state.hosts.iter().zip(&reload.hosts).map(|(old, new)| old.address != new.address).collect();
             state.directory = Arc::new(reload.directory);
-            state.hosts = Arc::new(reload.hosts);
-            (0..).zip(moved).filter(|(_, moved)| *moved).for_each(|(host, _)| inner.auth.forget(HostId(host)));
+            let turn = state.servers.replace(reload.hosts);
+            turn.forget(inner);
             state.limits = reload.limits;
             state.trusted = Arc::new(reload.proxy_protocol);
             state.peers = cancel::peers(&reload.peers, &state.peers);
             state.tls = reload.tls;
-        }
-        // another server may stand there now
-        inner.unversed.iter().for_each(|unversed| unversed.store(false, Ordering::Relaxed));
+            turn
+        };
+        held(&inner.unversed).clear(); // another server may stand there now
         inner.memory.store(reload.limits.memory, Ordering::Relaxed);
         inner.shared.retune(reload.terms);
-        for (number, core) in (0..).zip(cores) {
-            inner.drive(HostId(number), Input::Apply(Box::new(core)));
-        }
+        turn.carry_out(inner);
     }
 
     /// Numbers of the process, and the remarks since the last look.
@@ -224,8 +221,8 @@ impl Proxy {
     pub async fn drain(&self, deadline: Duration) {
         let inner = &self.0;
         inner.closing.send_replace(true);
-        for host in 0..inner.watched.len() {
-            inner.drive(HostId(u16::try_from(host).unwrap_or(u16::MAX)), Input::Admin(Verb::Drain, None));
+        for host in inner.shared.hosts() {
+            inner.drive(host, Input::Admin(Verb::Drain, None));
         }
         inner.post_all(|| Mail::Drain);
         inner.settled(deadline, || inner.counters.clients.load(Ordering::Acquire) == 0).await;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poolwarden_switch::pool::HostSettings;
+use poolwarden_switch::pool::{HostId, HostSettings};
 use poolwarden_switch::{TermsBook, Voice};
 
 use crate::address::Address;
@@ -40,7 +40,7 @@ pub struct Settings {
     pub loops: Option<u16>,
     /// Bounds of the process.
     pub limits: ProcessLimits,
-    /// PostgreSQL servers, in the order of their `HostId`.
+    /// PostgreSQL servers.
     pub hosts: Vec<HostPlan>,
     /// Who may log in.
     pub directory: Directory,
@@ -70,6 +70,8 @@ pub struct ProcessLimits {
 /// One PostgreSQL server.
 #[derive(Clone, Debug)]
 pub struct HostPlan {
+    /// Its id, which no other server has or had.
+    pub id: HostId,
     /// Its name in the configuration.
     pub name: String,
     /// Where it is.
@@ -112,7 +114,7 @@ impl std::fmt::Debug for WatchLogin {
 pub struct Reload {
     /// Bounds of the process.
     pub limits: ProcessLimits,
-    /// The same servers in the same order, with what changed.
+    /// PostgreSQL servers: those that there are, with what changed, and new ones. Who is not among them goes.
     pub hosts: Vec<HostPlan>,
     /// Who may log in.
     pub directory: Directory,

@@ -16,7 +16,7 @@ use poolwarden_switch::relay::pgwire::password::Plain;
 pub use activity::{Activity, Backend, BackendState, MAX_BACKENDS, MAX_QUERY, Quota};
 
 use crate::connect;
-use crate::inner::{Inner, held};
+use crate::inner::{Inner, Watched, held};
 use question::{Answer, SESSION, ask};
 
 /// PostgreSQL is asked this often.
@@ -66,18 +66,17 @@ impl Lost {
     }
 }
 
-/// Asks until the process stops.
-pub(crate) async fn run(inner: Arc<Inner>, number: usize) {
-    let host = HostId(u16::try_from(number).unwrap_or(u16::MAX));
+/// Asks until the process stops, or nobody wants to know any more.
+pub(crate) async fn run(inner: Arc<Inner>, host: HostId, told: Arc<Watched>) {
     let mut closing = inner.closing.subscribe();
     loop {
         let lost = tokio::select! {
-            lost = stay(&inner, host) => lost,
+            lost = stay(&inner, host, &told) => lost,
             _ = closing.wait_for(|closing| *closing) => return,
         };
-        *held(&inner.watched[number].error) = Some(lost.why);
-        *held(&inner.watched[number].facts) = None;
-        *held(&inner.watched[number].activity) = None;
+        *held(&told.error) = Some(lost.why);
+        *held(&told.facts) = None;
+        *held(&told.activity) = None;
         tokio::select! {
             () = tokio::time::sleep(lost.again) => {}
             _ = closing.wait_for(|closing| *closing) => return,
@@ -86,7 +85,7 @@ pub(crate) async fn run(inner: Arc<Inner>, number: usize) {
 }
 
 /// Connects and asks until something goes wrong; returns what.
-async fn stay(inner: &Inner, host: HostId) -> Lost {
+async fn stay(inner: &Inner, host: HostId, told: &Watched) -> Lost {
     let Some(plan) = inner.plan(host) else { return Lost::new("the server is not configured") };
     let Some(login) = plan.watch.clone() else {
         return Lost::new(format!(
@@ -119,7 +118,7 @@ async fn stay(inner: &Inner, host: HostId) -> Lost {
         let is_scarce = answer.activity.is_scarce();
         let blind = (!answer.sees_all)
             .then(|| format!("role {user} sees no other role's backends; run: grant pg_monitor to {user}"));
-        publish(inner, host, answer, blind).await;
+        publish(inner, (host, told), answer, blind).await;
         rest(inner, host, is_scarce).await;
     }
 }
@@ -136,7 +135,7 @@ async fn rest(inner: &Inner, host: HostId, is_scarce: bool) {
     }
 }
 
-async fn publish(inner: &Inner, host: HostId, answer: Answer, blind: Option<String>) {
+async fn publish(inner: &Inner, (host, watched): (HostId, &Watched), answer: Answer, blind: Option<String>) {
     let Answer { mut facts, mut activity, sees_all: _ } = answer;
     let reports = inner.reports(Detail::Servers).await;
     let servers = reports.iter().flat_map(|report| &report.servers);
@@ -146,7 +145,6 @@ async fn publish(inner: &Inner, host: HostId, answer: Answer, blind: Option<Stri
     activity.backends.iter_mut().for_each(|backend| backend.own = is_own(&backend.pid));
     let others = facts.pids.iter().filter(|pid| !is_own(pid)).count();
     facts.others = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1); // and the watch connection itself
-    let watched = &inner.watched[usize::from(host.0)];
     if reports.len() < inner.doors.len()
         && let Some(before) = &*held(&watched.facts)
     {

@@ -69,7 +69,7 @@ impl<L> Switch<L> {
             Stage::Idle => let_go(asker, io),
             Stage::Waiting { ticket } => {
                 let pool = client.pool.clone();
-                self.tickets[usize::from(pool.host.0)].clear(ticket.index, ticket.generation);
+                self.tickets.clear(pool.host, ticket.index, ticket.generation);
                 self.drive(now, &pool, Input::Cancel(ticket)); // a grant on its way finds nobody and goes back
                 self.tell_refused(now, place, &refusal::CANCELLED, io);
                 let_go(asker, io);

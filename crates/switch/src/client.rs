@@ -268,7 +268,7 @@ impl<L> Switch<L> {
         match client.stage {
             Stage::Idle => {}
             Stage::Waiting { ticket } => {
-                self.tickets[usize::from(client.pool.host.0)].clear(ticket.index, ticket.generation);
+                self.tickets.clear(client.pool.host, ticket.index, ticket.generation);
                 // a grant that is on its way finds nobody and goes back at once
                 self.drive(now, &client.pool, Input::Cancel(ticket));
             }

@@ -191,7 +191,7 @@ impl<L> Switch<L> {
             .collect();
         for (key, ticket) in strangers {
             let Some((defaults, settings)) = self.known(key) else { continue };
-            self.tickets[usize::from(pool.host.0)].clear(ticket.index, ticket.generation);
+            self.tickets.clear(pool.host, ticket.index, ticket.generation);
             self.drive(now, pool, Input::Withdraw(ticket)); // a grant on its way finds nobody and goes back
             self.welcome_unlent(key, &defaults, settings, io);
         }

@@ -58,7 +58,7 @@ impl<L> Switch<L> {
         if let Some(client) = self.clients.at_mut(key) {
             client.stage = Stage::Waiting { ticket };
         }
-        self.tickets[usize::from(pool.host.0)].set(ticket.index, ticket.generation, key);
+        self.tickets.set(pool.host, ticket.index, ticket.generation, key);
         let granted = self.desk.actions.iter().position(
             |(host, action)| matches!(action, Action::Grant { ticket: granted, .. } if *granted == ticket && *host == pool.host),
         );
@@ -68,7 +68,7 @@ impl<L> Switch<L> {
             self.lend(now, key, server, io);
             return Asked::Granted;
         }
-        self.tickets[usize::from(host.0)].clear(ticket.index, ticket.generation);
+        self.tickets.clear(host, ticket.index, ticket.generation);
         self.checkout(now, key, io) // once more for each connection that has just died
     }
 
@@ -111,7 +111,7 @@ impl<L> Switch<L> {
     /// The connection granted to a ticket ended before it arrived: its client asks again.
     pub(crate) fn lost<I: Io<Link = L>>(&mut self, now: Time, host: HostId, ticket: Ticket, io: &mut I) {
         let Some(key) = self.ticket_key(host, ticket) else { return };
-        self.tickets[usize::from(host.0)].clear(ticket.index, ticket.generation);
+        self.tickets.clear(host, ticket.index, ticket.generation);
         if let Some(client) = self.clients.at_mut(key) {
             client.stage = Stage::Idle;
         }
@@ -128,7 +128,7 @@ impl<L> Switch<L> {
         let known = self.strangers > 0 && self.known(key).is_some(); // then this connection is not needed
         if let (Some(client), Some(slot)) = (self.clients.at_mut(key), self.servers.at_mut(server)) {
             if let Stage::Waiting { ticket } = client.stage {
-                self.tickets[usize::from(client.pool.host.0)].clear(ticket.index, ticket.generation);
+                self.tickets.clear(client.pool.host, ticket.index, ticket.generation);
             }
             client.stage = Stage::Leased { server };
             slot.standing = Standing::Leased { client: key };
@@ -269,7 +269,7 @@ impl<L> Switch<L> {
         io: &mut I,
     ) {
         let Some(key) = self.ticket_key(host, ticket) else { return };
-        self.tickets[usize::from(host.0)].clear(ticket.index, ticket.generation);
+        self.tickets.clear(host, ticket.index, ticket.generation);
         self.refuse_client(now, key, refusal, io);
     }
 

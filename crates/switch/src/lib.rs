@@ -14,6 +14,7 @@ mod classes;
 mod client;
 mod drawer;
 mod entry;
+mod hosts;
 mod idle;
 mod io;
 mod keys;

@@ -154,7 +154,7 @@ impl<L> Switch<L> {
             local: newcomer.local,
             tls: newcomer.tls,
         });
-        self.conns[usize::from(host.0)].set(conn.index, conn.generation, key);
+        self.conns.set(host, conn.index, conn.generation, key);
         io.attach(Peer::Server(key), newcomer.link);
         key
     }
@@ -166,7 +166,7 @@ impl<L> Switch<L> {
         self.let_askers_go(key, io);
         self.count(&slot.pool).spans.add(&slot.relay.take_spans());
         let host = slot.pool.host;
-        self.conns[usize::from(host.0)].clear(slot.conn.index, slot.conn.generation);
+        self.conns.clear(host, slot.conn.index, slot.conn.generation);
         Some(Newcomer {
             host,
             conn: slot.conn,
@@ -344,7 +344,7 @@ impl<L> Switch<L> {
     /// Takes a connection out of the tables and closes its socket.
     pub(crate) fn drop_server<I: Io<Link = L>>(&mut self, key: u32, io: &mut I) {
         if let Some(slot) = self.servers.remove(key) {
-            self.conns[usize::from(slot.pool.host.0)].clear(slot.conn.index, slot.conn.generation);
+            self.conns.clear(slot.pool.host, slot.conn.index, slot.conn.generation);
             self.count(&slot.pool).spans.add(slot.relay.spans());
             io.close(Peer::Server(key));
             self.let_askers_go(key, io);

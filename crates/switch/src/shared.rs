@@ -2,7 +2,7 @@
 //!
 //! Whoever gives a host an input drains its actions in the same critical section, into the mailboxes of those who must act.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use poolwarden_pool::{
 };
 use poolwarden_relay::{Defaults, Keep, Settings};
 
+use crate::hosts::Hosts;
 use crate::idle::{Idler, Idlers};
 use crate::io::Target;
 use crate::keys::Keys;
@@ -110,16 +111,6 @@ impl PoolShare {
     }
 }
 
-struct Cell {
-    host: Host,
-    events: VecDeque<Event>,
-    dropped: u64,
-    pools: BTreeMap<PoolId, Arc<PoolShare>>,
-    last: Time,
-    wake_at: Time,
-    tap: Option<Vec<Tapped>>,
-}
-
 /// What came out of a core, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tapped {
@@ -131,7 +122,7 @@ pub enum Tapped {
 
 /// The hosts and the mailboxes.
 pub struct Shared<L> {
-    hosts: Vec<Mutex<Cell>>,
+    hosts: Hosts,
     loops: Vec<Mutex<Vec<Mail<L>>>>,
     lane: Mutex<Vec<Errand>>,
     book: Mutex<Arc<TermsBook>>,
@@ -170,20 +161,8 @@ impl<L> Shared<L> {
     /// Hosts that obey `settings` and `seed`, and mailboxes for `loops` loops.
     #[must_use]
     pub fn new(settings: Vec<HostSettings>, seed: u64, loops: u16, book: TermsBook) -> Self {
-        let hosts = (0_u64..).zip(settings).map(|(number, settings)| {
-            let host = Host::new(settings, seed.wrapping_add(number));
-            Mutex::new(Cell {
-                host,
-                events: VecDeque::new(),
-                dropped: 0,
-                pools: BTreeMap::new(),
-                last: Time::ZERO,
-                wake_at: Time::NEVER,
-                tap: None,
-            })
-        });
         Self {
-            hosts: hosts.collect(),
+            hosts: Hosts::new(settings, seed),
             loops: (0..loops).map(|_| Mutex::new(Vec::new())).collect(),
             lane: Mutex::new(Vec::new()),
             rounds: AtomicU64::new(nanos(rounds(book.shortest()))),
@@ -218,10 +197,14 @@ impl<L> Shared<L> {
         self.loops.len()
     }
 
-    /// How many hosts there are.
-    #[must_use]
-    pub fn hosts(&self) -> usize {
-        self.hosts.len()
+    /// Every host there is or was.
+    pub fn hosts(&self) -> impl Iterator<Item = HostId> {
+        self.hosts.all().map(|(host, _)| host)
+    }
+
+    /// A host more, unless there is one of this id already; whether there was none. Ids reach up to [`HostId::MOST`].
+    pub fn add(&self, host: HostId, settings: HostSettings) -> bool {
+        self.hosts.add(host, settings)
     }
 
     /// A number never given before.
@@ -241,7 +224,7 @@ impl<L> Shared<L> {
     }
 
     fn drive_for(&self, now: Time, host: HostId, pool: Option<&PoolShare>, input: Input, desk: &mut Desk) -> Handled {
-        let Some(cell) = self.hosts.get(usize::from(host.0)) else { return Handled::Stale };
+        let Some(cell) = self.hosts.find(host) else { return Handled::Stale };
         let mut cell = held(cell);
         let cell = &mut *cell;
         cell.last = cell.last.max(now);
@@ -337,16 +320,15 @@ impl<L> Shared<L> {
 
     /// The earliest moment at which `clock` must be called.
     pub fn next_timeout(&self) -> Time {
-        self.hosts.iter().map(|cell| held(cell).wake_at).min().unwrap_or(Time::NEVER)
+        self.hosts.all().map(|(_, cell)| held(cell).wake_at).min().unwrap_or(Time::NEVER)
     }
 
     /// Gives their time-outs to the hosts whose moment has come; returns the next moment.
     pub fn clock(&self, now: Time, desk: &mut Desk) -> Time {
-        for number in 0..self.hosts.len() {
-            let host = HostId(u16::try_from(number).unwrap_or(u16::MAX)); // the configuration has far fewer servers
-            let due = held(&self.hosts[number]).wake_at <= now;
+        for (host, cell) in self.hosts.all() {
+            let due = held(cell).wake_at <= now;
             if due {
-                held(&self.hosts[number]).wake_at = Time::NEVER;
+                held(cell).wake_at = Time::NEVER;
                 self.drive(now, host, Input::Timeout, desk);
             }
         }
@@ -355,7 +337,7 @@ impl<L> Shared<L> {
 
     /// The pool of this id, as all loops know it.
     pub fn pool(&self, host: HostId, id: PoolId) -> Option<Arc<PoolShare>> {
-        let mut cell = held(self.hosts.get(usize::from(host.0))?);
+        let mut cell = held(self.hosts.find(host)?);
         if let Some(pool) = cell.pools.get(&id) {
             return Some(pool.clone());
         }
@@ -406,7 +388,7 @@ impl<L> Shared<L> {
         self.rounds.store(nanos(rounds(book.shortest())), Ordering::Relaxed);
         let book = Arc::new(book);
         *held(&self.book) = book.clone();
-        for cell in &self.hosts {
+        for (_, cell) in self.hosts.all() {
             for pool in held(cell).pools.values() {
                 pool.retune(book.terms(&pool.key));
             }
@@ -421,19 +403,19 @@ impl<L> Shared<L> {
 
     /// Whether this ticket still waits or has its lease.
     pub(crate) fn leases(&self, host: HostId, ticket: Ticket) -> bool {
-        self.hosts.get(usize::from(host.0)).is_some_and(|cell| held(cell).host.class(ticket).is_some())
+        self.hosts.find(host).is_some_and(|cell| held(cell).host.class(ticket).is_some())
     }
 
     /// What a host knows now.
     pub fn snapshot(&self, now: Time, host: HostId) -> Option<HostSnapshot> {
-        let cell = held(self.hosts.get(usize::from(host.0))?);
+        let cell = held(self.hosts.find(host)?);
         Some(cell.host.snapshot(cell.last.max(now)))
     }
 
     /// What a host would know now under other settings, see [`Host::rehearse`]. The copy is made under the lock and used outside.
     pub fn rehearse(&self, now: Time, host: HostId, settings: HostSettings) -> Option<HostSnapshot> {
         let (copy, last) = {
-            let cell = held(self.hosts.get(usize::from(host.0))?);
+            let cell = held(self.hosts.find(host)?);
             (cell.host.clone(), cell.last)
         };
         Some(copy.rehearse(last.max(now), settings))
@@ -441,38 +423,38 @@ impl<L> Shared<L> {
 
     /// How many requests wait on a host. Cheap enough to be asked several times a second.
     pub fn waiting(&self, host: HostId) -> u32 {
-        let Some(cell) = self.hosts.get(usize::from(host.0)) else { return 0 };
+        let Some(cell) = self.hosts.find(host) else { return 0 };
         let cell = held(cell);
         cell.pools.keys().map(|id| cell.host.waiting(*id)).sum()
     }
 
     /// Whether a draining host has nothing left.
     pub fn is_drained(&self) -> bool {
-        self.hosts.iter().all(|cell| held(cell).host.drained())
+        self.hosts.all().all(|(_, cell)| held(cell).host.drained())
     }
 
     /// Takes the events of a host, oldest first, and how many were dropped for want of room.
     pub fn events(&self, host: HostId) -> (VecDeque<Event>, u64) {
-        let Some(cell) = self.hosts.get(usize::from(host.0)) else { return Default::default() };
+        let Some(cell) = self.hosts.find(host) else { return Default::default() };
         let mut cell = held(cell);
         (std::mem::take(&mut cell.events), std::mem::take(&mut cell.dropped))
     }
 
     /// Keeps everything that comes out of a host's core from now on, without bound: for tests and the simulation, which compare it with a replay.
     pub fn tap(&self, host: HostId) {
-        if let Some(cell) = self.hosts.get(usize::from(host.0)) {
+        if let Some(cell) = self.hosts.find(host) {
             held(cell).tap = Some(Vec::new());
         }
     }
 
     /// What was kept since `tap`.
     pub fn tapped(&self, host: HostId) -> Vec<Tapped> {
-        self.hosts.get(usize::from(host.0)).and_then(|cell| held(cell).tap.clone()).unwrap_or_default()
+        self.hosts.find(host).and_then(|cell| held(cell).tap.clone()).unwrap_or_default()
     }
 
     /// Runs `look` on a host's core under its lock (tests and the simulation check its invariants).
     pub fn inspect<R>(&self, host: HostId, look: impl FnOnce(&mut Host) -> R) -> Option<R> {
-        Some(look(&mut held(self.hosts.get(usize::from(host.0))?).host))
+        Some(look(&mut held(self.hosts.find(host)?).host))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::mail::{Asker, Mail};
 use crate::report::Totals;
 use crate::server::{ServerSlot, Standing};
 use crate::shared::{Desk, PoolShare, Shared};
-use crate::table::{Directory, Table};
+use crate::table::{Directories, Table};
 use crate::usage::Usage;
 use crate::voice::Voice;
 
@@ -75,8 +75,8 @@ pub struct Switch<L> {
     pub(crate) desk: Desk,
     pub(crate) clients: Table<ClientSlot>,
     pub(crate) servers: Table<ServerSlot>,
-    pub(crate) conns: Vec<Directory>,
-    pub(crate) tickets: Vec<Directory>,
+    pub(crate) conns: Directories,
+    pub(crate) tickets: Directories,
     pub(crate) texts: Texts,
     pub(crate) again: VecDeque<u32>,
     pub(crate) farewells: VecDeque<Look>,
@@ -112,15 +112,14 @@ impl<L> Switch<L> {
     /// The switch of loop `me`.
     #[must_use]
     pub fn new(me: LoopId, shared: Arc<Shared<L>>, rules: Rules) -> Self {
-        let hosts = shared.hosts();
         Self {
             me,
             rules,
             desk: Desk::new(Some(me)),
             clients: Table::default(),
             servers: Table::default(),
-            conns: (0..hosts).map(|_| Directory::default()).collect(),
-            tickets: (0..hosts).map(|_| Directory::default()).collect(),
+            conns: Directories::default(),
+            tickets: Directories::default(),
             texts: Texts::new(me.0, rules.texts),
             again: VecDeque::new(),
             farewells: VecDeque::new(),
@@ -340,11 +339,11 @@ impl<L> Switch<L> {
     }
 
     pub(crate) fn conn_key(&self, host: HostId, conn: ConnId) -> Option<u32> {
-        self.conns.get(usize::from(host.0))?.find(conn.index, conn.generation)
+        self.conns.find(host, conn.index, conn.generation)
     }
 
     pub(crate) fn ticket_key(&self, host: HostId, ticket: Ticket) -> Option<u32> {
-        self.tickets.get(usize::from(host.0))?.find(ticket.index, ticket.generation)
+        self.tickets.find(host, ticket.index, ticket.generation)
     }
 
     /// The buffers for one batch's output; given back by `give_out`. A nested batch gets buffers of its own.

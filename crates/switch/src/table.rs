@@ -1,5 +1,7 @@
 //! A table of things with small, reused numbers.
 
+use poolwarden_pool::HostId;
+
 /// Places numbered from 0; the lowest free one is used first.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
@@ -87,9 +89,46 @@ impl Directory {
     }
 }
 
+/// A [`Directory`] for each host; a host's is made when the first of its things comes here.
+#[derive(Debug, Default)]
+pub(crate) struct Directories(Vec<Directory>);
+
+impl Directories {
+    pub(crate) fn set(&mut self, host: HostId, index: u32, generation: u32, place: u32) {
+        let at = usize::from(host.0);
+        if self.0.len() <= at {
+            self.0.resize_with(at + 1, Directory::default);
+        }
+        self.0[at].set(index, generation, place);
+    }
+
+    pub(crate) fn find(&self, host: HostId, index: u32, generation: u32) -> Option<u32> {
+        self.0.get(usize::from(host.0))?.find(index, generation)
+    }
+
+    pub(crate) fn clear(&mut self, host: HostId, index: u32, generation: u32) {
+        if let Some(directory) = self.0.get_mut(usize::from(host.0)) {
+            directory.clear(index, generation);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Directory;
+    use super::{Directories, Directory};
+    use poolwarden_pool::HostId;
+
+    #[test]
+    fn hosts_have_directories_of_their_own_whenever_they_come() {
+        let mut directories = Directories::default();
+        directories.clear(HostId(9), 0, 0); // never heard of
+        directories.set(HostId(2), 3, 0, 10);
+        directories.set(HostId(0), 3, 0, 11);
+        let find = |directories: &Directories, host| directories.find(HostId(host), 3, 0);
+        assert_eq!([0, 1, 2, 3].map(|host| find(&directories, host)), [Some(11), None, Some(10), None]);
+        directories.clear(HostId(0), 3, 0);
+        assert_eq!((find(&directories, 0), find(&directories, 2)), (None, Some(10)));
+    }
 
     #[test]
     fn an_older_generation_is_found_until_it_is_cleared() {

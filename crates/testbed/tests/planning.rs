@@ -94,3 +94,31 @@ fn a_file_is_planned_as_a_whole_and_a_broken_one_is_refused_with_its_line() {
     assert_eq!((code, said.as_str()), (1, ""), "{faults}");
     assert!(faults.contains("sise") && faults.contains("did you mean `size`?"), "{faults}");
 }
+
+#[test]
+fn servers_that_come_and_go_are_planned_by_name_and_nothing_of_it_is_done() {
+    let _machine = place::machine(false);
+    let bed = bed();
+    let mut client = bed.client();
+    client.query("begin").expect("begun");
+    let proposed = pooler(&bed).dir().join("new.toml");
+    let name = proposed.display().to_string();
+    let more = "[servers.archive]\nhost = \"127.0.0.1\"\nport = 1\n[pools.old]\nserver = \"archive\"\n\n[auth]\n";
+    std::fs::write(&proposed, file(&bed).replace("[auth]\n", more)).expect("written");
+    let (code, said, faults) = plan(&bed, &[&name]);
+    assert_eq!(code, 0, "{faults}");
+    assert!(said.contains("=> server archive comes: pool old begins with its first client"), "{said}");
+    assert!(said.contains("servers.archive.port") && !said.contains("restart"), "{said}");
+
+    let renamed =
+        file(&bed).replace("[servers.main", "[servers.other").replace("server = \"main\"", "server = \"other\"");
+    std::fs::write(&proposed, renamed).expect("written");
+    let (code, said, faults) = plan(&bed, &[&name]);
+    assert_eq!(code, 0, "{faults}");
+    let ends = "=> server main goes, and its pools end: 0 waiting requests are refused, 1 lent connections are closed when they come \
+                back, 0 others at once";
+    assert!(said.contains(ends), "{said}");
+    assert!(said.contains("   server other comes: pool app begins with its first client"), "{said}");
+    assert_eq!(client.query("select 1").expect("it runs as it did").value(), "1");
+    assert_eq!(bed.pool("sv_active"), 1);
+}

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use poolwarden_pool::{PoolId, Time};
+use poolwarden_pool::{HostId, PoolId, Time};
 
 use crate::{PoolTraffic, Traffic, View};
 
 /// PgBouncer's own `stats_period`: its users' dashboards expect it.
 const PERIOD: Duration = Duration::from_secs(60);
 
-type Pools = BTreeMap<(usize, PoolId), Traffic>;
+type Pools = BTreeMap<(HostId, PoolId), Traffic>;
 
 /// Keeps the totals of the last stamp, and the growth between the last two.
 #[derive(Clone, Debug)]
@@ -146,7 +146,7 @@ mod tests {
 
     fn view(pools: &[(u32, u64)]) -> View {
         let pool = |&(id, times): &(u32, u64)| PoolTraffic {
-            host: 0,
+            host: HostId(0),
             pool: PoolId(id),
             key: PoolKey { database: "app".into(), user: "web".into() },
             server_database: "app".into(),

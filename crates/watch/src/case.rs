@@ -86,7 +86,7 @@ impl<'a> Case<'a> {
         match limit {
             Limit::PgRole => named(&activity.roles, &self.pool.key.user),
             Limit::PgDatabase => {
-                let place = (self.host_index(), self.pool.id);
+                let place = (self.host.id, self.pool.id);
                 let traffic = self.view.traffic.iter().find(|of| (of.host, of.pool) == place);
                 named(&activity.databases, traffic.map_or(&self.pool.key.database, |of| &of.server_database))
             }
@@ -147,13 +147,9 @@ impl<'a> Case<'a> {
 
     /// Its server connections that are lent, with their leases.
     pub(crate) fn leases(&self) -> impl Iterator<Item = (&'a ServerView, &'a LeaseView)> {
-        let (host, pool) = (self.host_index(), self.pool.id);
+        let (host, pool) = (self.host.id, self.pool.id);
         let leased = self.view.servers.iter().filter_map(|server| Some((server, server.lease.as_ref()?)));
         leased.filter(move |(_, lease)| lease.host == host && lease.pool == pool)
-    }
-
-    pub(crate) fn host_index(&self) -> usize {
-        self.view.hosts.iter().position(|host| std::ptr::eq(host, self.host)).unwrap_or(usize::MAX)
     }
 
     /// What PostgreSQL told of its backends, unless that is too old to say anything of now.

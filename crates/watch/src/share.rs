@@ -150,7 +150,7 @@ pub(crate) fn is_nested(case: &Case<'_>) -> bool {
     let holds = |application: &str, addr: &str| {
         case.leases().any(|(_, lease)| lease.application == application && lease.addr == addr)
     };
-    let own = |waiter: &&crate::WaiterView| waiter.host == case.host_index() && waiter.pool == case.pool.id;
+    let own = |waiter: &&crate::WaiterView| waiter.host == case.host.id && waiter.pool == case.pool.id;
     let mut waiters = case.view.waiters.iter().filter(own).peekable();
     held.len() > 1
         && burst

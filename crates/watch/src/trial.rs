@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use poolwarden_pool::{HostSnapshot, Limit, PoolId, PoolKey, PoolSnapshot};
+use poolwarden_pool::{HostId, HostSnapshot, Limit, PoolId, PoolKey, PoolSnapshot};
 
 use crate::View;
 use crate::memory::NOTICED_MEAN_US;
@@ -79,7 +79,7 @@ pub enum Finding {
 #[derive(Debug)]
 pub struct Trial {
     began_ms: u64,
-    pools: BTreeMap<(usize, PoolId), Tried>,
+    pools: BTreeMap<(HostId, PoolId), Tried>,
     /// Somebody waited already where it acts.
     open: bool,
     said: bool,
@@ -120,21 +120,22 @@ impl Trial {
     /// limits of a pool that became smaller by what no snapshot shows (how long requests may wait, weights of classes).
     pub(crate) fn begin(
         view: &View,
-        after: &[HostSnapshot],
-        past: &BTreeMap<(usize, PoolId), Past>,
+        after: &BTreeMap<HostId, HostSnapshot>,
+        past: &BTreeMap<(HostId, PoolId), Past>,
         also: impl Fn(&PoolKey) -> BTreeSet<Limit>,
     ) -> Self {
         let mut pools = BTreeMap::new();
         let mut open = false;
-        for (at, (host, after)) in view.hosts.iter().zip(after).enumerate() {
+        for host in &view.hosts {
+            let Some(after) = after.get(&host.id) else { continue };
             for old in host.snapshot.pools.iter().filter(|pool| !pool.alone) {
                 let Some(new) = after.pools.iter().find(|new| new.id == old.id) else { continue };
-                let Some(past) = past.get(&(at, old.id)) else { continue };
+                let Some(past) = past.get(&(host.id, old.id)) else { continue };
                 let mut smaller = smaller(old, new);
                 smaller.extend(also(&old.key));
                 open |= past.is_troubled;
                 pools.insert(
-                    (at, old.id),
+                    (host.id, old.id),
                     Tried {
                         smaller,
                         clients: old.clients,
@@ -157,9 +158,9 @@ impl Trial {
 
     /// Takes the next picture, one a second.
     pub fn observe(&mut self, view: &View) -> Finding {
-        for (at, host) in view.hosts.iter().enumerate() {
+        for host in &view.hosts {
             for pool in &host.snapshot.pools {
-                if let Some(tried) = self.pools.get_mut(&(at, pool.id)) {
+                if let Some(tried) = self.pools.get_mut(&(host.id, pool.id)) {
                     tried.take(pool, view.now_ms);
                 }
             }
@@ -181,12 +182,12 @@ impl Trial {
     /// What came of it so far, pool by pool.
     #[must_use]
     pub fn effects(&self, view: &View) -> Vec<Effect> {
-        self.pools.iter().map(|((at, _), tried)| tried.effect(server(view, *at))).collect()
+        self.pools.iter().map(|((host, _), tried)| tried.effect(server(view, *host))).collect()
     }
 }
 
-fn server(view: &View, at: usize) -> &str {
-    view.hosts.get(at).map_or("", |host| host.name.as_str())
+fn server(view: &View, id: HostId) -> &str {
+    view.host(id).map_or("", |host| host.name.as_str())
 }
 
 impl Tried {

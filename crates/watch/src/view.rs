@@ -15,7 +15,7 @@ pub use class::ClassView;
 pub use connection::{ClientState, ClientView, PinView, ServerState, ServerView, SessionStateView, SessionView};
 pub use lease::{LeaseState, LeaseView, MAX_QUERY, UsageKind, UsageView, Used, WaiterView};
 
-use poolwarden_pool::{HostSnapshot, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts};
+use poolwarden_pool::{HostId, HostSnapshot, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts};
 
 /// The whole picture.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,7 +28,7 @@ pub struct View {
     pub now_ms: u64,
     /// What the process as a whole is doing.
     pub state: ProcessState,
-    /// PostgreSQL servers, in the order of `HostId`.
+    /// PostgreSQL servers of the configuration.
     pub hosts: Vec<HostView>,
     /// What went through each pool.
     pub traffic: Vec<PoolTraffic>,
@@ -88,6 +88,12 @@ impl View {
         self.now_ms.saturating_sub(self.started_at_ms)
     }
 
+    /// The server of this id, unless it is gone.
+    #[must_use]
+    pub fn host(&self, id: HostId) -> Option<&HostView> {
+        self.hosts.iter().find(|host| host.id == id)
+    }
+
     /// Every pool with the host it belongs to, hosts in their order, pools in theirs.
     pub fn pools(&self) -> impl Iterator<Item = (&HostView, &PoolSnapshot)> {
         self.hosts.iter().flat_map(|host| host.snapshot.pools.iter().map(move |pool| (host, pool)))
@@ -127,6 +133,8 @@ impl ProcessState {
 /// One PostgreSQL server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostView {
+    /// Its id, which stays whatever comes and goes.
+    pub id: HostId,
     /// Its name in the configuration.
     pub name: String,
     /// Host name, address or socket directory.
@@ -146,8 +154,8 @@ pub struct HostView {
 /// What went through one pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolTraffic {
-    /// Index into [`View::hosts`].
-    pub host: usize,
+    /// Its server, which may be gone from [`View::hosts`].
+    pub host: HostId,
     /// The pool.
     pub pool: PoolId,
     /// Its name; stays when the pool was retired.

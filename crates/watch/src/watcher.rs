@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use poolwarden_pool::{HostSnapshot, Limit, PoolId, PoolKey, PoolSnapshot};
+use poolwarden_pool::{HostId, HostSnapshot, Limit, PoolId, PoolKey, PoolSnapshot};
 
 use crate::answer;
 use crate::case::{Case, Process};
@@ -15,8 +15,8 @@ use crate::trial::Trial;
 use crate::why::{Holder, PoolWhy, Why};
 use crate::{HostView, LeaseView, ServerView, UsageKind, View};
 
-/// Pools by the server's place and their own.
-type Key = (usize, PoolId);
+/// Pools by their server and their own id.
+type Key = (HostId, PoolId);
 
 /// What is remembered of the pictures seen.
 #[derive(Debug, Default)]
@@ -63,10 +63,10 @@ impl Watch {
         let mut leases = leases(view);
         let mut statements = statements(view);
         let mut there = BTreeMap::new();
-        for (at, host) in view.hosts.iter().enumerate() {
+        for host in &view.hosts {
             let backends = Backends::new(host.activity.as_ref(), view.now_ms);
             for pool in host.snapshot.pools.iter().filter(|pool| !pool.alone) {
-                let key = (at, pool.id);
+                let key = (host.id, pool.id);
                 let before = self.pools.remove(&key);
                 let mut memory = before.unwrap_or_else(|| Memory::new(pool.clone(), view.now_ms));
                 let mut span = memory.newest(pool, view.now_ms);
@@ -94,9 +94,14 @@ impl Watch {
     }
 
     /// Puts a change of settings on trial that was made just now: `view` is of just before it, `after` each host's snapshot of just
-    /// after it; `also` names limits of a pool that became smaller by what no snapshot shows (how long requests may wait).
+    /// after it, of those that are still there; `also` names limits of a pool that became smaller by what no snapshot shows (how long requests may wait).
     #[must_use]
-    pub fn try_change(&self, view: &View, after: &[HostSnapshot], also: impl Fn(&PoolKey) -> BTreeSet<Limit>) -> Trial {
+    pub fn try_change(
+        &self,
+        view: &View,
+        after: &BTreeMap<HostId, HostSnapshot>,
+        also: impl Fn(&PoolKey) -> BTreeSet<Limit>,
+    ) -> Trial {
         let past = self.pools.iter().map(|(key, memory)| (*key, memory.past())).collect();
         Trial::begin(view, after, &past, also)
     }
@@ -115,21 +120,21 @@ impl Watch {
         let leases = leases(view);
         let process = self.process.window(view);
         let changed_ms = view.changes.last().map_or(0, |change| change.at_ms);
-        for (at, host) in view.hosts.iter().enumerate() {
+        for host in &view.hosts {
             let backends = Backends::new(host.activity.as_ref(), view.now_ms);
             let pools = || host.snapshot.pools.iter().filter(|pool| !pool.alone);
             // who is younger than the newest picture is answered for all the same, from what is true now
-            let unknown = pools().filter(|pool| !self.pools.contains_key(&(at, pool.id)));
+            let unknown = pools().filter(|pool| !self.pools.contains_key(&(host.id, pool.id)));
             let fresh: BTreeMap<PoolId, Memory> =
                 unknown.map(|pool| (pool.id, Memory::new(pool.clone(), view.now_ms))).collect();
             let known: Vec<(&PoolSnapshot, &Memory)> = pools()
-                .filter_map(|pool| Some((pool, self.pools.get(&(at, pool.id)).or_else(|| fresh.get(&pool.id))?)))
+                .filter_map(|pool| Some((pool, self.pools.get(&(host.id, pool.id)).or_else(|| fresh.get(&pool.id))?)))
                 .collect();
             let windows: Vec<(&PoolSnapshot, Span)> = known
                 .iter()
                 .map(|(pool, memory)| {
                     let mut newest = memory.newest(pool, view.now_ms);
-                    let leases = leases.get(&(at, pool.id)).map_or(&[][..], Vec::as_slice);
+                    let leases = leases.get(&(host.id, pool.id)).map_or(&[][..], Vec::as_slice);
                     newest.occupancy = occupancy(memory, &backends, leases);
                     let mut hindsight = Hindsight::default();
                     for (server, lease) in leases {

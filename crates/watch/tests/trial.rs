@@ -3,10 +3,10 @@
 #[path = "../../pool/tests/stage/mod.rs"]
 mod stage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use poolwarden_watch::pool::{HostSettings, Input, Limit, Time};
+use poolwarden_watch::pool::{HostId, HostSettings, Input, Limit, Time};
 use poolwarden_watch::{Finding, Harm, HostView, View, Watch};
 use stage::{DEFAULT, Source, Stage, settings};
 
@@ -31,6 +31,7 @@ fn sources(rate: f64, then: f64) -> Vec<Source> {
 
 fn view(stage: &Stage, second: u64) -> View {
     let host = HostView {
+        id: HostId(0),
         name: "main".into(),
         address: "db".into(),
         port: 5432,
@@ -52,7 +53,7 @@ fn tried(before: &HostSettings, after: &HostSettings, rates: (f64, f64), seed: u
     }
     let just_before = view(&stage, CHANGED);
     stage.order(Input::Apply(Box::new(after.clone())));
-    let just_after = vec![view(&stage, CHANGED).hosts.remove(0).snapshot];
+    let just_after = BTreeMap::from([(HostId(0), view(&stage, CHANGED).hosts.remove(0).snapshot)]);
     let mut trial = watch.try_change(&just_before, &just_after, |_| BTreeSet::new());
     for second in 1.. {
         stage.play(seconds(CHANGED + second));

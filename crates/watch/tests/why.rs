@@ -66,6 +66,18 @@ fn forgotten_transactions_are_a_leak_and_the_size_is_innocent() {
 }
 
 #[test]
+fn what_is_known_of_a_server_stays_its_own_when_another_comes_before_it() {
+    let mut world = World::new(10);
+    world.run(20, 100.0, 0.02, 0);
+    world.busy(Busy { stuck: 8, ..Busy::default() });
+    world.run(8, 100.0, 0.02, 5);
+    let (alone, both) = (world.why(), world.why_beside("archive"));
+    let of = |server: &str| both.pools.iter().find(|pool| pool.server == server).expect("it is there");
+    assert_eq!(of("main"), &alone.pools[0]);
+    assert_eq!((of("archive").holders.len(), of("archive").waiting), (0, 0), "nothing there is main's");
+}
+
+#[test]
 fn idle_in_transaction_and_a_slow_statement_together_are_mixed() {
     let mut world = World::new(10);
     world.run(20, 100.0, 0.02, 0);

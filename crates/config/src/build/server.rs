@@ -1,5 +1,7 @@
 //! `[servers.NAME]` and its watch connection.
 
+use poolwarden_pool::HostId;
+
 use super::{Build, Scope};
 use crate::finding::Severity;
 use crate::model::{Host, Keepalive, Server, WatchLogin};
@@ -14,6 +16,11 @@ impl Build<'_> {
                 "write [servers.main] and below it host = \"db.internal\"".to_owned(),
             );
             self.finding(Severity::Error, "missing", self.end..self.end, texts);
+        }
+        if let Some(beyond) = names.get(HostId::MOST) {
+            let message = format!("{} servers, and at most {} can be pooled in front of", names.len(), HostId::MOST);
+            let texts = (message, "write some of them into the file of another poolwarden".to_owned());
+            self.finding(Severity::Error, "out-of-range", beyond.span.clone(), texts);
         }
         names.into_iter().map(|named| self.server(named)).collect()
     }
@@ -50,6 +57,7 @@ impl Build<'_> {
             tls: self.server_tls(&scope),
             max_protocol_minor: minor,
             watch: self.watch(&scope),
+            id: HostId::default(), // numbered when all are there
             name: named.name,
         }
     }

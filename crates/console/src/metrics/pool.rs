@@ -46,10 +46,8 @@ fn traffic(view: &View, out: &mut Samples, value: impl Fn(&Traffic) -> u64) {
 
 fn for_traffic(view: &View, mut push: impl FnMut(Labels<'_>, &PoolTraffic)) {
     let totals: std::collections::BTreeMap<_, _> = view.traffic.iter().map(|of| ((of.host, of.pool), of)).collect();
-    let pools = view.hosts.iter().enumerate();
-    let pools = pools.flat_map(|(index, host)| host.snapshot.pools.iter().map(move |pool| (index, host, pool)));
-    for (index, host, pool) in pools.take(super::MAX_POOLS) {
-        if let Some(totals) = totals.get(&(index, pool.id)) {
+    for (host, pool) in listed(view) {
+        if let Some(totals) = totals.get(&(host.id, pool.id)) {
             push(labels(host, pool), totals);
         }
     }
@@ -294,10 +292,8 @@ pub(super) fn logins(view: &View, out: &mut Samples) {
 
 /// One sample per pool and kind of session state that ever mattered there.
 fn state(view: &View, out: &mut Samples, label: &'static str, value: impl Fn(&SessionStateView) -> u64) {
-    let pools = view.hosts.iter().enumerate();
-    let pools = pools.flat_map(|(index, host)| host.snapshot.pools.iter().map(move |pool| (index, host, pool)));
-    for (index, host, pool) in pools.take(super::MAX_POOLS) {
-        for of in view.session_state.iter().filter(|of| (of.host, of.pool) == (index, pool.id)) {
+    for (host, pool) in listed(view) {
+        for of in view.session_state.iter().filter(|of| (of.host, of.pool) == (host.id, pool.id)) {
             out.push(&with(labels(host, pool), label, of.reason), value(of));
         }
     }

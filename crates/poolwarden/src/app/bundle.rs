@@ -236,7 +236,7 @@ fn cut(mut text: String, room: usize) -> String {
 mod tests {
     use std::io::Read;
 
-    use poolwarden_pool::HostSnapshot;
+    use poolwarden_pool::{HostId, HostSnapshot};
     use poolwarden_watch::{Backend, ChangeView, ConfigView, HostView};
 
     use super::*;
@@ -256,6 +256,7 @@ mod tests {
         let backend = Backend { pid: 42, role: "app".into(), query: "select 'hunter2'".into(), ..Backend::default() };
         let activity = Activity { backends: vec![backend], max_connections: 100, ..Activity::default() };
         let host = HostView {
+            id: HostId(0),
             name: "main/../x".into(),
             address: "db".into(),
             port: 5432,

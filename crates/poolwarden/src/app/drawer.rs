@@ -96,7 +96,7 @@ fn lent(view: &View, conn: u64, act: LeaseAct) -> Result<(Lease, Done), Refused>
 
 fn done(view: &View, server: &ServerView, client: u64) -> Done {
     let lease = server.lease.as_ref();
-    let host = lease.and_then(|lease| view.hosts.get(lease.host));
+    let host = lease.and_then(|lease| view.host(lease.host));
     Done {
         conn: server.id,
         pool: server.database.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use poolwarden_config::Config;
 use poolwarden_config::pgbouncer::Process;
-use poolwarden_pool::Time;
+use poolwarden_pool::{HostId, Time};
 use poolwarden_proxy::{Note, Proxy};
 use poolwarden_switch::Detail;
 use poolwarden_watch::{Field, FieldValue, Level, LogLine, StateLog};
@@ -34,13 +34,15 @@ const BLIND_EVERY: u32 = 5; // looks: once a second
 const AVERAGES_EVERY: u32 = 25; // looks: every 5 s
 
 /// What has been seen, and not said yet.
+#[derive(Default)]
 struct Journal {
-    hosts: Vec<StateLog>,
+    /// Of every server there was: what ends there is said too.
+    hosts: BTreeMap<HostId, StateLog>,
     /// The configuration that the classes' names are of.
     named: Option<Arc<Config>>,
     remarks: Remarks,
     /// Why each server's watch connection is not there, as last said.
-    blind: Vec<Option<String>>,
+    blind: BTreeMap<HostId, String>,
     stuck: Option<String>,
     gaps_ms: u64,
     reminder: Reminder,
@@ -48,7 +50,7 @@ struct Journal {
 
 /// Looks until `stopping` says so, and then once more.
 pub(super) async fn keep(running: Arc<Running>, proxy: Proxy, mut stopping: watch::Receiver<bool>) {
-    let mut journal = Journal::new(&running);
+    let mut journal = Journal::default();
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut count: u32 = 0;
@@ -119,24 +121,20 @@ async fn averages(running: &Running, proxy: &Proxy) {
 }
 
 impl Journal {
-    fn new(running: &Running) -> Self {
-        let config = running.config();
-        let hosts = config.servers.iter().map(|server| StateLog::new(&server.name)).collect();
-        let blind = config.servers.iter().map(|_| None).collect();
-        let (remarks, reminder) = (Remarks::default(), Reminder::default());
-        Self { hosts, named: None, remarks, blind, stuck: None, gaps_ms: 0, reminder }
-    }
-
     /// Without its watch connection a server's own limits are not seen: said when it changes.
     fn blindness(&mut self, running: &Running, proxy: &Proxy) {
         let config = running.config();
-        for (index, (server, said)) in config.servers.iter().zip(&mut self.blind).enumerate() {
-            let told = proxy.host(plan::host_id(index));
-            let (facts, why) = told.map_or((None, None), |(_, facts, why)| (facts, why));
-            if server.watch.is_some() && why != *said {
-                running.log.write(sight(&server.name, facts.is_some(), why.as_deref()));
-                *said = why;
+        self.blind.retain(|id, _| plan::host_ids(&config).any(|there| there == *id));
+        for server in config.servers.iter().filter(|server| server.watch.is_some()) {
+            let Some((_, facts, why)) = proxy.host(server.id) else { continue };
+            if why.as_ref() == self.blind.get(&server.id) {
+                continue;
             }
+            running.log.write(sight(&server.name, facts.is_some(), why.as_deref()));
+            match why {
+                Some(why) => self.blind.insert(server.id, why),
+                None => self.blind.remove(&server.id),
+            };
         }
     }
 
@@ -144,11 +142,14 @@ impl Journal {
         let (now, config) = (proxy.now(), running.config());
         if !self.named.as_ref().is_some_and(|named| Arc::ptr_eq(named, &config)) {
             let names: Vec<String> = config.classes_by_id().map(|(_, name, _)| name.to_owned()).collect();
-            self.hosts.iter_mut().for_each(|states| states.name_classes(names.clone()));
+            for server in &config.servers {
+                self.hosts.entry(server.id).or_insert_with(|| StateLog::new(&server.name));
+            }
+            self.hosts.values_mut().for_each(|states| states.name_classes(names.clone()));
             self.named = Some(config);
         }
-        for (index, states) in self.hosts.iter_mut().enumerate() {
-            let (events, dropped) = proxy.events(plan::host_id(index));
+        for (host, states) in &mut self.hosts {
+            let (events, dropped) = proxy.events(*host);
             let lines = events.iter().filter_map(|event| states.note(now, event)).collect::<Vec<_>>();
             lines.into_iter().chain(states.due(now)).for_each(|line| running.log.write(line));
             running.facts_dropped.fetch_add(dropped, Ordering::Relaxed);

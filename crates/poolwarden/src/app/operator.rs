@@ -212,8 +212,8 @@ async fn wait_close(running: &Running, proxy: &Proxy, name: Option<&str>) -> Vec
 /// The servers a database's pools may be on: its own; every one for all databases.
 fn hosts(config: &Config, name: Option<&str>) -> Vec<HostId> {
     match name {
-        Some(name) => config.pool(name).map(|pool| plan::host_id(pool.server)).into_iter().collect(),
-        None => (0..config.servers.len()).map(plan::host_id).collect(),
+        Some(name) => config.pool(name).map(|pool| config.servers[pool.server].id).into_iter().collect(),
+        None => plan::host_ids(config).collect(),
     }
 }
 

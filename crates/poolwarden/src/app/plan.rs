@@ -59,9 +59,9 @@ pub(super) fn reload(config: &Config, seed: &Seed) -> Reload {
     }
 }
 
-/// The id of a server: its place in the configuration, which refuses more than there are ids.
-pub(super) fn host_id(index: usize) -> HostId {
-    HostId(u16::try_from(index).unwrap_or(u16::MAX))
+/// The ids of all servers of a configuration.
+pub(super) fn host_ids(config: &Config) -> impl Iterator<Item = HostId> {
+    config.servers.iter().map(|server| server.id)
 }
 
 /// Host and port as people are shown them.
@@ -91,6 +91,7 @@ pub(super) fn host(config: &Config, index: usize, server: &Server) -> HostPlan {
         database: watch.database.clone(),
     };
     HostPlan {
+        id: server.id,
         name: server.name.clone(),
         address,
         core: core(config, index),

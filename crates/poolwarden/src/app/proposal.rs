@@ -7,7 +7,6 @@ use poolwarden_config::{Change, diff};
 use poolwarden_console::http::{PlanOrder, Planned, PlannedChange, Refused as Untaken, RefusedKind};
 
 use super::change::{self, Found, Outlook, Wanted, outlook};
-use super::plan;
 use super::reload::{self, Refused};
 use super::running::{Running, held};
 
@@ -20,10 +19,9 @@ pub(super) async fn plan(running: &Arc<Running>, order: PlanOrder) -> Result<Pla
     let now = running.configs().now;
     let Found { read, .. } = read(running, order).await.map_err(|refused| untaken(&refused, "plan again"))?;
     let changes = diff(&now, &read.config);
-    let before = reload::snapshots(proxy, &read.config);
-    let rehearse = |(index, host)| proxy.rehearse(plan::host_id(index), host);
-    let after: Vec<_> = read.reload.hosts.iter().enumerate().map(rehearse).collect();
-    let Outlook { effect, pools, mut notes } = outlook(&read.config, &changes, &before, &after);
+    let before = reload::snapshots(proxy, &now);
+    let after = read.reload.hosts.iter().map(|host| (host.id, proxy.rehearse(host))).collect();
+    let Outlook { effect, pools, mut notes } = outlook((&now, &read.config), &changes, &before, &after);
     notes.extend(read.remarks);
     Ok(Planned { changes: changes.into_iter().map(planned).collect(), pools, effect, notes })
 }

@@ -1,10 +1,11 @@
 //! What was loaded made ready to be put in force, as a whole or not at all, and what the log says of it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use poolwarden_config::{Change, Config};
-use poolwarden_pool::HostSnapshot;
+use poolwarden_pool::{HostId, HostSnapshot};
 use poolwarden_proxy::{Proxy, Reload};
 use poolwarden_watch::{Field, FieldValue, Level, LogLine};
 
@@ -102,18 +103,23 @@ pub(super) struct Read {
     pub(super) texts: Vec<(String, String)>,
 }
 
-/// What was loaded, ready to be put in force: its certificates read, its servers those that run.
+/// What was loaded, ready to be put in force: its certificates read, its servers and classes known by the numbers they run under.
 pub(super) fn prepare(
     loaded: anyhow::Result<discover::Loaded>,
     directory: &Path,
-    (start, now): (&Config, &Config),
+    now: &Config,
     seed: &plan::Seed,
 ) -> Result<Read, Refused> {
     let mut loaded = loaded.map_err(|error| match error.downcast_ref::<discover::Faults>() {
         Some(faults) => Refused { faults: faults.lines.clone() },
         None => Refused::one(format!("{error:#}")),
     })?;
-    same_servers(start, &loaded.config)?;
+    loaded.config.keep_server_ids(now).map_err(|count| {
+        Refused::one(format!(
+            "{count} servers have come and gone since the start, and there are numbers for {}; restart poolwarden to put it in force",
+            HostId::MOST
+        ))
+    })?;
     loaded.config.keep_class_ids(now);
     let certificates = Certificates::load(&loaded.config, directory);
     let mut reload = plan::reload(&loaded.config, seed);
@@ -121,24 +127,9 @@ pub(super) fn prepare(
     Ok(Read { config: Arc::new(loaded.config), reload, remarks: loaded.lines, texts: loaded.texts })
 }
 
-/// Servers are told apart by their place, so they must all still be there.
-fn same_servers(start: &Config, new: &Config) -> Result<(), Refused> {
-    let names = |config: &Config| config.servers.iter().map(|server| server.name.clone()).collect::<Vec<_>>();
-    let (old, new) = (names(start), names(new));
-    if old == new {
-        return Ok(());
-    }
-    Err(Refused::one(format!(
-        "servers come and go with a restart only: {} run, the file has {}; keep them, or restart poolwarden",
-        old.join(", "),
-        new.join(", ")
-    )))
-}
-
-/// A snapshot of each server of this configuration, where there is one.
-pub(super) fn snapshots(proxy: &Proxy, config: &Config) -> Vec<Option<HostSnapshot>> {
-    let snapshot = |index| proxy.host(plan::host_id(index)).map(|(snapshot, ..)| snapshot);
-    (0..config.servers.len()).map(snapshot).collect()
+/// What the cores of a configuration's servers know now; of those only that run.
+pub(super) fn snapshots(proxy: &Proxy, config: &Config) -> BTreeMap<HostId, HostSnapshot> {
+    plan::host_ids(config).filter_map(|id| Some((id, proxy.host(id)?.0))).collect()
 }
 
 /// What a change that cannot be live comes to.
@@ -183,15 +174,6 @@ mod tests {
     fn config(servers: &str) -> Config {
         let (config, _) = Config::parse(servers, |_| Err("no secrets here".to_owned()));
         config.unwrap()
-    }
-
-    #[test]
-    fn servers_keep_their_places() {
-        let one = config("[servers.a]\nhost = \"a\"\n");
-        let two = config("[servers.a]\nhost = \"b\"\n[servers.b]\nhost = \"b\"\n[pools.x]\nserver = \"a\"\n");
-        assert_eq!(same_servers(&one, &one), Ok(()));
-        let refused = same_servers(&one, &two).unwrap_err();
-        assert!(refused.faults[0].contains("a run, the file has a, b"), "{refused:?}");
     }
 
     #[test]

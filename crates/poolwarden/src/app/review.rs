@@ -7,11 +7,13 @@
 mod child;
 mod tickets;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use poolwarden_console::review::{Reviewed, Severity, Ticket};
+use poolwarden_pool::HostId;
 use poolwarden_watch::Level;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -106,8 +108,8 @@ struct Clerk {
     began: Option<Instant>,
     /// Why the newest attempt came to nothing.
     failed: Option<String>,
-    /// The limits each server has told, in the order of the servers.
-    slots: Vec<Option<Slots>>,
+    /// The limits each server has told.
+    slots: BTreeMap<HostId, Slots>,
 }
 
 impl Clerk {
@@ -126,12 +128,11 @@ impl Clerk {
         let Some(proxy) = running.proxy() else { return false };
         let names = |of: Vec<(String, u32, u32)>| of.into_iter().map(|(name, size, _)| (name, size)).collect();
         let mut changed = false;
-        self.slots.resize(running.config().servers.len(), None);
-        for (index, known) in self.slots.iter_mut().enumerate() {
-            let Some(facts) = proxy.host(plan::host_id(index)).and_then(|(_, facts, _)| facts) else { continue };
-            let told = Some((facts.max_connections, facts.reserved, names(facts.roles), names(facts.databases)));
-            if *known != told {
-                *known = told;
+        for host in plan::host_ids(&running.config()) {
+            let Some(facts) = proxy.host(host).and_then(|(_, facts, _)| facts) else { continue };
+            let told = (facts.max_connections, facts.reserved, names(facts.roles), names(facts.databases));
+            if self.slots.get(&host) != Some(&told) {
+                self.slots.insert(host, told);
                 changed = true;
             }
         }

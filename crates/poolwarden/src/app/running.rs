@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use poolwarden_config::Config;
+use poolwarden_pool::HostId;
 use poolwarden_proxy::Proxy;
 use poolwarden_switch::Detail;
 use poolwarden_watch::why::{Holder, Why};
@@ -18,7 +19,7 @@ use super::plan::{self, Seed};
 use super::probes::Tally;
 use super::review::Reviews;
 use super::said::Said;
-use super::view::{self, Configs, Counts, Seen};
+use super::view::{self, Configs, Counts, HostSeen, Seen};
 use crate::discover::Made;
 
 /// Requests to stop that nobody has looked at yet: the first one counts, the second one hurries.
@@ -92,6 +93,12 @@ pub(super) struct Running {
     configs: Mutex<Configs>,
     phase: Mutex<Phase>,
     stop: mpsc::Sender<Stop>,
+}
+
+/// What is seen of one server, unless it is not there.
+fn told(proxy: &Proxy, id: HostId) -> Option<(HostId, HostSeen)> {
+    let (snapshot, facts, watch_error) = proxy.host(id)?;
+    Some((id, HostSeen { snapshot, facts, watch_error, activity: proxy.activity(id) }))
 }
 
 /// Our locks protect plain values: whoever panicked while holding one left a whole value.
@@ -193,10 +200,8 @@ impl Running {
             return view::view(&configs, &Seen { now_ms: unix_ms(), started_at_ms: unix_ms(), ..Seen::default() });
         };
         let (reports, figures) = tokio::join!(proxy.reports(detail), proxy.figures());
-        let hosts = (0..configs.now.servers.len()).filter_map(|index| proxy.host(plan::host_id(index)));
         let seen = Seen {
-            hosts: hosts.collect(),
-            activities: (0..configs.now.servers.len()).map(|index| proxy.activity(plan::host_id(index))).collect(),
+            hosts: plan::host_ids(&configs.now).filter_map(|id| told(proxy, id)).collect(),
             probes: self.probes.views(&configs.now.probes),
             changes: self.changes.all(),
             now: proxy.now(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use poolwarden_pool::Time;
+use poolwarden_pool::{Time, Verb};
 
 /// Names are databases, as clients ask for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,15 @@ impl Said {
         }
     }
 
+    /// Everything that holds now, in the order in which a server that has heard nothing, or what holds no more, is to hear it.
+    pub(super) fn words(&self) -> Vec<(Verb, Option<&str>)> {
+        let pause = |paused| if paused { Verb::Pause } else { Verb::Resume };
+        let paused = self.paused.iter().map(|(name, paused)| (pause(*paused), Some(name.as_str())));
+        let disabled = self.disabled.iter().map(|name| (Verb::Disable, Some(name.as_str())));
+        let all = [(pause(self.all_paused), None), (Verb::Enable, None)];
+        all.into_iter().chain(paused).chain(disabled).collect()
+    }
+
     pub(super) fn is_paused(&self, name: &str) -> bool {
         self.paused.get(name).copied().unwrap_or(self.all_paused)
     }
@@ -104,6 +113,17 @@ mod tests {
         assert!(said.is_disabled("a"));
         said.disable("a", false);
         assert_eq!(said, Said::default());
+    }
+
+    #[test]
+    fn a_server_that_comes_hears_what_holds_and_no_more() {
+        let mut said = Said::default();
+        assert_eq!(said.words(), [(Verb::Resume, None), (Verb::Enable, None)]);
+        said.pause(None, true);
+        said.pause(Some("a"), false);
+        said.disable("b", true);
+        let words = [(Verb::Pause, None), (Verb::Enable, None), (Verb::Resume, Some("a")), (Verb::Disable, Some("b"))];
+        assert_eq!(said.words(), words);
     }
 
     #[test]

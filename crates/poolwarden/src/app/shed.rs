@@ -24,9 +24,7 @@ pub(super) fn shed(running: &Running, order: ShedOrder) -> Result<Shed, (String,
     let (config, length) = (running.config(), length(&order.length)?);
     let class = class(&config, &order.class)?;
     let until = proxy.now() + length;
-    for index in 0..config.servers.len() {
-        proxy.shed(plan::host_id(index), class, until);
-    }
+    plan::host_ids(&config).for_each(|host| proxy.shed(host, class, until));
     let until_ms = (!length.is_zero()).then(|| unix_ms() + u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
     running.log.write(line(&order, until_ms.map(rfc3339)));
     Ok(Shed { class: order.class, until_ms })

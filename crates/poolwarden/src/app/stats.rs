@@ -27,7 +27,7 @@ pub(super) fn line(view: &View) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use poolwarden_pool::{PoolId, PoolKey};
+    use poolwarden_pool::{HostId, PoolId, PoolKey};
     use poolwarden_watch::PoolTraffic;
 
     use super::*;
@@ -46,7 +46,7 @@ mod tests {
             ..Traffic::default()
         };
         let traffic = |user: &str| PoolTraffic {
-            host: 0,
+            host: HostId(0),
             pool: PoolId(0),
             key: PoolKey { database: "app".to_owned(), user: user.to_owned() },
             server_database: "app".to_owned(),

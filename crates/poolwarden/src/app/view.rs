@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poolwarden_config::{Class, Config};
-use poolwarden_pool::{ClassId, HostSnapshot, Limit, PoolSnapshot, ServerFacts, Time};
+use poolwarden_config::{Class, Config, Server};
+use poolwarden_pool::{ClassId, HostId, HostSnapshot, Limit, PoolSnapshot, ServerFacts, Time};
 use poolwarden_proxy::{Activity, Address, LoopFigures, PeerFigures, ProcessFigures};
 use poolwarden_switch::LoopReport;
 use poolwarden_watch::{
@@ -31,10 +31,8 @@ pub(super) struct Seen {
     pub(super) started_at_ms: u64,
     pub(super) draining: bool,
     pub(super) said: Said,
-    /// In the order of the servers.
-    pub(super) hosts: Vec<(HostSnapshot, Option<ServerFacts>, Option<String>)>,
-    /// What PostgreSQL told of its backends, in the order of the servers.
-    pub(super) activities: Vec<Option<Arc<Activity>>>,
+    /// By id; a server that comes or goes just now may be missing.
+    pub(super) hosts: BTreeMap<HostId, HostSeen>,
     pub(super) probes: Vec<ProbeView>,
     pub(super) changes: Vec<ChangeView>,
     pub(super) reports: Vec<LoopReport>,
@@ -42,6 +40,16 @@ pub(super) struct Seen {
     pub(super) figures: ProcessFigures,
     pub(super) peers: Vec<PeerFigures>,
     pub(super) counts: Counts,
+}
+
+/// What was seen of one server.
+pub(super) struct HostSeen {
+    pub(super) snapshot: HostSnapshot,
+    pub(super) facts: Option<ServerFacts>,
+    /// Why the watch connection is not there.
+    pub(super) watch_error: Option<String>,
+    /// What PostgreSQL told of its backends.
+    pub(super) activity: Option<Arc<Activity>>,
 }
 
 /// What the application counts itself.
@@ -97,7 +105,7 @@ pub(super) fn view(configs: &Configs, seen: &Seen) -> View {
 /// By id. A class is shed on all servers alike; where they differ by a moment, until the last of them.
 fn classes(config: &Config, seen: &Seen) -> Vec<ClassView> {
     let shed = |id| {
-        let left = seen.hosts.iter().flat_map(|(snapshot, ..)| &snapshot.shed).filter(|(class, _)| *class == id);
+        let left = seen.hosts.values().flat_map(|host| &host.snapshot.shed).filter(|(class, _)| *class == id);
         left.map(|(_, left)| seen.now_ms + millis(*left)).max()
     };
     let class = |(id, name, of): (ClassId, &str, &Class)| ClassView {
@@ -122,16 +130,22 @@ fn state(seen: &Seen) -> ProcessState {
 }
 
 fn hosts(config: &Config, seen: &Seen) -> Vec<HostView> {
-    type Told = (HostSnapshot, Option<ServerFacts>, Option<String>);
-    let host = |(index, (server, told)): (usize, (&poolwarden_config::Server, &Told))| {
-        let (mut snapshot, facts, watch_error) = told.clone();
+    let host = |server: &Server| {
+        let told = seen.hosts.get(&server.id)?;
+        let mut snapshot = told.snapshot.clone();
         snapshot.pools = together(std::mem::take(&mut snapshot.pools));
-        let (name, address) = (server.name.clone(), plan::shown_address(server));
-        let told = seen.activities.get(index).and_then(Option::as_deref);
-        let activity = told.map(|told| activity::activity(seen, told));
-        HostView { name, address, port: server.port, snapshot, facts, activity, watch_error }
+        Some(HostView {
+            id: server.id,
+            name: server.name.clone(),
+            address: plan::shown_address(server),
+            port: server.port,
+            snapshot,
+            facts: told.facts.clone(),
+            activity: told.activity.as_deref().map(|told| activity::activity(seen, told)),
+            watch_error: told.watch_error.clone(),
+        })
     };
-    config.servers.iter().zip(&seen.hosts).enumerate().map(host).collect()
+    config.servers.iter().filter_map(host).collect()
 }
 
 /// The pools of one client each as one row per user and database, behind all others.

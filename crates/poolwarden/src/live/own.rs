@@ -26,7 +26,8 @@ pub(crate) fn own(config: &Config, scrape: &Scrape, failed: bool) -> Vec<Facts> 
     }
     machine::told(&mut draft);
     let process = Facts { name: "this process".to_owned(), facts: draft.facts };
-    let watched = config.servers.iter().zip(&scrape.view.hosts).filter_map(|(server, host)| {
+    let watched = scrape.view.hosts.iter().filter_map(|host| {
+        let server = config.servers.iter().find(|server| server.id == host.id)?;
         let watch = server.watch.as_ref().map(|login| login.user.as_str());
         Some(Facts { name: format!("the watch connection of {}", host.name), facts: watched(host, watch)? })
     });
@@ -60,7 +61,7 @@ fn watched(host: &HostView, watch: Option<&str>) -> Option<BTreeMap<String, Stri
 
 #[cfg(test)]
 mod tests {
-    use poolwarden_pool::HostSnapshot;
+    use poolwarden_pool::{HostId, HostSnapshot};
     use poolwarden_watch::{Activity, Backend, ConfigView, Quota, View};
 
     use super::*;
@@ -81,7 +82,16 @@ mod tests {
 
     fn host(activity: Option<Activity>) -> HostView {
         let (name, address) = ("main".to_owned(), "db".to_owned());
-        HostView { name, address, port: 5432, snapshot: snapshot(), facts: None, activity, watch_error: None }
+        HostView {
+            id: HostId(0),
+            name,
+            address,
+            port: 5432,
+            snapshot: snapshot(),
+            facts: None,
+            activity,
+            watch_error: None,
+        }
     }
 
     fn config() -> Config {

@@ -1,6 +1,6 @@
 //! Client and server connections of the picture, one by one, and what keeps them together.
 
-use poolwarden_pool::PoolId;
+use poolwarden_pool::{HostId, PoolId};
 
 use super::lease::LeaseView;
 
@@ -172,8 +172,8 @@ pub struct ServerView {
 /// One server connection that stays with its client beyond a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PinView {
-    /// Index into [`View::hosts`].
-    pub host: usize,
+    /// Its server, which may be gone from [`View::hosts`].
+    pub host: HostId,
     /// Database as clients ask for it.
     pub database: String,
     /// User of the pool.
@@ -199,8 +199,8 @@ pub struct PinView {
 /// What one kind of session state meant in one pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionStateView {
-    /// Index into [`View::hosts`].
-    pub host: usize,
+    /// Its server, which may be gone from [`View::hosts`].
+    pub host: HostId,
     /// The pool.
     pub pool: PoolId,
     /// Which kind.

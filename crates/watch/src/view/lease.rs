@@ -1,6 +1,6 @@
 //! What a lent server connection is doing and for whom, who waits, and who used what: told by the loops.
 
-use poolwarden_pool::PoolId;
+use poolwarden_pool::{HostId, PoolId};
 
 /// What goes on between a client and the server connection it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,8 +29,8 @@ impl LeaseState {
 /// One lease: a server connection that is lent now. Times in microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseView {
-    /// Index into [`crate::View::hosts`].
-    pub host: usize,
+    /// Its server, which may be gone from [`crate::View::hosts`].
+    pub host: HostId,
     /// The pool.
     pub pool: PoolId,
     /// Serial of the client that holds it.
@@ -65,8 +65,8 @@ pub const MAX_QUERY: usize = 400;
 /// Requests that wait now, of one application at one address in one pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WaiterView {
-    /// Index into [`crate::View::hosts`].
-    pub host: usize,
+    /// Its server, which may be gone from [`crate::View::hosts`].
+    pub host: HostId,
     /// The pool.
     pub pool: PoolId,
     /// What they call themselves.
@@ -114,8 +114,8 @@ impl UsageKind {
 /// What everybody of one name used of one pool, since the name was first seen (or seen again after it gave up its place to others).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageView {
-    /// Index into [`crate::View::hosts`].
-    pub host: usize,
+    /// Its server, which may be gone from [`crate::View::hosts`].
+    pub host: HostId,
     /// The pool.
     pub pool: PoolId,
     /// By what.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use poolwarden_watch::pool::{
-    ConnectFailure, Failure, HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts, Slots,
+    ConnectFailure, Failure, HostId, HostSnapshot, Limit, LimitUse, Mode, PoolId, PoolKey, PoolSnapshot, ServerFacts,
+    Slots,
 };
 use poolwarden_watch::why::Why;
 use poolwarden_watch::{
@@ -41,6 +42,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(size: u32) -> Self {
         let host = HostView {
+            id: HostId(0),
             name: "main".into(),
             address: "db".into(),
             port: 5432,
@@ -118,6 +120,16 @@ impl World {
         let of = LimitUse { limit: Limit::PgDatabase, used: 0, size: Some(size - others), binds: true };
         self.pool().limits.push(of);
         self.binding = Limit::PgDatabase;
+    }
+
+    /// The answer when another server stands before this one in the picture, with a pool of the same number.
+    pub(crate) fn why_beside(&self, name: &str) -> Why {
+        let mut view = self.view.clone();
+        let mut other = view.hosts[0].clone();
+        (other.id, other.name) = (HostId(1), name.to_owned());
+        other.snapshot.pools = vec![pool(10)];
+        view.hosts.insert(0, other);
+        self.watch.why(&view, None)
     }
 
     pub(crate) fn probe(&mut self, database: bool) {

@@ -26,7 +26,7 @@ fn row(view: &View, of: &PinView) -> Row {
     vec![
         text(&of.database),
         text(&of.user),
-        text(view.hosts.get(of.host).map_or("", |host| &host.name)),
+        text(view.host(of.host).map_or("", |host| &host.name)),
         text(clients::client(of.client)),
         text(&of.addr),
         int(of.port),

@@ -27,11 +27,11 @@ pub(crate) const COLUMNS: [Column; 13] = [
 
 pub(crate) fn rows(view: &View) -> Rows {
     let mut rows = Vec::new();
-    for (index, host) in view.hosts.iter().enumerate() {
+    for host in &view.hosts {
         for pool in &host.snapshot.pools {
             let head = [text(&pool.key.database), text(&pool.key.user), text(&host.name)];
             for kind in UsageKind::ALL {
-                let of = |of: &&UsageView| (of.host, of.pool, of.kind) == (index, pool.id, kind);
+                let of = |of: &&UsageView| (of.host, of.pool, of.kind) == (host.id, pool.id, kind);
                 rows.extend(largest(view.usage.iter().filter(of)).into_iter().map(|of| row(&head, kind, &of)));
             }
         }

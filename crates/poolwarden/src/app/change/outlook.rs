@@ -1,11 +1,14 @@
 //! What a change does to the pools that are there, told by two snapshots of each server: before and after, or before and rehearsed.
 
+use std::collections::BTreeMap;
+
 use poolwarden_config::{Change, Config};
 use poolwarden_console::http::PlannedPool;
-use poolwarden_pool::{HostSnapshot, Limit, PoolKey};
+use poolwarden_pool::{HostId, HostSnapshot, Limit, PoolKey};
 use poolwarden_watch::{Ceiling, Moved, moved, raised_in_vain};
 
 use super::super::reload::waits;
+use super::super::servers;
 
 /// Settings that say how many server connections there may be.
 const CAPACITY: [&str; 5] = [".size", ".reserve", ".max_connections", ".max_user_connections", ".pool_size"];
@@ -20,24 +23,29 @@ pub(in crate::app) struct Outlook {
     pub(in crate::app) notes: Vec<String>,
 }
 
-/// `changes` lead to `config`; `before` and `after` are in the order of its servers.
+/// `changes` lead from `old` to `new`; `before` and `after` are what the cores of their servers know.
 pub(in crate::app) fn outlook(
-    config: &Config,
+    (old, new): (&Config, &Config),
     changes: &[Change],
-    before: &[Option<HostSnapshot>],
-    after: &[Option<HostSnapshot>],
+    before: &BTreeMap<HostId, HostSnapshot>,
+    after: &BTreeMap<HostId, HostSnapshot>,
 ) -> Outlook {
     let (mut pools, mut notes) = (Vec::new(), Vec::new());
-    for (server, both) in config.servers.iter().zip(before.iter().zip(after)) {
-        let (Some(before), Some(after)) = both else { continue };
+    let mut turned = servers::ends(old, new, before);
+    turned.extend(servers::begins(old, new));
+    for server in &new.servers {
+        // one that comes has no pools yet
+        let (Some(before), Some(after)) = (before.get(&server.id), after.get(&server.id)) else { continue };
         notes.extend(raised_in_vain(&server.name, before, after));
         let all = moved(&server.name, before, after);
         let is_auto = server.max_connections.is_none();
         notes.extend(all.iter().filter_map(|moved| without_postgres(moved, is_auto)));
         pools.extend(all.into_iter().map(|moved| PlannedPool { server: server.name.clone(), moved }));
     }
+    notes.extend(turned.iter().skip(1).cloned());
     notes.extend(changes.iter().filter(|change| !change.live).map(waits));
-    Outlook { effect: effect(changes, &pools), pools, notes }
+    let effect = turned.into_iter().next().unwrap_or_else(|| effect(changes, &pools));
+    Outlook { effect, pools, notes }
 }
 
 /// More connections than PostgreSQL has slots for: what needs its restart, and the best without one.

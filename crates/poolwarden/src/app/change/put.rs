@@ -1,6 +1,6 @@
 //! A change on its way: read, judged, put in force, written into the file, recorded. Whoever calls holds `Running::reloading`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use poolwarden_config::{Change, Config, diff};
 use poolwarden_console::review::Ticket;
 use poolwarden_console::rfc3339;
-use poolwarden_pool::{HostSnapshot, Limit, PoolKey};
+use poolwarden_pool::{HostId, HostSnapshot, Limit, PoolKey};
 use poolwarden_proxy::{Proxy, Reload};
 use poolwarden_store::{NewVersion, VersionState};
 use poolwarden_switch::Detail;
@@ -18,6 +18,7 @@ use super::super::log::unix_ms;
 use super::super::reload::{self, Read, Refused};
 use super::super::review;
 use super::super::running::{Origin, Running, held};
+use super::super::servers;
 use super::standing::{OnTrial, Pending, Version};
 use super::{Basis, Done, Found, Order, Outlook, Verb, Wanted, chronicle, effect, file, name, outlook, read};
 
@@ -69,7 +70,6 @@ pub(super) async fn put(running: &Arc<Running>, order: Order) -> Result<Done, Re
     let mut done = Done { changes, effect, notes };
     let version = settle(running, &order, (before.clone(), basis, file), &mut done).await;
     if !matches!(order.verb, Verb::Undo { .. } | Verb::Rollback { .. }) {
-        let after: Vec<_> = after.into_iter().flatten().collect();
         let also = |key: &PoolKey| shorter(&configs.now, &read.config, key);
         let on_trial = OnTrial {
             trial: held(&running.watch).try_change(&view, &after, also),
@@ -90,8 +90,8 @@ pub(super) async fn put(running: &Arc<Running>, order: Order) -> Result<Done, Re
 struct Put {
     /// Of just before.
     view: View,
-    /// Of just after, in the order of the servers.
-    after: Vec<Option<HostSnapshot>>,
+    /// Of just after, of the servers that are there.
+    after: BTreeMap<HostId, HostSnapshot>,
     outlook: Outlook,
 }
 
@@ -103,11 +103,13 @@ async fn enforce(
     (config, changes, verb): (&Arc<Config>, &[Change], &str),
 ) -> Put {
     let view = running.view(Detail::Servers).await;
-    let before = reload::snapshots(proxy, config);
+    let old = running.config();
+    let before = reload::snapshots(proxy, &old);
     proxy.reload(reload);
     let after = reload::snapshots(proxy, config);
-    let outlook = outlook(config, changes, &before, &after);
+    let outlook = outlook((&old, config), changes, &before, &after);
     running.obey(Arc::clone(config));
+    servers::arrived(proxy, &old, config, &held(&running.said).clone(), &before);
     running.changes.note(unix_ms(), verb, changes);
     running.reloads.fetch_add(1, Ordering::Relaxed);
     finish_trial(running, &view).await;

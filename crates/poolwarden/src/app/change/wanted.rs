@@ -93,7 +93,7 @@ fn toml(path: &Path, configs: &Configs, wanted: Wanted, now: &Basis, seed: &Seed
     };
     let directory = path.parent().unwrap_or(Path::new("."));
     let loaded = discover::parse(name, &text, directory);
-    let mut read = reload::prepare(loaded, directory, (&configs.start, &configs.now), seed)?;
+    let mut read = reload::prepare(loaded, directory, &configs.now, seed)?;
     // whatever it was called while it was proposed: it is the file that runs
     read.texts = vec![(own, text.to_string())];
     Ok(Found { read, basis: Basis { text, edits: Vec::new() }, file })
@@ -107,7 +107,7 @@ fn of_made(made: &Made, configs: &Configs, wanted: Wanted, now: &Basis, seed: &S
         Wanted::Set(edits) => edit::toml(&now.text, &edits).map_err(Refused::one)?.into(),
         Wanted::Back(basis) => basis.text,
     };
-    let read = reload::prepare(made.load(&text), Path::new("."), (&configs.start, &configs.now), seed)?;
+    let read = reload::prepare(made.load(&text), Path::new("."), &configs.now, seed)?;
     Ok(Found { read, basis: Basis { text, edits: Vec::new() }, file: None })
 }
 
@@ -132,7 +132,7 @@ fn ini(file: &Written, configs: &Configs, wanted: Wanted, now: &Basis, seed: &Se
     };
     edits.shrink_to_fit();
     let loaded = reload::load(file, &edits);
-    let read = reload::prepare(loaded, file.directory(), (&configs.start, &configs.now), seed)?;
+    let read = reload::prepare(loaded, file.directory(), &configs.now, seed)?;
     let text: Arc<str> = read.texts.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n").into();
     Ok(Found { read, basis: Basis { text: Arc::clone(&text), edits }, file: Some(text) })
 }

@@ -11,11 +11,11 @@ use poolwarden_proxy::{
 use poolwarden_relay::pgwire::password::Secret;
 use poolwarden_relay::pgwire::scram;
 
-use super::{Seed, host_id};
+use super::Seed;
 
 pub(super) fn directory(config: &Config, seed: &Seed) -> Directory {
     let route = |pool: &Pool| Route {
-        host: host_id(pool.server),
+        host: config.servers[pool.server].id,
         database: pool.database.clone(),
         user: pool.user.clone(),
         password: pool.password.as_ref().map(|secret| secret.reveal().to_owned()),
@@ -101,7 +101,7 @@ fn query(config: &Config, of: &AuthQuery) -> Query {
         user: of.user.clone(),
         password: of.password.as_ref().or(own).map(|secret| secret.reveal().to_owned()),
         database: of.database.clone(),
-        host: of.server.map(host_id),
+        host: of.server.map(|server| config.servers[server].id),
         search_path: of.search_path.clone(),
         fresh: of.fresh,
         max_stale: of.max_stale,

@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
     use crate::app::plan;
-    use crate::app::view::{Configs, view};
+    use crate::app::view::{Configs, HostSeen, view};
 
     /// Two servers, of which the second has answered a second ago.
     #[test]
@@ -88,9 +88,13 @@ mod tests {
             }],
             unlisted: 6,
         };
-        let hosts = (0..2).filter_map(|host| Some((shared.snapshot(now, HostId(host))?, None, None))).collect();
-        let activities = vec![None, Some(Arc::new(told))];
-        let seen = Seen { now, now_ms: 1_000_000, hosts, activities, ..Seen::default() };
+        let told = Arc::new(told);
+        let seen = |id: u16| {
+            let activity = (id == 1).then(|| Arc::clone(&told));
+            let snapshot = shared.snapshot(now, HostId(id))?;
+            Some((HostId(id), HostSeen { snapshot, facts: None, watch_error: None, activity }))
+        };
+        let seen = Seen { now, now_ms: 1_000_000, hosts: (0..2).filter_map(seen).collect(), ..Seen::default() };
         let picture = view(&Configs { now: Arc::clone(&config), start: config }, &seen);
         assert_eq!(picture.hosts[0].activity, None);
         let expected = Activity {

@@ -18,7 +18,7 @@ struct Current {
 
 fn current<'a>(seen: &'a Seen, name: impl Fn(&'a PoolSnapshot) -> &'a str) -> BTreeMap<&'a str, Current> {
     let mut all: BTreeMap<&str, Current> = BTreeMap::new();
-    for pool in seen.hosts.iter().flat_map(|(snapshot, ..)| &snapshot.pools) {
+    for pool in seen.hosts.values().flat_map(|host| &host.snapshot.pools) {
         let entry = all.entry(name(pool)).or_default();
         entry.servers += pool.slots.counted();
         entry.clients += pool.clients;

@@ -80,7 +80,7 @@ fn server(config: &Config, seen: &Seen, row: &ServerRow) -> ServerView {
         (_, switch::ServerState::Cleaning) => ServerState::Tested,
         (_, switch::ServerState::Ending) => ServerState::Ending,
     };
-    let server = config.servers.get(usize::from(row.pool.host.0));
+    let server = config.servers.iter().find(|server| server.id == row.pool.host);
     let socket = |server: &poolwarden_config::Server| match &server.host {
         Host::Socket(_) => Some(server.port),
         Host::Name(_) | Host::Address(_) => None,
@@ -120,7 +120,7 @@ pub(super) fn pins(seen: &Seen) -> Vec<PinView> {
         let lease = row.lease.as_ref()?;
         let (addr, port) = ends(lease.remote);
         Some(PinView {
-            host: usize::from(row.pool.host.0),
+            host: row.pool.host,
             database: shown(&row.pool),
             user: row.pool.key.user.clone(),
             client: lease.client,
@@ -144,7 +144,7 @@ pub(super) fn session_state(reports: &[LoopReport]) -> Vec<SessionStateView> {
             return;
         }
         let entry = kinds.entry((pool.host, pool.id, at)).or_insert_with(|| SessionStateView {
-            host: usize::from(pool.host.0),
+            host: pool.host,
             pool: pool.id,
             reason: Pin::ALL[at].name(),
             pinned: 0,
@@ -188,7 +188,7 @@ fn unused(config: &Config, pool: &PoolShare) -> PoolTraffic {
     let key: PoolKey = pool.key.clone();
     let own = config.pool(&key.database).and_then(|pool| pool.database.clone());
     PoolTraffic {
-        host: usize::from(pool.host.0),
+        host: pool.host,
         pool: pool.id,
         server_database: own.unwrap_or_else(|| key.database.clone()),
         key,

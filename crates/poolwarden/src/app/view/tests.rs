@@ -50,7 +50,9 @@ impl World {
 
     fn look(mut self, configs: &Configs) -> View {
         let snapshot = self.shared.snapshot(self.seen.now, HostId(0)).unwrap();
-        self.seen.hosts = vec![(snapshot, None, Some("connection refused".to_owned()))];
+        let watch_error = Some("connection refused".to_owned());
+        self.seen.hosts =
+            BTreeMap::from([(HostId(0), HostSeen { snapshot, facts: None, watch_error, activity: None })]);
         view(configs, &self.seen)
     }
 }
@@ -136,7 +138,7 @@ fn a_lease_tells_whose_it_is_and_what_goes_on_without_values() {
     world.seen.reports = vec![LoopReport { servers: vec![server(&pool, false)], ..LoopReport::default() }];
     let view = world.look(&configs);
     let lease = view.servers[0].lease.as_ref().unwrap();
-    assert_eq!((lease.host, lease.pool, lease.client, lease.application.as_str()), (0, pool.id, 17, "shop"));
+    assert_eq!((lease.host, lease.pool, lease.client, lease.application.as_str()), (HostId(0), pool.id, 17, "shop"));
     assert_eq!((lease.addr.as_str(), lease.port), ("10.0.0.7", 5000));
     assert_eq!((lease.state, lease.state_us, lease.held_us), (LeaseState::IdleInTransaction, 1_500_000, 5_000_000));
     assert_eq!((lease.on_server_us, lease.idle_in_transaction_us), (2_000_000, 1_500_000));
@@ -185,7 +187,7 @@ fn who_waits_and_who_used_what_is_added_up_over_the_loops() {
         [(UsageKind::Application, None, ""), (UsageKind::Application, shop, ""), (UsageKind::Query, hex, "select ?")]
     );
     let sums = Used { leases: 4, held_us: 10, on_server_us: 8, idle_in_transaction_us: 0, waited_us: 6, refused: 2 };
-    assert!(view.usage.iter().all(|of| of.used == sums && (of.host, of.pool) == (0, pool.id)));
+    assert!(view.usage.iter().all(|of| of.used == sums && (of.host, of.pool) == (HostId(0), pool.id)));
 }
 
 #[test]

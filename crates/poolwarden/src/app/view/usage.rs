@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use poolwarden_pool::Time;
+use poolwarden_pool::{HostId, PoolId, Time};
 use poolwarden_relay::Doing;
 use poolwarden_switch::{self as switch, LeaseRow, LoopReport, PoolShare, ServerRow, UsageName, UsageRow};
 use poolwarden_watch::{LeaseState, LeaseView, UsageKind, UsageView, Used, WaiterView};
@@ -22,7 +22,7 @@ pub(super) fn lease(seen: &Seen, server: &ServerRow, row: &LeaseRow) -> LeaseVie
     let (addr, port) = ends(row.remote);
     let statement = row.statement.as_deref().filter(|statement| statement.fingerprint != 0);
     LeaseView {
-        host: usize::from(server.pool.host.0),
+        host: server.pool.host,
         pool: server.pool.id,
         client: row.client,
         application: row.application.clone(),
@@ -80,8 +80,8 @@ pub(super) fn usage(reports: &[LoopReport]) -> Vec<UsageView> {
     names.into_values().collect()
 }
 
-fn place(pool: &PoolShare) -> (usize, poolwarden_pool::PoolId) {
-    (usize::from(pool.host.0), pool.id)
+fn place(pool: &PoolShare) -> (HostId, PoolId) {
+    (pool.host, pool.id)
 }
 
 /// The name, and of a statement its text.
