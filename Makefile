@@ -66,6 +66,7 @@ prove: ## measure again what the documents claim, search for faults, and write b
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove holds 5 --json proof/holds.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove causes 5 --json proof/causes.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove guard 20 --json proof/guard.json
+	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove reloads 1000 --json proof/reloads.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove checks 10000 --json proof/checks.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove leak 60 --json proof/leak.json
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove matrix --json proof/matrix.json

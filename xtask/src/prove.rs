@@ -22,7 +22,7 @@ const FIRST_WORLD: u64 = 1000;
 
 /// Live measurements: a name, the example of `testbed` that makes it, and what its number means. The example is given the
 /// number, and its last line is an object of JSON: what was found.
-const LIVE: [(&str, &str, &str); 7] = [
+const LIVE: [(&str, &str, &str); 8] = [
     ("checks", "checks", "COUNT"),
     ("leak", "leak", "SECONDS"),
     ("logins", "logins", "COUNT"),
@@ -30,6 +30,7 @@ const LIVE: [(&str, &str, &str); 7] = [
     ("holds", "holds", "PAIRS"),
     ("causes", "causes", "RUNS"),
     ("guard", "guard", "RUNS"),
+    ("reloads", "reloads", "COUNT"),
 ];
 
 /// One search: what is run, and what its last line says.

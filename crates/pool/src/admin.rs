@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::host::Host;
-use crate::pool::Word;
+use crate::pool::{Pool, Word};
 use crate::queue::Regime;
 use crate::{Event, Handled, PoolId, Time, Verb};
 
@@ -99,10 +99,7 @@ impl Host {
         for id in meant {
             let pool = &mut self.pools[id];
             match verb {
-                Verb::Reconnect => {
-                    pool.epoch += 1;
-                    (pool.locked, pool.retry_at) = (false, Time::ZERO);
-                }
+                Verb::Reconnect => pool.replace(),
                 Verb::Kill => {
                     pool.epoch += 1;
                     pool.killed = pool.epoch;
@@ -110,6 +107,22 @@ impl Host {
                 Verb::Pause | Verb::Resume | Verb::Drain | Verb::Disable | Verb::Enable => {}
             }
             self.heed(id);
+        }
+        self.recount = true;
+        Handled::Done
+    }
+
+    /// Replaces the connections of one user's pools. `Stale` if it has none.
+    pub(crate) fn renew(&mut self, user: &str) -> Handled {
+        let of_user = |pool: &&Pool| pool.key.user == user;
+        let meant: Vec<PoolId> = self.pools.iter().filter(of_user).map(|pool| pool.id).collect();
+        if meant.is_empty() {
+            return Handled::Stale;
+        }
+        self.pace.not_before = Time::ZERO;
+        for id in meant {
+            self.pools[id].replace();
+            self.add_chore(id);
         }
         self.recount = true;
         Handled::Done

@@ -130,6 +130,7 @@ impl Host {
             Input::Facts(facts) => self.learn(facts),
             Input::Apply(settings) => self.apply(*settings),
             Input::Admin(verb, name) => self.obey(verb, name),
+            Input::Renew(user) => self.renew(&user),
             Input::Shed(class, until) => self.shed(class, until),
             Input::Timeout => Handled::Done,
         };

@@ -38,6 +38,8 @@ pub enum Input {
     Apply(Box<HostSettings>),
     /// An operator's word; `None` speaks to every pool of the host.
     Admin(Verb, Option<String>),
+    /// This user logs in otherwise now: its connections are replaced as they come back.
+    Renew(String),
     /// An operator sheds a class until then: who comes is refused at once. A time that has passed ends it.
     Shed(ClassId, Time),
     /// The moment of `poll_timeout` has come.

@@ -106,6 +106,12 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    /// Its connections are replaced as they come back, and what kept it from opening any counts no more.
+    pub(crate) fn replace(&mut self) {
+        self.epoch += 1;
+        (self.locked, self.retry_at) = (false, Time::ZERO);
+    }
+
     /// A pool without anything.
     pub(crate) fn new(id: PoolId, key: PoolKey, rules: DatabaseSettings, now: Time) -> Self {
         Self {

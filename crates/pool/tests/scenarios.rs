@@ -485,6 +485,17 @@ fn reconnect_replaces_every_connection_when_it_is_free() {
 }
 
 #[test]
+fn another_password_replaces_every_connection_of_its_user_when_it_is_free() {
+    let mut play = warm(settings("app", |db| db.size = 2), 2);
+    play.checkout("a");
+    assert_eq!(play.say("renew nobody", Input::Renew("nobody".into())), Handled::Stale);
+    assert_eq!(play.say("renew alice", Input::Renew("alice".into())), Handled::Done);
+    play.checkout("b");
+    play.checkin(1);
+    play.expect("renew");
+}
+
+#[test]
 fn a_drain_finishes_what_is_lent() {
     let mut play = warm(settings("app", |db| db.size = 2), 2);
     play.checkout("a");

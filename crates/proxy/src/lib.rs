@@ -28,6 +28,7 @@ mod operator;
 mod proxy;
 mod random;
 mod reach;
+mod renew;
 mod secure;
 mod settings;
 mod start;

@@ -16,6 +16,7 @@ use crate::figures::{LoopFigures, ProcessFigures};
 use crate::inner::{Inner, held};
 use crate::note::Note;
 use crate::operator::Operator;
+use crate::renew::Renewed;
 use crate::settings::{HostPlan, Listening, Reload, Settings};
 use crate::tls::Expiry;
 use crate::watch::Activity;
@@ -125,11 +126,12 @@ impl Proxy {
     pub fn reload(&self, reload: Reload) {
         let inner = &self.0;
         hosts::add(inner, &reload.hosts);
-        let turn = {
+        let (turn, renewed) = {
             let mut state = held(&inner.state);
             if state.directory.auth.query != reload.directory.auth.query {
                 inner.auth.cache.clear();
             }
+            let renewed = Renewed::between(&state.directory, &reload.directory);
             state.directory = Arc::new(reload.directory);
             let turn = state.servers.replace(reload.hosts);
             turn.forget(inner);
@@ -137,12 +139,13 @@ impl Proxy {
             state.trusted = Arc::new(reload.proxy_protocol);
             state.peers = cancel::peers(&reload.peers, &state.peers);
             state.tls = reload.tls;
-            turn
+            (turn, renewed)
         };
         held(&inner.unversed).clear(); // another server may stand there now
         inner.memory.store(reload.limits.memory, Ordering::Relaxed);
         inner.shared.retune(reload.terms);
         turn.carry_out(inner);
+        renewed.carry_out(inner);
     }
 
     /// Numbers of the process, and the remarks since the last look.

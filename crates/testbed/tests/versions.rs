@@ -231,7 +231,10 @@ fn an_operator_goes_back_to_any_version_and_one_that_is_not_there_is_refused() {
         done(pooler, &["apply", "--set", &format!("pools.app.size={size}")]);
     }
     done(pooler, &["rollback", "--reason", "too many"]);
-    assert_eq!((setting(pooler, "pools.app.size"), file(pooler)), ("30".to_owned(), first.replace("20", "30")));
+    assert_eq!(
+        (setting(pooler, "pools.app.size"), file(pooler)),
+        ("30".to_owned(), first.replace("size = 20", "size = 30"))
+    );
     done(pooler, &["rollback"]);
     assert_eq!(setting(pooler, "pools.app.size"), "20", "and further back");
     done(pooler, &["rollback", "3"]);

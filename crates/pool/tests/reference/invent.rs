@@ -201,6 +201,9 @@ impl World {
     }
 
     fn operator(&mut self) -> Input {
+        if self.dice.chance(5) {
+            return Input::Renew(self.dice.of(&["u", "v", "nobody"]).unwrap_or("u").to_owned());
+        }
         let name = self.dice.of(&["a", "b", "c", "x1", "nowhere"]).map(str::to_owned).filter(|_| self.dice.chance(60));
         let verb = match self.dice.below(20) {
             0..3 => Verb::Pause,

@@ -106,4 +106,18 @@ impl Model {
         self.follow_regimes();
         Told::Done
     }
+
+    pub(crate) fn renew(&mut self, user: &str) -> Told {
+        let mut told = Told::Stale;
+        for p in self.pools.iter_mut().filter(|pool| !pool.retired && pool.key.user == user) {
+            p.epoch += 1;
+            (p.locked, p.retry_at) = (false, 0);
+            told = Told::Done;
+        }
+        if told == Told::Done {
+            self.not_before = 0;
+            self.follow_regimes();
+        }
+        told
+    }
 }

@@ -279,6 +279,7 @@ impl World {
             Input::Facts(facts) => model.learn(facts.clone()),
             Input::Apply(settings) => model.apply((**settings).clone()),
             Input::Admin(verb, name) => model.admin(*verb, name.clone()),
+            Input::Renew(user) => model.renew(user),
             Input::Shed(..) => Told::Done,
             Input::Timeout => Told::Done,
         };
