@@ -252,6 +252,9 @@ fn an_operator_goes_back_to_any_version_and_one_that_is_not_there_is_refused() {
         let (code, _, faults) = verb(pooler, &arguments);
         assert!(code == 1 && faults.contains(fault), "{arguments:?}: {faults}");
     }
+    let endless = format!("{}\n#{}", file(pooler), "x".repeat(4 << 20));
+    let (status, answer) = drawer::order(pooler, "apply", &json!({"text": endless}));
+    assert!(status == 409 && answer["error"].to_string().contains("is larger than"), "{status}");
     let shown = done(pooler, &["history", "1"]);
     assert!(shown.ends_with(&first), "{shown}");
     let deeds = done(pooler, &["history", "--audit"]);

@@ -71,19 +71,24 @@ async fn harmful(running: &Arc<Running>, harm: &Harm) {
         let standing = held(&running.standing);
         let on_trial = standing.trial.as_ref();
         on_trial.map(|of| {
-            let insists = standing.undone.as_ref() == Some(&of.version.basis.hash());
-            (of.version.clone(), of.before.clone(), of.written, insists)
+            let came_again = standing.undone.as_ref() == Some(&of.version.basis.hash());
+            let stays = match (came_again, of.is_way_back) {
+                (true, _) => Some("it was undone once and came again"),
+                (false, true) => Some("it is the way back"),
+                (false, false) => None,
+            };
+            (of.version.clone(), of.before.clone(), of.written, stays)
         })
     };
-    let Some((version, before, written, insists)) = found else { return };
+    let Some((version, before, written, stays)) = found else { return };
     let (why, name) = (why(harm), name(running, version.which));
     if running.config().poolwarden.guard == Guard::Observe {
         let message =
             format!("{name} does harm: {why}; guard = \"observe\": it is not undone: poolwarden rollback does it");
         return running.log.say(Level::Warn, "harmful", message);
     }
-    if insists {
-        let message = format!("{name} does harm: {why}; it was undone once and came again: it stays");
+    if let Some(reason) = stays {
+        let message = format!("{name} does harm: {why}; {reason}: it stays");
         return running.log.say(Level::Warn, "harmful", message);
     }
     running.log.say(Level::Warn, "harmful", format!("{name} does harm and is undone: {why}"));

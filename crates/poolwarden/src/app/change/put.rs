@@ -69,19 +69,18 @@ pub(super) async fn put(running: &Arc<Running>, order: Order) -> Result<Done, Re
     reviews_obey(running, read.texts);
     let mut done = Done { changes, effect, notes };
     let version = settle(running, &order, (before.clone(), basis, file), &mut done).await;
-    if !matches!(order.verb, Verb::Undo { .. } | Verb::Rollback { .. }) {
-        let also = |key: &PoolKey| shorter(&configs.now, &read.config, key);
-        let on_trial = OnTrial {
-            trial: held(&running.watch).try_change(&view, &after, also),
-            version,
-            before,
-            since_ms: view.now_ms,
-            moved: pools.into_iter().map(|pool| (pool.server, pool.moved)).collect(),
-            expected: done.effect.clone(),
-            written: matches!(order.verb, Verb::Apply { confirm_within: None, .. }),
-        };
-        held(&running.standing).trial = Some(on_trial);
-    }
+    let also = |key: &PoolKey| shorter(&configs.now, &read.config, key);
+    let on_trial = OnTrial {
+        trial: held(&running.watch).try_change(&view, &after, also),
+        version,
+        before,
+        since_ms: view.now_ms,
+        moved: pools.into_iter().map(|pool| (pool.server, pool.moved)).collect(),
+        expected: done.effect.clone(),
+        written: matches!(order.verb, Verb::Apply { confirm_within: None, .. }),
+        is_way_back: matches!(order.verb, Verb::Undo { .. } | Verb::Rollback { .. }),
+    };
+    held(&running.standing).trial = Some(on_trial);
     reload::log(running, &order.by, &done.changes, &read.remarks, &done.notes);
     Ok(done)
 }

@@ -60,6 +60,8 @@ pub(super) struct OnTrial {
     pub(super) expected: String,
     /// It came into the file through here.
     pub(super) written: bool,
+    /// It goes back to what ran before: it is measured, and never undone.
+    pub(super) is_way_back: bool,
 }
 
 impl Standing {

@@ -91,6 +91,10 @@ fn toml(path: &Path, configs: &Configs, wanted: Wanted, now: &Basis, seed: &Seed
         }
         Wanted::Back(basis) => (own.as_str(), basis.text, None),
     };
+    if text.len() as u64 > discover::MAX_FILE_BYTES {
+        // written into the file it could not be read again
+        return Err(Refused::one(format!("{name} is larger than {} bytes", discover::MAX_FILE_BYTES)));
+    }
     let directory = path.parent().unwrap_or(Path::new("."));
     let loaded = discover::parse(name, &text, directory);
     let mut read = reload::prepare(loaded, directory, &configs.now, seed)?;
