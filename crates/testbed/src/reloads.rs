@@ -40,6 +40,8 @@ pub struct Found {
     pub reloads: u64,
     /// Those that were refused.
     pub refused: u64,
+    /// Of these, how many were answered with an error.
+    pub refused_aloud: u64,
     /// Of files that are broken, how many were asked for, by what is wrong.
     pub kinds: BTreeMap<&'static str, u64>,
     /// Broken files that were taken.
@@ -117,6 +119,7 @@ pub fn run(bed: &Bed, target: Target, count: u64, seed: u64) -> Found {
     for round in 0..count {
         let file = make(&base, &mut dice);
         found.reload(&mut judge, (&path, &file), &mut good, round);
+        workers.flow(1); // there is load meanwhile, however fast the reloads are
     }
     (found.transactions, found.cut) = workers.end();
     found
@@ -143,11 +146,12 @@ impl Found {
                 }
                 good.clone_from(&file.bytes);
             }
-            (Err(why), broken) => {
+            (Err(refused), broken) => {
                 self.refused += 1;
+                self.refused_aloud += u64::from(refused.told);
                 if broken.is_none() {
                     self.good_refused += 1;
-                    self.keep(about(&why));
+                    self.keep(about(&refused.why));
                 }
                 let after = judge.in_force();
                 if after != before {
@@ -155,7 +159,7 @@ impl Found {
                     self.keep(about(&judge::apart(&before, &after)));
                     // the next one begins where this one should have
                     fs::write(path, &*good).expect("written");
-                    judge.reload().unwrap_or_else(|e| panic!("the last good file again: {e}"));
+                    judge.reload().unwrap_or_else(|e| panic!("the last good file again: {e:?}"));
                 }
             }
         }

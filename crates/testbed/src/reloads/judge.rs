@@ -12,6 +12,8 @@ use crate::bed::Bed;
 use crate::pooler::http_get;
 use crate::wire::Wire;
 
+/// What PgBouncer logs of a file that it cannot load.
+const PGBOUNCERS_WORDS: &str = "config file loading failed";
 /// Differences that are told.
 const TOLD: usize = 3;
 /// Limits whose size is a setting; the others move by themselves.
@@ -22,6 +24,15 @@ const SET: [&str; 7] = ["pool_size", "reserve", "user", "database", "host_budget
 pub struct Judge<'a> {
     console: Wire,
     bed: &'a Bed,
+}
+
+/// A reload that was refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub why: String,
+    /// Whether RELOAD was answered with that; else it stands in the log alone.
+    pub told: bool,
 }
 
 impl Judge<'_> {
@@ -36,8 +47,18 @@ impl Judge<'_> {
     ///
     /// # Errors
     /// Why it was refused.
-    pub fn reload(&mut self) -> Result<(), String> {
-        self.console.query("RELOAD").map(drop).map_err(|fault| fault.to_string())
+    pub fn reload(&mut self) -> Result<(), Refused> {
+        let before = self.failures();
+        match self.console.query("RELOAD") {
+            Err(fault) => Err(Refused { why: fault.to_string(), told: true }),
+            Ok(_) if self.failures() > before => Err(Refused { why: PGBOUNCERS_WORDS.to_owned(), told: false }),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Files that PgBouncer's log says could not be loaded: its console says nothing of it.
+    fn failures(&self) -> usize {
+        if self.bed.pooler().is_some() { 0 } else { self.bed.pgbouncer().log().matches(PGBOUNCERS_WORDS).count() }
     }
 
     /// Everything that is set, by name, byte for byte as it is told; what is counted is not among it.
