@@ -496,6 +496,17 @@ fn another_password_replaces_every_connection_of_its_user_when_it_is_free() {
 }
 
 #[test]
+fn a_login_that_was_under_way_with_the_old_password_says_nothing_of_the_new_one() {
+    let mut play = Play::new(settings("app", |db| db.size = 2));
+    play.enter("app", "alice");
+    play.checkout("a");
+    assert_eq!(play.say("renew alice", Input::Renew("alice".into())), Handled::Done);
+    play.failed(0, Failure::Password { configured: true });
+    play.opened(1);
+    play.expect("outdated");
+}
+
+#[test]
 fn a_drain_finishes_what_is_lent() {
     let mut play = warm(settings("app", |db| db.size = 2), 2);
     play.checkout("a");

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
+use poolwarden_testbed::fault_proxy::{Harm, Harms};
 use poolwarden_testbed::reloads;
 use poolwarden_testbed::wire::Login;
 use poolwarden_testbed::workers::{TRANSACTION, Workers};
@@ -261,4 +262,27 @@ fn a_password_that_serves_both_sides_is_changed_live_and_no_transaction_fails() 
     }
     let (_, errors) = workers.end();
     assert_eq!(errors, Vec::<String>::new());
+}
+
+#[test]
+fn a_login_under_way_with_the_old_password_shuts_nobody_out() {
+    let _machine = place::machine(false);
+    let plan = Plan { size: 2, ..reloads::plan() }.file("owner", "first");
+    let plan = plan.pool("user = \"owner\"\nscram_file = \"owner\"");
+    let (bed, line) = Bed::start_behind(plan, 3);
+    bed.postgres.sql(OWNER);
+    let (mut first, mut second) = (bed.client(), bed.client());
+    first.query("begin").expect("lent");
+    let before = line.accepted();
+    // PostgreSQL hears of the next login after the reload
+    line.harm(Harms { up: vec![Harm::Stall(0)], ..Harms::default() });
+    second.send(&Say::new().query("select 2").bytes).expect("sent");
+    until("its connection to be opened", PATIENCE, || (line.accepted() > before).then_some(()));
+    bed.postgres.sql("alter role owner password 'next'");
+    fs::write(pooler(&bed).dir().join("owner"), "next").expect("written");
+    reload(&bed, By::Console);
+    line.heal();
+    assert_eq!(second.answer().expect("served with the new password").value(), "2");
+    first.query("commit").expect("it ends well");
+    assert_eq!(first.query("select 3").expect("served").value(), "3");
 }
