@@ -286,3 +286,28 @@ fn a_login_under_way_with_the_old_password_shuts_nobody_out() {
     first.query("commit").expect("it ends well");
     assert_eq!(first.query("select 3").expect("served").value(), "3");
 }
+
+#[test]
+fn between_the_new_password_in_postgresql_and_the_reload_open_connections_serve_everybody() {
+    let _machine = place::machine(false);
+    let plan = Plan { size: 2, ..reloads::plan() }.file("owner", "first");
+    let plan = plan.pool("user = \"owner\"\nscram_file = \"owner\"");
+    let bed = Bed::start_as(Target::Poolwarden, plan);
+    bed.postgres.sql(OWNER);
+    let (mut first, mut second) = (bed.client(), bed.client());
+    first.query("begin").expect("lent");
+    bed.postgres.sql("alter role owner password 'next'");
+    second.send(&Say::new().query("select 2").bytes).expect("sent");
+    until("a second connection to be refused", PATIENCE, || {
+        pooler(&bed).get("/metrics").contains("sqlstate=\"28P01\"").then_some(())
+    });
+    first.query("commit").expect("it ends well");
+    assert_eq!(second.answer().expect("served over the one that is open").value(), "2");
+    assert_eq!(first.query("select 3").expect("and so is the next").value(), "3");
+    fs::write(pooler(&bed).dir().join("owner"), "next").expect("written");
+    reload(&bed, By::Console);
+    for client in [&mut first, &mut second] {
+        client.query("begin").expect("a connection of its own");
+    }
+    assert_eq!(backends(&bed, "owner").len(), 2);
+}
