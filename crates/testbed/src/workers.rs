@@ -45,7 +45,7 @@ impl Workers {
                 while !stop.load(Ordering::Acquire) {
                     for sql in statements {
                         let answer = wire.query(sql).map_err(|e| format!("client {number} at {sql}: {e}"))?;
-                        if answer.state == 'T' && number % 3 == 0 {
+                        if answer.state == 'T' && number.is_multiple_of(3) {
                             thread::sleep(THOUGHT);
                         }
                     }
