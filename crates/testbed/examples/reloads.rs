@@ -14,7 +14,7 @@ const SEED: u64 = 11;
 
 fn main() {
     let count = std::env::args().nth(1).and_then(|count| count.parse().ok()).expect("a number of reloads");
-    let _machine = place::machine(true);
+    let _machine = place::machine(false);
     let found = |target| reloads::run(&Bed::start_as(target, reloads::plan()), target, count, SEED);
     let ours = found(Target::Poolwarden);
     let theirs = pgbouncer::installed().map(|_| found(Target::PgBouncer));
