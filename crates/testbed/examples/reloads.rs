@@ -19,7 +19,9 @@ fn main() {
     let ours = found(Target::Poolwarden);
     let theirs = pgbouncer::installed().map(|_| found(Target::PgBouncer));
     let wrong = [ours.broken_accepted, ours.good_refused, ours.changed_after_refusal, ours.not_as_written];
-    println!("{}", json!({ "seed": SEED, "poolwarden": told(&ours), "pgbouncer": theirs.as_ref().map(told) }));
+    let mut judged = told(&ours);
+    judged["not_as_written"] = json!(ours.not_as_written); // another program's files are not ours to read
+    println!("{}", json!({ "seed": SEED, "poolwarden": judged, "pgbouncer": theirs.as_ref().map(told) }));
     assert_eq!(wrong, [0; 4], "{:#?}", ours.faults);
     assert_eq!(ours.cut, Vec::<String>::new(), "transactions were cut");
     assert_eq!(ours.refused_aloud, ours.refused, "refusals nobody was told");
@@ -30,7 +32,7 @@ fn told(found: &Found) -> Value {
         "reloads": found.reloads, "broken": found.kinds.values().sum::<u64>(), "kinds": found.kinds,
         "refused": found.refused, "refused_aloud": found.refused_aloud,
         "broken_accepted": found.broken_accepted, "good_refused": found.good_refused,
-        "changed_after_refusal": found.changed_after_refusal, "not_as_written": found.not_as_written, "example": found.faults.first(),
+        "changed_after_refusal": found.changed_after_refusal, "example": found.faults.first(),
         "transactions": found.transactions, "cut": found.cut.len(),
     })
 }
