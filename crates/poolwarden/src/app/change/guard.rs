@@ -205,6 +205,9 @@ async fn drift(running: &Arc<Running>) {
         standing.seen = mark;
         standing.drift.clone_from(&found);
     }
+    if drift.is_some() != found.is_some() {
+        running.reviews.due();
+    }
     let why = |of: &Option<poolwarden_console::standing::Drift>| of.as_ref().map(|drift| drift.why.clone());
     match (why(&drift), why(&found)) {
         (before, Some(why)) if before.as_ref() != Some(&why) => running.log.say(Level::Warn, "drift", why),
