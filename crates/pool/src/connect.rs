@@ -68,13 +68,17 @@ impl Host {
     /// A connect did not.
     pub(crate) fn connect_failed(&mut self, conn: ConnId, failure: ConnectFailure) -> Handled {
         let Some(index) = self.landed(conn) else { return Handled::Stale };
-        let (id, begun) = (self.slots.table[index as usize].pool, self.slots.table[index as usize].opened);
+        let slot = &self.slots.table[index as usize];
+        let (id, begun) = (slot.pool, slot.opened);
+        // It may have been begun with a password or role that holds no more: that one was refused says nothing of what holds now.
+        let outdated = slot.epoch < self.pools[id].epoch;
         self.shift(index, State::Vacant);
         let kind = failure.kind;
         let now = self.turn.now;
         self.pools[id].account.connect_failed(failure.sqlstate);
         self.pools[id].failure = Some(failure.clone());
         match kind {
+            Failure::Password { .. } | Failure::Database if outdated => self.pace.answered(),
             Failure::Down => {
                 self.pace.failed(now, begun, &self.settings, &mut self.random);
                 self.failure = Some(failure.clone());

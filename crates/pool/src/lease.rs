@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::host::Host;
 use crate::list::NONE;
+use crate::pool::Shut;
 use crate::slot::State;
 use crate::{Action, Checkin, CloseReason, ConnId, Fitness, Handled, Time};
 
@@ -42,7 +43,11 @@ impl Host {
             self.tickets.discard(ticket);
         }
         self.recount |= !(settled(from) && settled(to));
-        self.touch(self.slots.table[index as usize].pool);
+        let id = self.slots.table[index as usize].pool;
+        if self.pools[id].shut() == Some(Shut::Password) {
+            self.add_chore(id); // the last that served is gone, and there will be no other
+        }
+        self.touch(id);
     }
 
     /// Closes the books of a lease, once, before anybody is chosen who is next.

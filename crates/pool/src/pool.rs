@@ -44,7 +44,7 @@ pub(crate) enum Shut {
     Dropped,
     /// The process stops, or the database is disabled.
     Stopping,
-    /// The configured password is wrong.
+    /// The configured password is wrong, and no connection is left that serves.
     Password,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct Pool {
     pub(crate) epoch: u32,
     /// The epoch of the last KILL: lent connections older than it go at once.
     pub(crate) killed: u32,
-    /// The configured password was refused.
+    /// The configured password was refused: no more connections are opened.
     pub(crate) locked: bool,
     /// The newest failed connect not followed by a good one.
     pub(crate) failure: Option<ConnectFailure>,
@@ -155,7 +155,7 @@ impl Pool {
             Some(Shut::Dropped)
         } else if self.word.draining || self.word.disabled || self.rules.disabled {
             Some(Shut::Stopping)
-        } else if self.locked {
+        } else if self.locked && self.living() == self.counts.opening {
             Some(Shut::Password)
         } else {
             None
@@ -181,7 +181,7 @@ impl Pool {
     /// How many more connections it would have, were there no limit: one for each waiting request that no coming
     /// connection will serve, and as many as `min_size` asks.
     pub(crate) fn want(&self) -> u32 {
-        if !self.lends() {
+        if self.locked || !self.lends() {
             return 0;
         }
         let kept = if self.entered { self.rules.min_size.saturating_sub(self.living()) } else { 0 };

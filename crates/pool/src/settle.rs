@@ -71,11 +71,8 @@ impl Host {
 
     /// Does a pool's chores; tells whether all are done.
     fn upkeep(&mut self, id: PoolId) -> bool {
-        while let Some((head, why)) = self.doomed(id) {
-            if self.turn.spent() {
-                return false;
-            }
-            self.refuse(head, why);
+        if !self.refuse_doomed(id) {
+            return false;
         }
         self.pools[id].fail_through = None;
         loop {
@@ -100,6 +97,17 @@ impl Host {
             if !self.lend_to_next(id) {
                 break;
             }
+        }
+        self.refuse_doomed(id) // with what was closed the last that served may have gone
+    }
+
+    /// Refuses whoever nothing will ever serve; tells whether that is done.
+    fn refuse_doomed(&mut self, id: PoolId) -> bool {
+        while let Some((head, why)) = self.doomed(id) {
+            if self.turn.spent() {
+                return false;
+            }
+            self.refuse(head, why);
         }
         true
     }
@@ -252,6 +260,9 @@ impl Host {
             // Who waits is held back: the places left are for others.
             let lent = pool.counts.lent;
             return Room { left: 0, limit: Limit::ClassShare, size: pool.living(), used: lent };
+        }
+        if waiting > 0 && pool.locked {
+            return BREAKER;
         }
         if waiting > 0 && waiting <= pool.counts.opening {
             return if self.pace.down { BREAKER } else { connects };

@@ -279,6 +279,21 @@ fn a_configured_password_that_fails_is_final_until_settings_change() {
 }
 
 #[test]
+fn a_wrong_password_shuts_nobody_out_as_long_as_a_connection_serves() {
+    let mut play = warm(settings("app", |db| db.size = 2), 1);
+    play.checkout("a");
+    play.checkout("b");
+    play.failed(1, Failure::Password { configured: true });
+    play.checkout("c");
+    play.checkin(0);
+    play.checkin(0);
+    play.checkout("d");
+    play.checkout("e");
+    play.checkin_as(0, Fitness::Broken);
+    play.expect("last");
+}
+
+#[test]
 fn a_database_that_cannot_be_had_fails_its_waiters_at_once() {
     let mut play = Play::new(settings("app", |db| db.size = 2));
     play.enter("app", "alice");
@@ -493,6 +508,17 @@ fn another_password_replaces_every_connection_of_its_user_when_it_is_free() {
     play.checkout("b");
     play.checkin(1);
     play.expect("renew");
+}
+
+#[test]
+fn a_login_that_was_under_way_with_the_old_password_says_nothing_of_the_new_one() {
+    let mut play = Play::new(settings("app", |db| db.size = 2));
+    play.enter("app", "alice");
+    play.checkout("a");
+    assert_eq!(play.say("renew alice", Input::Renew("alice".into())), Handled::Done);
+    play.failed(0, Failure::Password { configured: true });
+    play.opened(1);
+    play.expect("outdated");
 }
 
 #[test]

@@ -61,6 +61,12 @@ impl PgBouncer {
         self.place.path().join("pgbouncer.ini")
     }
 
+    /// Everything it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.place.tail("log", usize::MAX)
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {

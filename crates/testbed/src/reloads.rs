@@ -1,10 +1,64 @@
-//! Random files to reload, half of them broken: for poolwarden's TOML and for PgBouncer's ini.
+//! Random files to reload, half of them broken, given to a pooler under load, and what came of it.
 //!
-//! What is broken is broken beyond doubt, by its kind; the kinds are told with the text.
+//! The files are made from a seed (`toml`, `ini`). What runs is judged by what the pooler tells and by what the file says
+//! (`judge`), which knows no setting by name: the two share nothing but the text.
+
+pub mod ini;
+pub mod judge;
+pub mod toml;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use crate::bed::{Bed, Plan, Target};
+use crate::workers::{TRANSACTION, Workers};
+use judge::Judge;
+
+/// Clients at work meanwhile.
+const CLIENTS: usize = 6;
+/// Faults that are kept word by word; more of the same kind say no more.
+const KEPT: usize = 5;
 
 /// A small generator of its own (Knuth's constants for 64 bits), so that a run can be made again.
 #[derive(Debug)]
 pub struct Dice(u64);
+
+/// A file to reload.
+#[derive(Debug)]
+pub struct File {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// How it is broken; `None`: it is not.
+    pub broken: Option<&'static str>,
+}
+
+/// What came of so many reloads.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Reloads that were asked for.
+    pub reloads: u64,
+    /// Those that were refused.
+    pub refused: u64,
+    /// Of these, how many were answered with an error.
+    pub refused_aloud: u64,
+    /// Of files that are broken, how many were asked for, by what is wrong.
+    pub kinds: BTreeMap<&'static str, u64>,
+    /// Broken files that were taken.
+    pub broken_accepted: u64,
+    /// Good files that were refused.
+    pub good_refused: u64,
+    /// Refusals after which something else ran than before.
+    pub changed_after_refusal: u64,
+    /// Files that were taken, and after which something else ran than they say.
+    pub not_as_written: u64,
+    /// The first faults of any of these kinds, in words.
+    pub faults: Vec<String>,
+    /// Transactions of the clients at work, and what went wrong with them.
+    pub transactions: u64,
+    /// Their errors; a client ends at its first.
+    pub cut: Vec<String>,
+}
 
 impl Dice {
     /// From a seed.
@@ -24,115 +78,96 @@ impl Dice {
     pub fn pick(&mut self, least: u64, most: u64) -> u64 {
         least + self.next() % (most - least + 1)
     }
-}
 
-/// A file to reload.
-#[derive(Debug)]
-pub struct File {
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// How it is broken; `None`: it is not.
-    pub broken: Option<&'static str>,
-}
-
-/// A poolwarden.toml: `base` with other settings, and broken in one half.
-#[must_use]
-pub fn toml(base: &str, dice: &mut Dice) -> File {
-    let good = good_toml(base, dice);
-    if dice.pick(0, 1) == 0 {
-        return File { bytes: good.into_bytes(), broken: None };
+    /// A place in a list that is not empty.
+    pub fn at<T>(&mut self, list: &[T]) -> usize {
+        usize::try_from(self.pick(0, list.len() as u64 - 1)).expect("a place in a list")
     }
-    let lines: Vec<&str> = good.lines().collect();
-    // behind some line of a table, so that the fault stands anywhere in the file
-    let at = usize::try_from(dice.pick(2, lines.len() as u64 - 1)).expect("short");
-    let with = |line: &str| [&lines[..at], &[line], &lines[at..]].concat().join("\n").into_bytes();
-    let swapped = |from: &str, to: &str| {
-        assert!(good.contains(from), "the file has no {from}");
-        good.replacen(from, to, 1).into_bytes()
-    };
-    let (kind, bytes) = match dice.pick(0, 9) {
-        0 => ("unknown key", with("no_such_key_anywhere = 1")),
-        1 => ("open string", with("half = \"never ended")),
-        2 => ("no value", with("nothing =")),
-        3 => ("number without unit", swapped("max_wait = \"", "max_wait = 5 # \"")),
-        4 => ("wrong type", swapped("size = ", "size = true # ")),
-        5 => ("server that is not there", swapped("server = \"main\"", "server = \"mian\"")),
-        6 => ("secret that is not there", swapped(".password\"", ".passwort\"")),
-        7 => ("table twice", [good.as_bytes(), b"\n[limits]\nmax_clients = 9\n"].concat()),
-        8 => ("bytes that are no text", [good.as_bytes(), b"\n# \xff\xfe\n"].concat()),
-        _ => {
-            // inside a text: what is left has a quote that is never closed
-            let cut = good.match_indices("\"127.0.0.1").map(|(at, _)| at).last().expect("an address");
-            ("cut short", good.as_bytes()[..cut + 4].to_vec())
+
+    /// One of these.
+    pub fn of<T: Copy>(&mut self, list: &[T]) -> T {
+        list[self.at(list)]
+    }
+
+    /// Once in so many times.
+    pub fn once_in(&mut self, times: u64) -> bool {
+        self.pick(1, times) == 1
+    }
+}
+
+/// What a pooler is started with to be given such files: nothing of its own accord takes a change back.
+#[must_use]
+pub fn plan() -> Plan {
+    Plan::default().edit("[poolwarden]\n", "[poolwarden]\nguard = \"observe\"\n")
+}
+
+/// Gives a pooler of [`plan`] so many files, each of them made from `seed`, while clients work.
+#[must_use]
+#[track_caller]
+pub fn run(bed: &Bed, target: Target, count: u64, seed: u64) -> Found {
+    let (path, make): (_, fn(&str, &mut Dice) -> File) = match target {
+        Target::PgBouncer => (bed.pgbouncer().file(), ini::file),
+        Target::Poolwarden | Target::Direct => {
+            (bed.pooler().expect("poolwarden").dir().join("poolwarden.toml"), toml::file)
         }
     };
-    File { bytes, broken: Some(kind) }
+    let base = fs::read_to_string(&path).expect("its file");
+    let workers = Workers::start(bed, CLIENTS, TRANSACTION);
+    let (mut dice, mut judge) = (Dice::new(seed), Judge::new(bed));
+    let mut found = Found { reloads: count, ..Found::default() };
+    let mut good = base.clone().into_bytes();
+    for round in 0..count {
+        let file = make(&base, &mut dice);
+        found.reload(&mut judge, (&path, &file), &mut good, round);
+        workers.flow(1); // there is load meanwhile, however fast the reloads are
+    }
+    (found.transactions, found.cut) = workers.end();
+    found
 }
 
-fn good_toml(base: &str, dice: &mut Dice) -> String {
-    let mut text = base.to_owned();
-    let mut put = |from: &str, to: String| {
-        assert!(text.contains(from), "the base has no {from}");
-        text = text.replacen(from, &to, 1);
-    };
-    let size = dice.pick(4, 30);
-    put("size = 10", format!("size = {size}"));
-    put("max_wait = \"60s\"", format!("max_wait = \"{}s\"", dice.pick(30, 90)));
-    put("max_clients = 5000", format!("max_clients = {}", dice.pick(500, 5_000)));
-    put("max_connections = 20", format!("max_connections = {}", dice.pick(30, 60)));
-    if dice.pick(0, 1) == 1 {
-        put("[auth]\n", format!("min_size = {}\nreserve = {}\n\n[auth]\n", dice.pick(0, 4), dice.pick(0, 3)));
+impl Found {
+    fn reload(&mut self, judge: &mut Judge<'_>, (path, file): (&Path, &File), good: &mut Vec<u8>, round: u64) {
+        let before = judge.in_force();
+        fs::write(path, &file.bytes).expect("written");
+        let taken = judge.reload();
+        let about = |what: &str| format!("round {round}: {}: {what}", file.broken.unwrap_or("nothing broken"));
+        if let Some(kind) = file.broken {
+            *self.kinds.entry(kind).or_default() += 1;
+        }
+        match (taken, file.broken) {
+            (Ok(()), Some(_)) => {
+                self.broken_accepted += 1;
+                self.keep(about("accepted"));
+            }
+            (Ok(()), None) => {
+                if let Err(why) = judge.as_written(&file.bytes) {
+                    self.not_as_written += 1;
+                    self.keep(about(&why));
+                }
+                good.clone_from(&file.bytes);
+            }
+            (Err(refused), broken) => {
+                self.refused += 1;
+                self.refused_aloud += u64::from(refused.told);
+                if broken.is_none() {
+                    self.good_refused += 1;
+                    self.keep(about(&refused.why));
+                }
+                let after = judge.in_force();
+                if after != before {
+                    self.changed_after_refusal += 1;
+                    self.keep(about(&judge::apart(&before, &after)));
+                    // the next one begins where this one should have
+                    fs::write(path, &*good).expect("written");
+                    judge.reload().unwrap_or_else(|e| panic!("the last good file again: {e:?}"));
+                }
+            }
+        }
     }
-    if dice.pick(0, 1) == 1 {
-        put("[users.app]\n", format!("[users.app]\nmax_connections = {}\n", dice.pick(4, 40)));
-    }
-    for name in 0..dice.pick(0, 3) {
-        text.push_str(&format!("\n[pools.other{name}]\nserver = \"main\"\nsize = {}\n", dice.pick(1, 9)));
-    }
-    if dice.pick(0, 2) == 0 {
-        text.push_str(&format!(
-            "\n[classes.nightly]\nweight = {}\nmax_wait = \"{}s\"\n",
-            dice.pick(1, 9),
-            dice.pick(1, 99)
-        ));
-    }
-    if dice.pick(0, 2) == 0 {
-        text.push_str(&format!("\n[users.guest{}]\nscram_file = \"app.password\"\n", dice.pick(0, 9)));
-    }
-    text
-}
 
-/// A pgbouncer.ini, likewise. Its settings stand in the order of `base`, some of them changed.
-#[must_use]
-pub fn ini(base: &str, dice: &mut Dice) -> File {
-    let mut good = base.to_owned();
-    for (key, least, most) in [
-        ("default_pool_size", 4, 30),
-        ("max_client_conn", 500, 5_000),
-        ("query_wait_timeout", 30, 90),
-        ("server_login_retry", 2, 9),
-    ] {
-        let lines: Vec<String> =
-            good.lines()
-                .map(|line| {
-                    if line.starts_with(key) { format!("{key} = {}", dice.pick(least, most)) } else { line.to_owned() }
-                })
-                .collect();
-        good = lines.join("\n") + "\n";
+    fn keep(&mut self, fault: String) {
+        if self.faults.len() < KEPT {
+            self.faults.push(fault);
+        }
     }
-    if dice.pick(0, 1) == 0 {
-        return File { bytes: good.into_bytes(), broken: None };
-    }
-    let lines: Vec<&str> = good.lines().collect();
-    let first = lines.iter().position(|line| line.starts_with("[pgbouncer]")).expect("its section") as u64 + 1;
-    let at = usize::try_from(dice.pick(first, lines.len() as u64)).expect("short");
-    let with = |line: &str| ([&lines[..at], &[line], &lines[at..]].concat().join("\n") + "\n").into_bytes();
-    let (kind, bytes) = match dice.pick(0, 4) {
-        0 => ("unknown key", with("no_such_key_anywhere = 1")),
-        1 => ("wrong type", with("default_pool_size = many")),
-        2 => ("no value", with("nothing")),
-        3 => ("wrong word", with("pool_mode = sometimes")),
-        _ => ("include that is not there", with("%include nowhere.ini")),
-    };
-    File { bytes, broken: Some(kind) }
 }

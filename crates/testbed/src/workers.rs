@@ -7,9 +7,14 @@ use std::time::Duration;
 
 use crate::bed::{Bed, login};
 use crate::until;
-use crate::wire::Wire;
+use crate::wire::{Login, Wire};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What an application thinks about while its transaction is open; one client in three does.
+const THOUGHT: Duration = Duration::from_millis(2);
+
+/// A short transaction.
+pub const TRANSACTION: &[&str] = &["begin", "select pg_sleep(0.002)", "commit"];
 
 /// Clients at work. Dropped, they end.
 #[derive(Debug)]
@@ -20,18 +25,29 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// `count` clients that log in and run transactions of these statements; each ends at its first error.
+    /// `count` clients of the user and database `app` that run transactions of these statements; each ends at its first error.
     #[must_use]
     #[track_caller]
     pub fn start(bed: &Bed, count: usize, statements: &'static [&'static str]) -> Workers {
+        Workers::start_as(bed, &login(), count, statements)
+    }
+
+    /// The same with another login.
+    #[must_use]
+    #[track_caller]
+    pub fn start_as(bed: &Bed, login: &Login, count: usize, statements: &'static [&'static str]) -> Workers {
         let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let work = |number: usize| {
             let (stop, served, address) = (Arc::clone(&stop), Arc::clone(&served), bed.address());
+            let login = login.clone();
             thread::spawn(move || {
-                let mut wire = Wire::connect(&address, &login()).map_err(|e| format!("client {number}: {e}"))?;
+                let mut wire = Wire::connect(&address, &login).map_err(|e| format!("client {number}: {e}"))?;
                 while !stop.load(Ordering::Acquire) {
                     for sql in statements {
-                        wire.query(sql).map_err(|e| format!("client {number} at {sql}: {e}"))?;
+                        let answer = wire.query(sql).map_err(|e| format!("client {number} at {sql}: {e}"))?;
+                        if answer.state == 'T' && number.is_multiple_of(3) {
+                            thread::sleep(THOUGHT);
+                        }
                     }
                     served.fetch_add(1, Ordering::AcqRel);
                 }

@@ -80,6 +80,7 @@ impl Model {
             return Told::Stale;
         }
         let (pool, begun, now) = (self.conns[at].pool, self.conns[at].opened, self.now);
+        let outdated = self.conns[at].epoch < self.pools[pool].epoch;
         self.set(at, S::Gone);
         self.pools[pool].books.connects_failed += 1;
         self.pools[pool].failed = true;
@@ -118,6 +119,7 @@ impl Model {
                 let cap = self.count_of(&who, |c| !matches!(c.state, S::Opening { .. }));
                 self.learned.insert(who, Learned { limit, cap, retry_at: now + 10_000_000_000 });
             }
+            Failure::Password { .. } | Failure::Database if outdated => self.answered(),
             Failure::Password { configured: true } => {
                 self.answered();
                 self.pools[pool].locked = true;

@@ -257,7 +257,12 @@ impl Model {
 
     pub(crate) fn shut(&self, pool: usize) -> bool {
         let p = &self.pools[pool];
-        p.dropped || p.draining || p.disabled || p.rules.disabled || p.locked
+        p.dropped || p.draining || p.disabled || p.rules.disabled || p.locked && !self.serves(pool)
+    }
+
+    /// Whether there is a connection that is lent, or will be.
+    fn serves(&self, pool: usize) -> bool {
+        self.count(pool, |c| c.living() && !matches!(c.state, S::Opening { .. })) > 0
     }
 
     pub(crate) fn lends(&self, pool: usize) -> bool {
@@ -270,7 +275,7 @@ impl Model {
 
     pub(crate) fn want(&self, pool: usize) -> u32 {
         let p = &self.pools[pool];
-        if p.retired || !self.lends(pool) {
+        if p.retired || p.locked || !self.lends(pool) {
             return 0;
         }
         let kept = if p.entered { p.rules.min_size.saturating_sub(self.count(pool, Conn::living)) } else { 0 };

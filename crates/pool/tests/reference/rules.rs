@@ -111,6 +111,9 @@ impl Model {
         if waiting > 0 && !self.lends(pool) {
             return Room { left: 0, limit: Limit::WaitTime, size: 0, used: 0 };
         }
+        if waiting > 0 && self.pools[pool].locked {
+            return breaker;
+        }
         if waiting > 0 && waiting <= self.count(pool, |c| matches!(c.state, S::Opening { .. })) {
             return if self.down { breaker } else { connects };
         }

@@ -30,10 +30,14 @@ impl Model {
         self.bind();
     }
 
-    pub(crate) fn chores(&mut self, pool: usize) {
+    fn refuse_all(&mut self, pool: usize) {
         while self.shut(pool) && !self.pools[pool].queue.is_empty() {
             self.refuse(pool, 0, self.shut_limit(pool));
         }
+    }
+
+    pub(crate) fn chores(&mut self, pool: usize) {
+        self.refuse_all(pool);
         for at in 0..self.conns.len() {
             let c = &self.conns[at];
             let killed = c.epoch < self.pools[pool].killed;
@@ -54,6 +58,7 @@ impl Model {
             let wait = self.unqueue(pool, 0);
             self.lend(at, wait.number, wait.home, Some(self.now - wait.since));
         }
+        self.refuse_all(pool);
     }
 
     pub(crate) fn oldest_idle(&self, pool: usize) -> Option<usize> {
