@@ -38,11 +38,11 @@ pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(directory)?.sync_all()
     };
-    written().inspect_err(|_| {
+    let written = written().inspect_err(|_| {
         // Whether it was there or not, it is not left behind.
         fs::remove_file(&beside).unwrap_or_default();
-    })?;
-    Ok(())
+    });
+    written.with_context(|| format!("writing {} to take its place", beside.display()))
 }
 
 /// A new file. One of that name is left from a write that was cut short: process ids come again, in a container always.

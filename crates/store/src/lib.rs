@@ -1,5 +1,6 @@
 //! What poolwarden remembers of itself: the versions of its configuration with their measured effect,
 //! and who did what. One SQLite file in the data directory, written by one thread of one process.
+//! [`recording`] is traffic as bytes, and has nothing to do with that file.
 //!
 //! It decides nothing: what becomes of a version is the caller's word. It never stops anybody: opening cannot
 //! fail, a write is waited for no longer than [`Limits::patience`], and what is wrong is in [`Store::state`].
@@ -22,6 +23,7 @@ mod opening;
 mod queue;
 mod reader;
 mod record;
+pub mod recording;
 mod schema;
 mod shared;
 mod state;

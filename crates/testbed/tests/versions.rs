@@ -334,12 +334,20 @@ fn what_cannot_be_written_runs_all_the_same_and_that_a_restart_undoes_it_is_said
     let said = done(pooler(&bed), &["apply", "--set", "pools.app.size=30"]);
     assert!(said.contains("not written: ") && said.contains("a restart undoes this"), "{said}");
     assert!(!said.contains("written to"), "{said}");
-    assert_eq!((setting(pooler(&bed), "pools.app.size"), file(pooler(&bed))), ("30".to_owned(), before));
+    assert_eq!((setting(pooler(&bed), "pools.app.size"), file(pooler(&bed))), ("30".to_owned(), before.clone()));
     until("the drift to be told", PATIENCE, || {
         (pooler(&bed).metric("poolwarden_config_drift", "") == 1.0).then_some(())
     });
+    // once it can be written, the same again writes it
+    fs::remove_dir_all(&occupied).expect("removed");
+    let said = done(pooler(&bed), &["apply", "--set", "pools.app.size=30"]);
+    assert!(said.contains("=> no effect: nothing differs from what runs") && said.contains("written to"), "{said}");
+    assert_eq!(file(pooler(&bed)), before.replace("size = 20", "size = 30"));
+    until("the drift to end", PATIENCE, || (pooler(&bed).metric("poolwarden_config_drift", "") == 0.0).then_some(()));
+
     let plan = bed.plan().clone();
     bed.poolwarden().kill();
+    pooler(&bed).rewrite_text(&before);
     bed.poolwarden().start_again(&plan);
     assert_eq!(setting(pooler(&bed), "pools.app.size"), "20");
     let told = done(pooler(&bed), &["history"]);

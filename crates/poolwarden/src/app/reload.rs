@@ -148,7 +148,8 @@ fn shown(value: &str) -> &str {
 
 /// Says in the log what changed.
 pub(super) fn log(running: &Running, by: &str, changes: &[Change], remarks: &[String], notices: &[String]) {
-    let message = format!("{by}: configuration reloaded, {} settings changed", changes.len());
+    let settings = if changes.len() == 1 { "setting" } else { "settings" };
+    let message = format!("{by}: configuration reloaded, {} {settings} changed", changes.len());
     let count = Field { name: "changes", value: FieldValue::Number(changes.len() as u64) };
     running.log.write(LogLine { level: Level::Info, event: "reloaded", message, fields: vec![count] });
     for change in changes.iter().take(MAX_CHANGES) {

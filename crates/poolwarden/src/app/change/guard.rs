@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use poolwarden_config::{Guard, show_duration};
 use poolwarden_console::rfc3339;
+use poolwarden_store::{Effect, Which};
 use poolwarden_watch::{Finding, Harm, Level, View};
 use tokio::sync::{mpsc, watch};
 
@@ -14,7 +15,7 @@ use super::super::reload;
 use super::super::running::{Running, held};
 use super::file::{self, Mark};
 use super::put::{put, undo_pending};
-use super::standing::{OnTrial, Version};
+use super::standing::{Standing, Version};
 use super::wanted::Wanted;
 use super::{Order, Verb, effect, name};
 
@@ -47,41 +48,63 @@ async fn look(running: &Arc<Running>, view: &View) {
     drift(running).await;
 }
 
+/// What the newest picture says of the change on trial.
+enum Seen {
+    Nothing,
+    Harmful(Box<Harmful>),
+    Over(Option<Which>, Effect),
+}
+
+/// A change that does harm.
+struct Harmful {
+    harm: Harm,
+    version: Version,
+    before: Version,
+    written: bool,
+    /// Why it is not undone.
+    stays: Option<&'static str>,
+}
+
 /// The change on trial takes the next picture.
 async fn try_on(running: &Arc<Running>, view: &View) {
-    let finding = held(&running.standing).trial.as_mut().map(|on_trial| on_trial.trial.observe(view));
-    match finding {
-        None | Some(Finding::Going) => {}
-        Some(Finding::Over(effects)) => {
-            let over = held(&running.standing).trial.take();
-            let Some(OnTrial { version, .. }) = &over else { return };
-            let which = version.which;
-            let Some(told) = over.as_ref().and_then(|over| effect::effect(over, &effects)) else { return };
-            let message = format!("{}: {}", name(running, which), told.sentence);
-            running.log.say(Level::Info, "measured", message);
+    let seen = observe(&mut held(&running.standing), view);
+    match seen {
+        Seen::Nothing => {}
+        Seen::Over(which, effect) => {
+            running.log.say(Level::Info, "measured", format!("{}: {}", name(running, which), effect.sentence));
             // what cannot be written is told by the store's news
-            let _told = running.chronicle.effect(which, told).await;
+            let _told = running.chronicle.effect(which, effect).await;
         }
-        Some(Finding::Harmful(harm)) => harmful(running, &harm).await,
+        Seen::Harmful(found) => harmful(running, *found).await,
     }
 }
 
-async fn harmful(running: &Arc<Running>, harm: &Harm) {
-    let found = {
-        let standing = held(&running.standing);
-        let on_trial = standing.trial.as_ref();
-        on_trial.map(|of| {
-            let came_again = standing.undone.as_ref() == Some(&of.version.basis.hash());
-            let stays = match (came_again, of.is_way_back) {
+/// All that is to be known of the trial at once: another change may take its place at any moment.
+fn observe(standing: &mut Standing, view: &View) -> Seen {
+    let Some(on_trial) = standing.trial.as_mut() else { return Seen::Nothing };
+    match on_trial.trial.observe(view) {
+        Finding::Going => Seen::Nothing,
+        Finding::Over(effects) => {
+            let over = standing.trial.take();
+            let told = over.and_then(|over| Some((over.version.which, effect::effect(&over, &effects)?)));
+            told.map_or(Seen::Nothing, |(which, effect)| Seen::Over(which, effect))
+        }
+        Finding::Harmful(harm) => {
+            let came_again = standing.undone.as_ref() == Some(&on_trial.version.basis.hash());
+            let stays = match (came_again, on_trial.is_way_back) {
                 (true, _) => Some("it was undone once and came again"),
                 (false, true) => Some("it is the way back"),
                 (false, false) => None,
             };
-            (of.version.clone(), of.before.clone(), of.written, stays)
-        })
-    };
-    let Some((version, before, written, stays)) = found else { return };
-    let (why, name) = (why(harm), name(running, version.which));
+            let (version, before) = (on_trial.version.clone(), on_trial.before.clone());
+            Seen::Harmful(Box::new(Harmful { harm: *harm, version, before, written: on_trial.written, stays }))
+        }
+    }
+}
+
+async fn harmful(running: &Arc<Running>, found: Harmful) {
+    let Harmful { harm, version, before, written, stays } = found;
+    let (why, name) = (why(&harm), name(running, version.which));
     if running.config().poolwarden.guard == Guard::Observe {
         let message =
             format!("{name} does harm: {why}; guard = \"observe\": it is not undone: poolwarden rollback does it");
@@ -204,6 +227,9 @@ async fn drift(running: &Arc<Running>) {
         }
         standing.seen = mark;
         standing.drift.clone_from(&found);
+    }
+    if drift.is_some() != found.is_some() {
+        running.reviews.due();
     }
     let why = |of: &Option<poolwarden_console::standing::Drift>| of.as_ref().map(|drift| drift.why.clone());
     match (why(&drift), why(&found)) {

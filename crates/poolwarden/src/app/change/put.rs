@@ -61,8 +61,11 @@ pub(super) async fn put(running: &Arc<Running>, order: Order) -> Result<Done, Re
         proxy.reload(read.reload); // a certificate or a secret may be another one behind the same words
         running.reloads.fetch_add(1, Ordering::Relaxed);
         seen(running, file);
-        reload::log(running, &order.by, &[], &read.remarks, &[]);
-        return Ok(Done { changes, effect: "no effect: nothing differs from what runs".to_owned(), notes: Vec::new() });
+        // what could not be written before may be written now
+        let writes = matches!(order.verb, Verb::Apply { confirm_within: None, .. });
+        let notes: Vec<String> = if writes { write(running).await.into_iter().collect() } else { Vec::new() };
+        reload::log(running, &order.by, &[], &read.remarks, &notes);
+        return Ok(Done { changes, effect: "no effect: nothing differs from what runs".to_owned(), notes });
     }
     let Put { view, after, outlook: Outlook { effect, pools, notes } } =
         enforce(running, proxy, read.reload, (&read.config, &changes, order.verb.name())).await;
