@@ -31,6 +31,17 @@ pub struct Drift {
     pub why: String,
 }
 
+/// Who edits the file and reloads it a moment later has done nothing odd; later than this it is worth a word.
+const LASTING_MS: u64 = 15_000;
+
+impl Drift {
+    /// Whether it is more than an edit under way.
+    #[must_use]
+    pub const fn lasts(&self, now_ms: u64) -> bool {
+        now_ms >= self.since_ms + LASTING_MS
+    }
+}
+
 /// What is out of the ordinary, a paragraph each: below the answer to "why?".
 pub fn lines(of: &Standing, width: usize, out: &mut String) {
     let version = of.version.map_or_else(|| "what runs".to_owned(), |n| format!("version {n}"));

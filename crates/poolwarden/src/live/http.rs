@@ -161,10 +161,6 @@ pub(super) fn measured(samples: &[Sample], now: f64, draft: &mut Draft) {
     if let Some(sample) = of("poolwarden_client_connections").next() {
         draft.put("poolwarden.clients", sample.value.to_string());
     }
-    if of("poolwarden_config_drift").any(|sample| sample.value > 0.0) {
-        // it is compared there; here it is enough that it is another one
-        draft.put("poolwarden.file_hash", "another");
-    }
     let fds = of("poolwarden_process_capacity").find(|sample| sample.label("limit") == "fds");
     if let Some(fds) = fds {
         draft.put("process.fd_limit", fds.value.to_string());
@@ -235,7 +231,7 @@ mod tests {
 
     const TEXT: &str = "# TYPE poolwarden_loop_busy_ratio gauge\n\
         poolwarden_loop_busy_ratio{loop=\"0\"} 0.25\npoolwarden_loop_busy_ratio{loop=\"1\"} 0.5\n\
-        poolwarden_client_connections 7\npoolwarden_config_drift 1\npoolwarden_process_capacity{limit=\"fds\"} 1024\n\
+        poolwarden_client_connections 7\npoolwarden_process_capacity{limit=\"fds\"} 1024\n\
         poolwarden_checkouts_total{database=\"a\\\"b\",user=\"x\"} 10\npoolwarden_checkouts_total{database=\"calm\",user=\"x\"} 0\n\
         poolwarden_server_hold_seconds_sum{database=\"a\\\"b\",user=\"x\"} 0.5\n\
         poolwarden_server_hold_seconds_count{database=\"a\\\"b\",user=\"x\"} 10\n\
@@ -257,12 +253,8 @@ mod tests {
         measured(&read(TEXT), 1_100.0, &mut draft);
         let said: Vec<String> = draft.facts.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         let expected = "pool.a\"b.busy_p95 = 10.000\npool.a\"b.busy_p99 = 20.000\npool.a\"b.connect_rate = 7.000\npool.a\"b.hold_mean_ms = 50.000\n\
-                        pool.a\"b.pins.listen = 3.000\npoolwarden.clients = 7\npoolwarden.core_busy = 0.5\npoolwarden.file_hash = another\n\
-                        process.fd_limit = 1024";
+                        pool.a\"b.pins.listen = 3.000\npoolwarden.clients = 7\npoolwarden.core_busy = 0.5\nprocess.fd_limit = 1024";
         assert_eq!(said.join("\n"), expected);
-        let mut same = Draft::default();
-        measured(&read(&TEXT.replace("_drift 1", "_drift 0")), 1_100.0, &mut same);
-        assert!(!same.facts.contains_key("poolwarden.file_hash"));
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub(crate) fn own(config: &Config, scrape: &Scrape, failed: bool) -> Vec<Facts> 
     if failed {
         draft.put("poolwarden.reload_failed", "true");
     }
+    if scrape.standing.drift.as_ref().is_some_and(|drift| drift.lasts(scrape.view.now_ms)) {
+        // it is compared elsewhere; here it is enough that it is another one
+        draft.put("poolwarden.file_hash", "another");
+    }
     machine::told(&mut draft);
     let process = Facts { name: "this process".to_owned(), facts: draft.facts };
     let watched = scrape.view.hosts.iter().filter_map(|host| {
@@ -64,6 +68,8 @@ mod tests {
     use poolwarden_pool::{HostId, HostSnapshot};
     use poolwarden_watch::{Activity, Backend, ConfigView, Quota, View};
 
+    use poolwarden_console::standing::Drift;
+
     use super::*;
 
     fn snapshot() -> HostSnapshot {
@@ -99,6 +105,17 @@ mod tests {
                     [pools.app]\nserver = \"main\"\n";
         let (config, findings) = Config::parse(text, |_| Ok("x".to_owned()));
         config.unwrap_or_else(|| panic!("{findings:?}"))
+    }
+
+    #[test]
+    fn a_file_that_is_not_what_runs_is_a_fact_once_it_is_more_than_an_edit_under_way() {
+        let config = Config::from_url("postgres://app@db/app").expect("a configuration");
+        let told = |now_ms: u64| {
+            let mut scrape = Scrape { view: View { now_ms, ..View::default() }, ..Scrape::default() };
+            scrape.standing.drift = Some(Drift { since_ms: 0, why: "it differs".to_owned() });
+            own(&config, &scrape, false)[0].facts.contains_key("poolwarden.file_hash")
+        };
+        assert_eq!([told(14_000), told(16_000)], [false, true]);
     }
 
     #[test]

@@ -46,6 +46,7 @@ async fn look(running: &Arc<Running>, view: &View) {
     try_on(running, view).await;
     confirmation(running).await;
     drift(running).await;
+    speak(running);
 }
 
 /// What the newest picture says of the change on trial.
@@ -220,21 +221,28 @@ async fn drift(running: &Arc<Running>) {
         (!is_known).then(|| (mark, file::drift(&file, &known, &compared, &config, since_ms)))
     });
     let Ok(Some((mark, found))) = looked.await else { return };
-    {
+    let mut standing = held(&running.standing);
+    if standing.now.basis == now {
+        (standing.seen, standing.drift) = (mark, found); // else another one runs by now: the next look compares that
+    }
+}
+
+/// A drift that lasts is said once, and that it has ended.
+fn speak(running: &Running) {
+    let said = {
         let mut standing = held(&running.standing);
-        if standing.now.basis != now {
-            return; // another one runs by now: the next look compares that
+        let lasting = standing.drift.as_ref().filter(|drift| drift.lasts(unix_ms())).map(|drift| drift.why.clone());
+        match (&standing.drift, lasting) {
+            (None, _) => standing.drift_said.take().map(|_| (Level::Info, "the file says what runs again".to_owned())),
+            (Some(_), Some(why)) if standing.drift_said.as_ref() != Some(&why) => {
+                standing.drift_said = Some(why.clone());
+                Some((Level::Warn, why))
+            }
+            (Some(_), Some(_) | None) => None,
         }
-        standing.seen = mark;
-        standing.drift.clone_from(&found);
-    }
-    if drift.is_some() != found.is_some() {
+    };
+    if let Some((level, message)) = said {
+        running.log.say(level, "drift", message);
         running.reviews.due();
-    }
-    let why = |of: &Option<poolwarden_console::standing::Drift>| of.as_ref().map(|drift| drift.why.clone());
-    match (why(&drift), why(&found)) {
-        (before, Some(why)) if before.as_ref() != Some(&why) => running.log.say(Level::Warn, "drift", why),
-        (Some(_), None) => running.log.say(Level::Info, "drift", "the file says what runs again"),
-        (_, Some(_)) | (None, None) => {}
     }
 }

@@ -27,6 +27,8 @@ pub(in crate::app) struct Standing {
     /// What tells that it is still that file, and whether it was compared since.
     pub(super) seen: Option<Mark>,
     pub(super) drift: Option<Drift>,
+    /// What of it was said.
+    pub(super) drift_said: Option<String>,
     pub(super) pending: Option<Pending>,
     pub(super) trial: Option<OnTrial>,
     /// What the guard has undone once: the hash of what ran. It is not undone again.
