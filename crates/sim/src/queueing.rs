@@ -1,22 +1,43 @@
-//! A scenario in virtual time: the very core that lends server connections, before a PostgreSQL that is a queueing model.
+//! Traffic in virtual time: the very core that lends server connections, before a PostgreSQL that is a queueing model.
 //!
 //! It plays no protocol and no loops (a [`crate::World`] does): requests come, hold, and go. So it says what admission decides
-//! and how long requests wait, and nothing of scheduler delay or socket cost. Same scenario, settings and seed, same record.
+//! and how long requests wait, and nothing of scheduler delay or socket cost. What asks is a scenario's crowd, or what was
+//! recorded. Same demand, settings and seed: same course, to the nanosecond.
 
 mod backend;
-mod run;
+mod course;
+mod crowd;
+mod demand;
+pub(crate) mod run;
+mod timers;
+
+use std::time::Duration;
 
 use poolwarden_config::Config;
 use poolwarden_switch::pool::{Limit, PoolSnapshot, Time};
 
+pub use backend::{Machine, Sharing, Work};
+pub use course::{Course, Moment, PoolCourse};
+pub use demand::{Demand, Ended, Seat, Wish};
+pub use run::Model;
+
 use crate::load::Record;
 use crate::scenario::Scenario;
+
+/// After the last phase everybody who waits is given this long: past every default bound on waiting.
+const GRACE: Duration = Duration::from_secs(90);
+/// A course has about so many moments.
+const MOMENTS: u32 = 600;
+/// And none is shorter than this.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// What came of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Played {
     /// Every request.
     pub record: Record,
+    /// What it was like, step by step.
+    pub course: Course,
     /// Every pool at the end.
     pub pools: Vec<PoolSnapshot>,
     /// When somebody first had to wait, since the beginning.
@@ -39,5 +60,25 @@ impl Played {
 /// # Errors
 /// A class that does not exist, or a pool that does not let its clients in: what is wrong, and the next step.
 pub fn play(scenario: &Scenario, config: &Config) -> Result<Played, String> {
-    run::Run::new(scenario, config)?.play()
+    let settings = config.host_settings(0);
+    let seats = crowd::Crowd::seats(scenario, config, &settings)?;
+    let members: Vec<u32> =
+        (0..).zip(&scenario.groups).flat_map(|(seat, group)| (0..group.clients).map(move |_| seat)).collect();
+    let model = Model {
+        machine: scenario.postgres.into(),
+        connects: vec![scenario.postgres.connect],
+        faults: scenario.faults.clone(),
+        seed: scenario.seed,
+    };
+    let demand = ((&seats[..], &members[..], true), crowd::Crowd::new(scenario));
+    let mut run = run::Run::new(settings, model, demand, (Time::ZERO, step_of(scenario.lasts())))?;
+    let pools = run.play(Time::ZERO + scenario.lasts() + GRACE, &mut |_| ())?;
+    let (saturated, ended) = (run.saturated, run.now());
+    Ok(Played { record: run.demand.finish(ended), course: run.course, pools, saturated, ended })
+}
+
+/// How long a moment is in a run of this length.
+#[must_use]
+pub fn step_of(lasts: Duration) -> Duration {
+    (lasts / MOMENTS).max(SHORTEST)
 }

@@ -3,38 +3,48 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use poolwarden_config::Config;
 use poolwarden_switch::pool::{
     Action, Checkin, ClassId, ConnId, ConnectFailure, EndCause, Event, Failure, Fitness, Handled, Host, HostSettings,
-    Input, Limit, LoopId, Opened, Phases, PoolId, PoolKey, Refusal, Request, Ticket, Time,
+    Input, Limit, LoopId, Opened, Phases, PoolId, PoolKey, PoolSnapshot, Refusal, Request, Ticket, Time,
 };
 
-use super::Played;
-use super::backend::{Backends, Connect};
+use super::backend::{Backends, Connect, Machine, Work};
+use super::course::Course;
+use super::demand::{Demand, Ended, Seat, Wish};
 use crate::agenda::Agenda;
-use crate::load::{Outcome, Step, Traffic};
 use crate::random::Random;
-use crate::scenario::{FaultKind, Group, HoldKind, Scenario};
+use crate::scenario::{Fault, FaultKind, HoldKind};
 
-/// The database every scenario's clients ask for.
-const DATABASE: &str = "app";
-/// The role of clients whose group names none.
-const USER: &str = "app";
 /// From a goodbye to the end of the session, and for a reset: a local round trip.
 const FAREWELL: Duration = Duration::from_micros(100);
-/// After the last phase everybody who waits is given this long: past every default bound on waiting.
-const GRACE: Duration = Duration::from_secs(90);
 /// A client that comes again this soon after its refusal has come back at once.
 const AGAIN: Duration = Duration::from_secs(2);
 /// A core that has not done what was due after so many calls never will: a bug, said instead of hung.
 const MOST_TIMEOUTS: u32 = 1_000_000;
 
-/// What is to come besides arrivals, ends of holds and the core's own times.
+/// The world around the core.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// PostgreSQL.
+    pub machine: Machine,
+    /// What connects take, drawn among these; never empty.
+    pub connects: Vec<Duration>,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// What chance begins with.
+    pub seed: u64,
+}
+
+/// Every seat; which of them each client has; and whether each client enters its pool, or only the first of each seat.
+pub(crate) type Clients<'a> = (&'a [Seat], &'a [u32], bool);
+
+/// What is to come besides requests, ends of holds and the core's own times.
 #[derive(Debug)]
 enum Thing {
     Connected(ConnId),
     Gone(ConnId),
     WasReset(ConnId),
+    Leaves(Ticket),
     Fault(usize),
     SlotsBack(u32),
 }
@@ -48,105 +58,176 @@ struct Client {
     refused: Option<Time>,
     /// Refusals in a row, each within [`AGAIN`] of the one before.
     in_a_row: u8,
-    hold: (HoldKind, Duration),
+    work: Work,
+    asked: Time,
+    place: Place,
+}
+
+/// Where the request of a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Nowhere,
+    Waiting(Ticket),
+    Holding(ConnId),
+}
+
+/// Clients by ids that are places with generations. Places are used again before everything about their last use was heard: what
+/// stands there still is put aside.
+#[derive(Debug, Default)]
+struct ByPlace {
+    places: Vec<Option<(u32, u32)>>,
+    aside: BTreeMap<(u32, u32), u32>,
+}
+
+impl ByPlace {
+    fn put(&mut self, place: u32, generation: u32, client: u32) {
+        let index = place as usize;
+        if self.places.len() <= index {
+            self.places.resize(index + 1, None);
+        }
+        if let Some((old, client)) = self.places[index].replace((generation, client)) {
+            self.aside.insert((place, old), client);
+        }
+    }
+
+    fn take(&mut self, place: u32, generation: u32) -> Option<u32> {
+        let there = self.places.get_mut(place as usize)?;
+        match *there {
+            Some((of, client)) if of == generation => {
+                *there = None;
+                Some(client)
+            }
+            Some(_) | None => self.aside.remove(&(place, generation)),
+        }
+    }
 }
 
 #[derive(Debug)]
-pub(super) struct Run<'a> {
-    scenario: &'a Scenario,
+pub(crate) struct Run<D> {
+    model: Model,
     host: Host,
-    traffic: Traffic<'a>,
+    pub(crate) demand: D,
     backends: Backends,
     agenda: Agenda<Thing>,
     clients: Vec<Client>,
-    tickets: BTreeMap<Ticket, u32>,
-    leases: BTreeMap<ConnId, u32>,
+    /// Who waits, by the place of its ticket.
+    tickets: ByPlace,
+    /// Who holds, by the place of its connection.
+    leases: ByPlace,
     random: Random,
     now: Time,
-    saturated: Option<Time>,
+    lent: u32,
+    /// The most server connections lent at once.
+    pub(crate) most_lent: u32,
+    pub(crate) saturated: Option<Time>,
+    pub(crate) course: Course,
 }
 
-impl<'a> Run<'a> {
-    pub(super) fn new(scenario: &'a Scenario, config: &Config) -> Result<Self, String> {
-        let settings = config.host_settings(0);
-        let mut random = Random::new(scenario.seed ^ 0x5eed);
-        let mut host = Host::new(settings.clone(), random.bits());
-        let traffic = Traffic::new(scenario, false);
-        let mut clients = Vec::new();
-        for group in &scenario.groups {
-            let class = class(group, config, &settings)?;
-            let role = config.pool(DATABASE).and_then(|pool| pool.user.as_deref()); // as the proxy has it
-            for _ in 0..group.clients {
-                let user = role.or(group.user.as_deref()).unwrap_or(USER);
-                let key = PoolKey { database: DATABASE.into(), user: user.into() };
-                let Handled::Entered(pool) = host.handle(Time::ZERO, Input::Enter(key)) else {
-                    return Err(format!(
-                        "load \"{}\": the pooler does not let its clients in: look at its pool and limits",
-                        group.name
-                    ));
-                };
-                let tenant = hash(&group.application);
-                clients.push(Client {
-                    pool,
-                    class,
-                    tenant,
-                    refused: None,
-                    in_a_row: 0,
-                    hold: (HoldKind::Sleep, Duration::ZERO),
-                });
-            }
+impl<D: Demand> Run<D> {
+    /// `course`: from when it counts, in steps of which length.
+    pub(crate) fn new(
+        settings: HostSettings,
+        model: Model,
+        ((seats, members, each_enters), demand): (Clients<'_>, D),
+        course: (Time, Duration),
+    ) -> Result<Self, String> {
+        let mut random = Random::new(model.seed ^ 0x5eed);
+        let mut host = Host::new(settings, random.bits());
+        let mut course = Course::new(course.0, course.1);
+        let mut clients = Vec::with_capacity(members.len());
+        let mut entered = vec![None; seats.len()];
+        for member in members {
+            let (seat, entered) = (&seats[*member as usize], &mut entered[*member as usize]);
+            let pool = match *entered {
+                Some(pool) if !each_enters => pool,
+                Some(_) | None => {
+                    let Handled::Entered(pool) = host.handle(Time::ZERO, Input::Enter(seat.key.clone())) else {
+                        let name = &seat.name;
+                        return Err(format!(
+                            "{name}: the pooler does not let its clients in: look at its pool and limits"
+                        ));
+                    };
+                    course.enter(pool, &seat.key);
+                    *entered = Some(pool);
+                    pool
+                }
+            };
+            let work = Work { kind: HoldKind::Sleep, alone: Duration::ZERO, idle: Duration::ZERO };
+            clients.push(Client {
+                pool,
+                class: seat.class,
+                tenant: seat.tenant,
+                refused: None,
+                in_a_row: 0,
+                work,
+                asked: Time::ZERO,
+                place: Place::Nowhere,
+            });
         }
         let mut agenda = Agenda::default();
-        for (n, fault) in scenario.faults.iter().enumerate() {
+        for (n, fault) in model.faults.iter().enumerate() {
             agenda.put(Time::ZERO + fault.at, Thing::Fault(n));
         }
         Ok(Self {
-            scenario,
+            backends: Backends::new(model.machine),
+            model,
             host,
-            traffic,
-            backends: Backends::new(scenario.postgres),
+            demand,
             agenda,
             clients,
-            tickets: BTreeMap::new(),
-            leases: BTreeMap::new(),
+            tickets: ByPlace::default(),
+            leases: ByPlace::default(),
             random,
             now: Time::ZERO,
+            lent: 0,
+            most_lent: 0,
             saturated: None,
+            course,
         })
     }
 
-    pub(super) fn play(mut self) -> Result<Played, String> {
-        let end = Time::ZERO + self.scenario.lasts() + GRACE;
+    /// Until the demand is over, or `end`. `told` hears how far it is, now and then.
+    pub(crate) fn play(&mut self, end: Time, told: &mut dyn FnMut(Time)) -> Result<Vec<PoolSnapshot>, String> {
         self.settle()?;
-        while !self.traffic.is_over() && self.now <= end {
-            let hold = self.backends.next().map(|(at, _)| at);
+        while !self.demand.is_over() && self.now <= end {
+            let holds = self.backends.next_at();
             let due = self.host.poll_timeout().map(|(at, _)| at);
-            let all = [self.traffic.next_at(), self.agenda.first(), hold, due];
+            let all = [self.demand.next_at(), self.agenda.first(), holds, due];
             let Some(next) = all.into_iter().flatten().min() else { break };
+            while self.course.edge() <= next {
+                let edge = self.course.edge();
+                self.course.turn(edge, &self.host.snapshot(edge));
+                told(edge);
+            }
             self.now = self.now.max(next);
-            self.happen(next, hold)?;
+            self.happen(next, holds)?;
             self.settle()?;
         }
-        let pools = self.host.snapshot(self.now).pools;
-        Ok(Played { record: self.traffic.finish(self.now), pools, saturated: self.saturated, ended: self.now })
+        let last = self.host.snapshot(self.now);
+        self.course.finish(self.now, &last);
+        Ok(last.pools)
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.now
     }
 
     /// One thing whose time is `next`; the core's own times come of themselves with every call.
-    fn happen(&mut self, next: Time, hold: Option<Time>) -> Result<(), String> {
-        if hold == Some(next) {
-            if let Some((_, conn)) = self.backends.next() {
+    fn happen(&mut self, next: Time, holds: Option<Time>) -> Result<(), String> {
+        if holds == Some(next) {
+            if let Some(conn) = self.backends.advance(self.now) {
                 self.done(conn);
             }
         } else if self.agenda.first() == Some(next) {
             if let Some((_, thing)) = self.agenda.next() {
                 self.come(thing);
             }
-        } else if self.traffic.next_at() == Some(next) {
-            self.traffic.advance(self.now);
+        } else if self.demand.next_at() == Some(next) {
+            self.demand.advance(self.now);
         } else {
             self.host.handle(self.now, Input::Timeout);
         }
-        self.steps()
+        self.wishes()
     }
 
     /// Carries out everything the core wants, and lets it do what is due.
@@ -160,47 +241,48 @@ impl<'a> Run<'a> {
                     self.saturated = Some(self.now);
                 }
             }
-            self.steps()?;
+            self.wishes()?;
             let due = self.host.poll_timeout().is_some_and(|(at, _)| at <= self.now);
             if !due {
                 return Ok(());
             }
             self.host.handle(self.now, Input::Timeout);
         }
-        Err(format!(
-            "the core was still busy after {MOST_TIMEOUTS} calls at {:?}: please report this scenario",
-            self.now
-        ))
+        Err(format!("the core was still busy after {MOST_TIMEOUTS} calls at {:?}: please report this run", self.now))
     }
 
-    fn steps(&mut self) -> Result<(), String> {
-        while let Some(step) = self.traffic.poll() {
-            match step {
-                Step::Send { client, hold, kind, gives_up, .. } => self.ask(client, (kind, hold), gives_up),
-                Step::Reconnect { client } => self.reconnect(client)?,
+    fn wishes(&mut self) -> Result<(), String> {
+        while let Some(wish) = self.demand.poll() {
+            match wish {
+                Wish::Ask { client, work, deadline, leaves } => self.ask(client, work, deadline, leaves),
+                Wish::Reconnect { client } => self.reconnect(client)?,
             }
         }
         Ok(())
     }
 
-    fn ask(&mut self, client: u32, hold: (HoldKind, Duration), gives_up: Option<Time>) {
-        let group = &self.scenario.groups[self.traffic.group(client)];
-        let deadline = gives_up.filter(|_| group.tells_deadline).unwrap_or(Time::NEVER);
+    fn ask(&mut self, client: u32, work: Work, deadline: Time, leaves: Time) {
         let now = self.now;
         let asks = &mut self.clients[client as usize];
-        asks.hold = hold;
+        (asks.work, asks.asked) = (work, now);
         if asks.refused.is_none_or(|at| now.since(at) > AGAIN) {
             asks.in_a_row = 0;
         }
         let Client { pool, class, tenant, in_a_row: attempt, .. } = *asks;
+        self.course.asked(pool);
         let request = Request { pool, class, tenant, attempt, deadline, home: LoopId(0), flavor: 0 };
         match self.host.handle(now, Input::Checkout(request)) {
             Handled::Queued(ticket) => {
-                self.tickets.insert(ticket, client);
+                self.tickets.put(ticket.index, ticket.generation, client);
+                self.clients[client as usize].place = Place::Waiting(ticket);
+                self.course.waiting(now, pool, self.host.waiting(pool));
+                if leaves != Time::NEVER {
+                    self.agenda.put(leaves, Thing::Leaves(ticket));
+                }
             }
             Handled::Refused(refusal) => self.refused(client, &refusal),
             Handled::Done | Handled::Entered(_) | Handled::Cancelled | Handled::AlreadyGranted(_) | Handled::Stale => {
-                self.traffic.ended(now, client, Outcome::Failed("the pool is gone".to_owned()), true);
+                self.demand.ended(now, client, Ended::Lost); // its pool is gone
             }
         }
     }
@@ -209,67 +291,95 @@ impl<'a> Run<'a> {
         let of = &mut self.clients[client as usize];
         of.refused = Some(self.now);
         of.in_a_row = of.in_a_row.saturating_add(1);
-        self.traffic.ended(
-            self.now,
-            client,
-            Outcome::Refused(format!("{}/{}", refusal.reason.name(), refusal.limit.name())),
-            true,
-        );
+        of.place = Place::Nowhere;
+        let pool = of.pool;
+        self.course.refused(pool, refusal);
+        self.course.waiting(self.now, pool, self.host.waiting(pool));
+        self.demand.ended(self.now, client, Ended::Refused(refusal));
     }
 
     /// A client vanishes, with whatever it waits for or holds, and is there again at once: logins are not modelled.
     fn reconnect(&mut self, client: u32) -> Result<(), String> {
-        let waiting = self.tickets.iter().find(|(_, of)| **of == client).map(|(ticket, _)| *ticket);
-        if let Some(ticket) = waiting {
-            self.tickets.remove(&ticket);
-            self.host.handle(self.now, Input::Cancel(ticket));
-        }
-        let held = self.leases.iter().find(|(_, of)| **of == client).map(|(conn, _)| *conn);
-        if let Some(conn) = held {
-            self.leases.remove(&conn);
-            self.backends.end(self.now, conn);
-            self.check_in(conn, Fitness::Broken);
-        }
         let of = self.clients[client as usize];
-        let key = self.host.pool_key(of.pool).cloned().ok_or("a pool went away under its clients")?;
+        match of.place {
+            Place::Nowhere => {}
+            Place::Waiting(ticket) => {
+                self.tickets.take(ticket.index, ticket.generation);
+                self.host.handle(self.now, Input::Cancel(ticket));
+                self.course.waiting(self.now, of.pool, self.host.waiting(of.pool));
+            }
+            Place::Holding(conn) => {
+                self.unlend(conn);
+                self.backends.end(self.now, conn);
+                self.check_in(conn, Fitness::Broken);
+            }
+        }
+        let key: PoolKey = self.host.pool_key(of.pool).cloned().ok_or("a pool went away under its clients")?;
         self.host.handle(self.now, Input::Leave(of.pool));
-        let Handled::Entered(pool) = self.host.handle(self.now, Input::Enter(key)) else {
+        let Handled::Entered(pool) = self.host.handle(self.now, Input::Enter(key.clone())) else {
             return Err("a client that comes back is not let in: look at the limits".to_owned());
         };
-        self.clients[client as usize] = Client { pool, refused: None, in_a_row: 0, ..of };
-        self.traffic.back(self.now, client);
+        self.course.enter(pool, &key);
+        self.clients[client as usize] = Client { pool, refused: None, in_a_row: 0, place: Place::Nowhere, ..of };
+        self.demand.back(self.now, client);
         Ok(())
+    }
+
+    /// A client that waits still goes away.
+    fn leaves(&mut self, ticket: Ticket) {
+        let Some(client) = self.tickets.take(ticket.index, ticket.generation) else { return };
+        let of = &mut self.clients[client as usize];
+        of.place = Place::Nowhere;
+        let (pool, waited) = (of.pool, self.now.since(of.asked));
+        if let Handled::AlreadyGranted(conn) = self.host.handle(self.now, Input::Cancel(ticket)) {
+            self.check_in(conn, Fitness::Clean);
+        }
+        self.course.left(pool, waited);
+        self.course.waiting(self.now, pool, self.host.waiting(pool));
+        self.demand.ended(self.now, client, Ended::Left);
     }
 
     fn act(&mut self, action: Action) {
         match action {
             Action::Open { conn, .. } => {
-                self.agenda.put(self.now + self.scenario.postgres.connect, Thing::Connected(conn))
+                let takes = self.model.connects[self.random.place(self.model.connects.len())];
+                self.agenda.put(self.now + takes, Thing::Connected(conn));
             }
             Action::Close { conn, .. } => self.agenda.put(self.now + FAREWELL, Thing::Gone(conn)),
             Action::Forget { conn, .. } => {
                 self.backends.close(self.now, conn);
             }
             Action::Reset { conn, .. } => self.agenda.put(self.now + FAREWELL, Thing::WasReset(conn)),
-            Action::Grant { ticket, conn, .. } => match self.tickets.remove(&ticket) {
-                Some(client) => self.lend(conn, client),
+            Action::Grant { ticket, conn, waited, .. } => match self.tickets.take(ticket.index, ticket.generation) {
+                Some(client) => self.lend(conn, client, waited),
                 None => self.check_in(conn, Fitness::Clean), // its client has vanished
             },
             Action::Refuse { ticket, refusal, .. } => {
-                if let Some(client) = self.tickets.remove(&ticket) {
+                if let Some(client) = self.tickets.take(ticket.index, ticket.generation) {
                     self.refused(client, &refusal);
                 }
             }
         }
     }
 
-    fn lend(&mut self, conn: ConnId, client: u32) {
-        self.leases.insert(conn, client);
+    fn lend(&mut self, conn: ConnId, client: u32, waited: Duration) {
+        self.leases.put(conn.index, conn.generation, client);
         let of = &mut self.clients[client as usize];
-        (of.refused, of.in_a_row) = (None, 0);
-        let (kind, hold) = of.hold;
-        let hold = hold + self.scenario.postgres.overhead;
-        self.backends.begin(self.now, conn, kind, hold);
+        (of.refused, of.in_a_row, of.place) = (None, 0, Place::Holding(conn));
+        let (pool, work) = (of.pool, of.work);
+        self.course.granted(pool, waited);
+        self.course.waiting(self.now, pool, self.host.waiting(pool));
+        self.lent += 1;
+        self.most_lent = self.most_lent.max(self.lent);
+        self.backends.begin(self.now, conn, work);
+        self.demand.granted(self.now, client);
+    }
+
+    /// Who held it, and holds it no more.
+    fn unlend(&mut self, conn: ConnId) -> Option<u32> {
+        let client = self.leases.take(conn.index, conn.generation)?;
+        self.lent -= 1;
+        Some(client)
     }
 
     fn check_in(&mut self, conn: ConnId, fitness: Fitness) {
@@ -278,10 +388,10 @@ impl<'a> Run<'a> {
     }
 
     fn done(&mut self, conn: ConnId) {
-        self.backends.end(self.now, conn);
         self.check_in(conn, Fitness::Clean);
-        if let Some(client) = self.leases.remove(&conn) {
-            self.traffic.ended(self.now, client, Outcome::Served, true);
+        if let Some(client) = self.unlend(conn) {
+            self.clients[client as usize].place = Place::Nowhere;
+            self.demand.ended(self.now, client, Ended::Served);
         }
     }
 
@@ -292,7 +402,8 @@ impl<'a> Run<'a> {
             Thing::WasReset(conn) => {
                 self.host.handle(self.now, Input::ResetDone(conn));
             }
-            Thing::Fault(n) => self.fault(self.scenario.faults[n].kind),
+            Thing::Leaves(ticket) => self.leaves(ticket),
+            Thing::Fault(n) => self.fault(self.model.faults[n].kind),
             Thing::SlotsBack(slots) => self.backends.foreign(slots, false),
         }
     }
@@ -314,9 +425,9 @@ impl<'a> Run<'a> {
     fn gone(&mut self, conn: ConnId) {
         self.backends.close(self.now, conn);
         self.host.handle(self.now, Input::Closed(conn, EndCause::Eof));
-        if let Some(client) = self.leases.remove(&conn) {
-            self.traffic.ended(self.now, client, Outcome::Failed("08006".to_owned()), false);
-            self.traffic.back(self.now, client);
+        if let Some(client) = self.unlend(conn) {
+            self.clients[client as usize].place = Place::Nowhere;
+            self.demand.ended(self.now, client, Ended::Lost);
         }
     }
 
@@ -341,21 +452,4 @@ impl<'a> Run<'a> {
             }
         }
     }
-}
-
-/// The class of a group's requests: its own, else its user's, else the first.
-fn class(group: &Group, config: &Config, settings: &HostSettings) -> Result<ClassId, String> {
-    let user = group.user.as_deref().unwrap_or(USER);
-    let of_user = config.users.get(user).and_then(|user| user.class.as_deref());
-    let Some(name) = group.class.as_deref().or(of_user) else { return Ok(ClassId(0)) };
-    let place = settings.classes.iter().position(|class| class.name == name).and_then(|place| u8::try_from(place).ok());
-    let known = || settings.classes.iter().map(|class| class.name.as_str()).collect::<Vec<_>>().join(", ");
-    place.map(ClassId).ok_or_else(|| {
-        format!("load \"{}\": there is no class \"{name}\": write [classes.{name}], or one of {}", group.name, known())
-    })
-}
-
-/// FNV-1a (Fowler, Noll and Vo 1991): any hash will do that is the same everywhere.
-fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
