@@ -46,10 +46,13 @@ fn main() {
     let (mut stormed, mut lied) = (0, 0);
     for _ in 0..rounds {
         calm.extend(relayed(&bed));
-        stormed +=
-            during(at_once as usize, |stop| storm(&bed.address(), at_once, stop), || stormy.extend(relayed(&bed)));
+        stormed += during(
+            at_once as usize,
+            |place, stop| storm(&bed.address(), (place, at_once), stop),
+            || stormy.extend(relayed(&bed)),
+        );
         alone.extend(good(&bed));
-        lied += during(LIARS, |stop| lies(&bed, stop), || beside.extend(good(&bed)));
+        lied += during(LIARS, |_, stop| lies(&bed, stop), || beside.extend(good(&bed)));
     }
     let (p99_calm, p99_stormy) = (quantile(&mut calm, 0.99), quantile(&mut stormy, 0.99));
     let (good_alone, good_beside) = (quantile(&mut alone, 0.5), quantile(&mut beside, 0.5));
@@ -106,19 +109,21 @@ fn cpu(pid: rustix::process::Pid) -> Duration {
 }
 
 /// Runs `work` while `threads` others do something until they are told to stop; gives the sum of what those say.
-fn during(threads: usize, other: impl Fn(&AtomicBool) -> u32 + Sync, work: impl FnOnce()) -> u32 {
+fn during(threads: usize, other: impl Fn(u32, &AtomicBool) -> u32 + Sync, work: impl FnOnce()) -> u32 {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| other(&stop))).collect();
+        let (other, stop) = (&other, &stop);
+        let running: Vec<_> = (0..).take(threads).map(|place| scope.spawn(move || other(place, stop))).collect();
         work();
         stop.store(true, Ordering::Relaxed);
         running.into_iter().map(|thread| thread.join().expect("it ends")).sum()
     })
 }
 
-/// One thread's part of a storm, at an even pace.
-fn storm(address: &Address, at_once: u32, stop: &AtomicBool) -> u32 {
+/// One thread's part of a storm: all of them together come at an even pace, none with another.
+fn storm(address: &Address, (place, at_once): (u32, u32), stop: &AtomicBool) -> u32 {
     let pace = Duration::from_secs(1) * at_once / STORM;
+    thread::sleep(pace * place / at_once);
     let (mut count, began) = (0, Instant::now());
     while !stop.load(Ordering::Relaxed) {
         log_in(address);
