@@ -140,6 +140,7 @@ impl<'a> Bench<'a> {
             deadline: Time::NEVER,
             home: LoopId((self.asked % 2) as u16),
             flavor: 0,
+            client: self.asked as u32,
         };
         self.host.handle(Time::from_nanos(self.now), Input::Checkout(request));
     }

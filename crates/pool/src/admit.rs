@@ -35,7 +35,12 @@ impl Host {
 
     /// The class as the settings know it.
     pub(crate) fn class_of(&self, request: &Request) -> ClassId {
-        if usize::from(request.class.0) < self.settings.classes.len() { request.class } else { ClassId::default() }
+        self.known_class(request.class)
+    }
+
+    /// The same of one that was asked with.
+    pub(crate) fn known_class(&self, class: ClassId) -> ClassId {
+        if usize::from(class.0) < self.settings.classes.len() { class } else { ClassId::default() }
     }
 
     /// An operator sheds a class, or takes that back.

@@ -53,7 +53,7 @@ impl Host {
         let slot = &mut self.slots.table[index as usize];
         (slot.home, slot.flavor, slot.pid) = (opened.home, opened.flavor, opened.pid);
         let took = self.turn.now.since(slot.opened);
-        (slot.opened, slot.facts) = (self.turn.now, self.facts_seen);
+        (slot.opened, slot.facts, slot.connect) = (self.turn.now, self.facts_seen, Some(took));
         let pool = &mut self.pools[slot.pool];
         pool.account.connected(took);
         (pool.failure, pool.failures, pool.retry_at, pool.locked) = (None, 0, crate::Time::ZERO, false);

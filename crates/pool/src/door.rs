@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::checkout::{CheckoutOutcome, refused};
 use crate::host::Host;
 use crate::limits::Room;
 use crate::list::NONE;
@@ -156,7 +157,9 @@ impl Host {
     pub(crate) fn checkout(&mut self, request: &Request) -> Handled {
         let now = self.turn.now;
         let Some(pool) = self.pools.find(request.pool) else {
-            return Handled::Refused(Box::new(meaningless(true, false)));
+            let refusal = meaningless(true, false);
+            self.record_refused(request, &refusal);
+            return Handled::Refused(Box::new(refusal));
         };
         if let Some(shut) = pool.shut() {
             return self.refuse_at_once(request, self.class_of(request), Why::Shut(shut), Duration::ZERO);
@@ -203,6 +206,7 @@ impl Host {
         let (handled, gone) = self.withdraw(ticket);
         if let Some((pool, waited)) = gone {
             self.pools[pool].account.abandoned(waited);
+            self.record_ticket(ticket.index, self.turn.now, CheckoutOutcome::Abandoned);
         }
         handled
     }
@@ -246,6 +250,7 @@ impl Host {
         if let Some(spell) = &mut pool.spell {
             spell.refused += 1;
         }
+        self.record_ticket(index, self.turn.now, refused(&refusal, false));
         let ticket = self.tickets.id(index);
         self.tickets.discard(index);
         self.turn.actions.push_back(Action::Refuse { ticket, to, refusal: Box::new(refusal) });
@@ -261,6 +266,7 @@ impl Host {
         if let Some(spell) = &mut pool.spell {
             spell.refused += 1;
         }
+        self.record_refused(request, &refusal);
         Handled::Refused(Box::new(refusal))
     }
 

@@ -1,5 +1,8 @@
 //! The end of a connection: counted until it is really gone.
 
+use std::time::Duration;
+
+use crate::checkout::LeaseEnd;
 use crate::host::Host;
 use crate::slot::State;
 use crate::{Action, CloseReason, ConnId, ConnectFailure, EndCause, Event, Failure, Handled};
@@ -31,6 +34,7 @@ impl Host {
             (State::Ghost { reason, closed: _ }, EndCause::Failed) => self.mark_closed(index, reason),
             (State::Idle | State::Lent { .. } | State::Resetting | State::Fenced { .. }, _) => {
                 self.pools[id].account.closed(None);
+                self.record_lease(index, LeaseEnd::Lost, Duration::ZERO);
                 // Without a process id nobody could ever tell that it is gone.
                 match (cause, pid) {
                     (EndCause::Failed, Some(_)) => self.haunt(index, None, true),

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::admin::Words;
+use crate::checkout::Records;
 use crate::pace::Pace;
 use crate::pool::Pools;
 use crate::queue::Tickets;
@@ -63,6 +64,8 @@ pub struct Host {
     pub(crate) evicted: u64,
     pub(crate) retired: (u64, u64, u64),
     pub(crate) log: Option<InputLog>,
+    /// What became of requests, for who records them.
+    pub(crate) records: Records,
 }
 
 impl Host {
@@ -99,6 +102,7 @@ impl Host {
             evicted: 0,
             retired: (0, 0, 0),
             log: None,
+            records: Records::default(),
         };
         host.size_scopes();
         host

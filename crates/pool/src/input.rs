@@ -63,6 +63,8 @@ pub struct Request {
     pub home: LoopId,
     /// Opaque hash of the session settings the client wants to find; equal ones are preferred.
     pub flavor: u64,
+    /// Opaque: whose request this is, for who records it.
+    pub client: u32,
 }
 
 /// How a lent connection comes back.

@@ -67,10 +67,13 @@ impl Host {
     /// A lent connection comes back.
     pub(crate) fn checkin(&mut self, conn: ConnId, checkin: &Checkin) -> Handled {
         let Some(index) = self.slots.find(conn) else { return Handled::Stale };
-        let slot = &mut self.slots.table[index as usize];
+        let slot = &self.slots.table[index as usize];
         let id = slot.pool;
         match slot.state {
-            State::Lent { .. } => self.pools[id].account.phases(&checkin.phases),
+            State::Lent { .. } => {
+                self.pools[id].account.phases(&checkin.phases);
+                self.record_lease(index, checkin.fitness.into(), checkin.phases.idle_in_transaction);
+            }
             // A reset that failed is told this way; any other word about it is late.
             State::Resetting if checkin.fitness == Fitness::Broken => {}
             State::Vacant
@@ -81,6 +84,7 @@ impl Host {
             | State::Ending { .. }
             | State::Ghost { .. } => return Handled::Stale,
         }
+        let slot = &mut self.slots.table[index as usize];
         (slot.home, slot.flavor) = (checkin.home, checkin.flavor);
         match checkin.fitness {
             Fitness::Clean | Fitness::NeedsReset if self.pools[id].alone => self.close(index, CloseReason::Retired),

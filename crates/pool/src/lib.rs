@@ -13,6 +13,7 @@ mod admin;
 mod admit;
 mod apply;
 mod check;
+mod checkout;
 mod connect;
 mod door;
 mod ending;
@@ -43,6 +44,7 @@ mod turn;
 mod view;
 
 pub use action::{Action, CloseReason, Event};
+pub use checkout::{CheckoutOutcome, CheckoutRecord, LeaseEnd, LeaseRecord};
 pub use host::Host;
 pub use id::{ClassId, ConnId, HostId, LoopId, PoolId, Ticket};
 pub use input::{

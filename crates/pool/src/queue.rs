@@ -46,6 +46,9 @@ pub(crate) struct Entry {
     pub(crate) seat: u32,
     /// How often in a row it was refused and came again.
     pub(crate) attempt: u8,
+    /// What the record of it is to say.
+    pub(crate) client: u32,
+    pub(crate) tenant: u64,
     /// What its lease was charged, in which spell of waiting.
     pub(crate) charged: u64,
     pub(crate) spell: u64,
@@ -125,6 +128,8 @@ impl Tickets {
             class: request.class,
             seat,
             attempt: request.attempt,
+            client: request.client,
+            tenant: request.tenant,
             charged: 0,
             spell: 0,
             fifo: Links::default(),

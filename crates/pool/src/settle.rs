@@ -3,7 +3,10 @@
 //! A pool is *needy* while somebody waits or it wants a connection. Only pools that changed are looked at,
 //! and all needy ones when something that they share changed (`recount`): never per transaction.
 
+use std::time::Duration;
+
 use crate::admit::LOOK_AGAIN;
+use crate::checkout::LeaseEnd;
 use crate::door::{BREAKER, Why};
 use crate::host::Host;
 use crate::limits::{Of, Room, own_room, room};
@@ -87,7 +90,10 @@ impl Host {
             match victim {
                 None => break,
                 Some(_) if self.turn.spent() => return false,
-                Some((index, reason)) => self.close(index, reason),
+                Some((index, reason)) => {
+                    self.record_lease(index, LeaseEnd::Broken, Duration::ZERO);
+                    self.close(index, reason);
+                }
             }
         }
         while self.pools[id].lends() && self.pools[id].queue.len() > 0 && self.pools[id].counts.idle > 0 {

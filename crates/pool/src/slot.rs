@@ -4,6 +4,8 @@
 //! counts of pool, user, database and host, and the integrals of time in step with it. A connection
 //! stands in exactly one list, the one of its state.
 
+use std::time::Duration;
+
 use crate::limits::Scopes;
 use crate::list::{Linked, Links, NONE};
 use crate::pool::Pools;
@@ -81,6 +83,8 @@ pub(crate) struct Slot {
     pub(crate) fences: u32,
     /// Facts the host had seen when it was opened.
     pub(crate) facts: u64,
+    /// What its connect took, until a lease has told it.
+    pub(crate) connect: Option<Duration>,
     pub(crate) links: Links,
 }
 
@@ -119,6 +123,7 @@ impl Slots {
                 epoch,
                 fences: 0,
                 facts: 0,
+                connect: None,
                 links: Links::default(),
             });
             self.table.len() as u32 - 1

@@ -64,7 +64,7 @@ fn rename(from: &Path, to: &Path) -> Result<(), Fault> {
 }
 
 /// `20261123T033652Z`: sorts as time does, and no shell minds it.
-fn stamp(ms: u64) -> String {
+pub(crate) fn stamp(ms: u64) -> String {
     let seconds = ms / 1_000;
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);

@@ -12,14 +12,19 @@
 
 mod block;
 mod checkout;
+mod moment;
 mod number;
 mod read;
+mod shelf;
+mod span;
 mod write;
 
-pub use block::{Block, Gap, Name, NameKind};
-pub use checkout::{Checkout, Outcome};
+pub use block::{Block, Gap, Name, NameKind, PoolState, Settings, State};
+pub use checkout::{Barred, Checkout, Outcome};
+pub use moment::Wanted;
 pub use read::{Fault, Recording, Unreadable};
-pub use write::{Writer, pack};
+pub use shelf::{Bounds, Shelf, Tape, find, tapes};
+pub use write::{Writer, blocks, pack};
 
 /// One moment on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use poolwarden_store::recording::{
-    Anchor, Block, Checkout, Fault, Gap, Name, NameKind, Outcome, Recording, Unreadable, Writer,
+    Anchor, Barred, Block, Checkout, Fault, Gap, Name, NameKind, Outcome, PoolState, Recording, Settings, State, Unreadable,
+    Writer,
 };
 
 /// A small generator of its own (Knuth's constants for 64 bits).
@@ -13,6 +14,10 @@ impl Dice {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
+}
+
+fn barred(dice: &mut Dice) -> Barred {
+    Barred { limit: dice.below(16) as u8, binding: dice.below(16) as u8 }
 }
 
 fn checkouts(count: usize, seed: u64) -> Vec<Checkout> {
@@ -27,9 +32,11 @@ fn checkouts(count: usize, seed: u64) -> Vec<Checkout> {
             Outcome::TimedOut,
             Outcome::Refused,
             Outcome::Abandoned,
+            Outcome::Lost,
+            Outcome::Shed,
         ];
-        let outcome = outcomes[dice.below(6) as usize];
-        let is_granted = matches!(outcome, Outcome::Served | Outcome::Broken);
+        let outcome = outcomes[dice.below(8) as usize];
+        let is_granted = outcome.is_lent();
         let held_us = if is_granted { dice.below(50_000) } else { 0 };
         Checkout {
             pool: dice.below(3) as u16,
@@ -42,7 +49,9 @@ fn checkouts(count: usize, seed: u64) -> Vec<Checkout> {
             held_us,
             idled_us: held_us / (1 + dice.below(9)),
             outcome,
-            conn: is_granted.then(|| dice.below(40) as u16),
+            attempt: (dice.below(4) / 3 * dice.below(9)) as u8,
+            conn: if is_granted { dice.below(40) as u16 } else { 0 },
+            barred: outcome.is_refused().then(|| barred(&mut dice)),
             connect_us: (dice.below(50) == 0).then(|| dice.below(20_000)),
         }
     };
@@ -58,11 +67,22 @@ fn blocks() -> Vec<Block> {
             name(NameKind::Pool, 0, "main\0app\0web"),
             name(NameKind::Class, 1, "default"),
             name(NameKind::Application, 3, "rails – été"),
+            name(NameKind::Limit, 2, "class_share"),
         ]),
         Block::Checkouts(checkouts(500, 1)),
         Block::Gap(Gap { from_us: 3, until_us: u64::MAX, lost: 17 }),
         Block::Checkouts(checkouts(1, 2)),
         Block::Anchor(Anchor { wall_ms: u64::MAX, clock_us: 0 }),
+        Block::Settings(Settings { from_us: 9, version: Some(0), hash: "ab".to_owned(), text: "[limits]\n".repeat(99) }),
+        Block::Settings(Settings { from_us: 9, version: None, hash: String::new(), text: String::new() }),
+        Block::State(State {
+            at_us: 60_000_000,
+            pools: vec![
+                PoolState { pool: 3, size: 20, open: 12, lent: 7, idle: 4, opening: 1, waiting: 300 },
+                PoolState { pool: u16::MAX, size: u32::MAX, waiting: 1, ..PoolState::default() },
+            ],
+        }),
+        Block::State(State { at_us: 0, pools: Vec::new() }),
         Block::Checkouts(checkouts(300, 3)),
         Block::Checkouts(Vec::new()),
     ]
@@ -104,7 +124,12 @@ fn what_is_recorded_comes_back_and_a_day_of_traffic_is_small() {
         .into_iter()
         .flat_map(|block| match block {
             Block::Checkouts(all) => all,
-            Block::Names(_) | Block::Gap(_) | Block::Anchor(_) | Block::Unknown(_) => Vec::new(),
+            Block::Names(_)
+            | Block::Gap(_)
+            | Block::Anchor(_)
+            | Block::Settings(_)
+            | Block::State(_)
+            | Block::Unknown(_) => Vec::new(),
         })
         .collect();
     assert_eq!(back, many);
@@ -113,7 +138,7 @@ fn what_is_recorded_comes_back_and_a_day_of_traffic_is_small() {
 #[test]
 fn times_too_long_to_tell_are_told_as_the_longest() {
     let endless = Checkout { waited_us: u64::MAX, held_us: 1 << 40, connect_us: Some(u64::MAX), ..checkouts(1, 2)[0] };
-    let endless = Checkout { conn: Some(1), outcome: Outcome::Served, ..endless };
+    let endless = Checkout { conn: 1, outcome: Outcome::Served, barred: None, ..endless };
     let (blocks, faults) = read(&written(&[Block::Checkouts(vec![endless])]));
     let [Block::Checkouts(all)] = &blocks[..] else { panic!("{blocks:?}") };
     assert_eq!(faults, []);
@@ -121,6 +146,46 @@ fn times_too_long_to_tell_are_told_as_the_longest() {
         (all[0].waited_us, all[0].held_us, all[0].connect_us),
         ((1 << 35) - 1, (1 << 35) - 1, Some((1 << 28) - 1))
     );
+}
+
+#[test]
+fn one_that_came_hours_before_the_one_it_follows_is_told_exactly() {
+    let hour = 3_600_000_000;
+    let one = checkouts(1, 2)[0];
+    let all: Vec<Checkout> =
+        [9, 8, 2, 7, 0].into_iter().map(|hours| Checkout { arrived_us: hours * hour, ..one }).collect();
+    let mut writer = Writer::begin(Vec::new(), BEGUN).unwrap();
+    writer.checkouts(&all).unwrap();
+    let (blocks, faults) = read(&writer.into_inner());
+    assert_eq!((blocks.len(), faults), (4, Vec::new()));
+    let back = blocks.into_iter().flat_map(|block| match block {
+        Block::Checkouts(all) => all,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(back.collect::<Vec<_>>(), all);
+}
+
+#[test]
+fn a_recording_lasts_from_its_header_to_what_it_tells_last() {
+    let span = |blocks: &[Block]| Recording::open(&written(blocks)).unwrap().span();
+    let begun = BEGUN.wall_ms;
+    assert_eq!(span(&[]), (begun, begun));
+    let anchor = |wall_ms, clock_us| Block::Anchor(Anchor { wall_ms, clock_us });
+    // the wall clock was put ahead by a minute
+    let anchors = [Block::Checkouts(checkouts(300, 3)), anchor(begun + 120_000, 61_000_000)];
+    assert_eq!(span(&anchors), (begun, begun + 120_000));
+    let one = Checkout { arrived_us: 62_000_000, waited_us: 250_000, ..checkouts(1, 2)[0] };
+    let one = Checkout { held_us: 750_000, outcome: Outcome::Served, barred: None, ..one };
+    let mut more = anchors.to_vec();
+    more.extend([Block::Checkouts(vec![one]), Block::State(State { at_us: 62_000_000, pools: Vec::new() })]);
+    assert_eq!(span(&more), (begun, begun + 122_000));
+    // a torn tail hides what is in it, and nothing else
+    let bytes = written(&more);
+    let torn = Recording::open(&bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(torn.span(), (begun, begun + 122_000));
+    let mut broken = bytes.clone();
+    broken[40] ^= 1; // within the length of the first block
+    assert_eq!(Recording::open(&broken).unwrap().span(), (begun, begun + 122_000));
 }
 
 #[test]
@@ -194,6 +259,6 @@ fn any_bytes_are_read_without_panic_and_all_of_them_are_accounted_for() {
             }
         }
         let (left, _) = read(&bytes);
-        assert!(left.len() <= 7 + 21);
+        assert!(left.len() <= blocks().len() + 21);
     }
 }

@@ -43,6 +43,7 @@ impl<L> Switch<L> {
             deadline: client.claim.deadline,
             home: self.me,
             flavor: client.relay.settings.flavor(),
+            client: client.serial as u32, // the lower half tells clients of a time apart
         };
         match self.drive(now, &pool, Input::Checkout(request)) {
             Handled::Queued(ticket) => self.queued(now, key, &pool, ticket, io),

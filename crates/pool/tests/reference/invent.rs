@@ -1,5 +1,7 @@
 //! What happens next in the random world.
 
+use std::time::Duration;
+
 use poolwarden_pool::{
     Checkin, ClassId, ConnId, ConnectFailure, EndCause, Failure, Fitness, Input, Limit, LoopId, Opened, Phases, PoolId,
     PoolKey, Request, ServerFacts, Ticket, Time, Verb,
@@ -69,6 +71,7 @@ impl World {
             deadline: Time::from_nanos(deadline),
             home: LoopId(self.dice.below(3) as u16),
             flavor: self.dice.below(3),
+            client: self.step as u32,
         })
     }
 
@@ -86,7 +89,9 @@ impl World {
         };
         let home = LoopId(self.model.conns[self.conns[&conn]].home);
         let flavor = self.dice.below(3);
-        Input::Checkin(conn, Checkin { fitness, flavor, home, phases: Phases::default() })
+        let idle_in_transaction = Duration::from_nanos(self.now % 1_000);
+        let phases = Phases { idle_in_transaction, ..Phases::default() };
+        Input::Checkin(conn, Checkin { fitness, flavor, home, phases })
     }
 
     fn connect_ends(&mut self) -> Input {
@@ -122,6 +127,7 @@ impl World {
                 deadline: Time::NEVER,
                 home: LoopId(0),
                 flavor: 0,
+                client: self.step as u32,
             }),
             Some(_) | None => Input::Timeout,
         }

@@ -7,6 +7,7 @@ mod dice;
 mod invent;
 mod leases;
 mod model;
+mod records;
 mod rules;
 mod settle;
 mod words;

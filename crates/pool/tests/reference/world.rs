@@ -8,6 +8,7 @@ use poolwarden_pool::{Action, ConnId, Event, Handled, Host, HostSettings, Input,
 
 use super::dice::{Dice, settings};
 use super::model::{Model, No, Out, S, Told};
+use super::records::{MOST_RECORDS, Recorded};
 
 /// Steps in one life of a host; a drain ends it well, the next one begins with other settings.
 pub(super) const LIFE: u64 = 20_000;
@@ -71,6 +72,8 @@ pub(super) struct World {
     /// How bad connects go now, in percent.
     pub(super) bad: u64,
     pub(super) history: Vec<String>,
+    /// What the core told of requests that ended.
+    recorded: Recorded,
 }
 
 impl World {
@@ -78,8 +81,10 @@ impl World {
         let mut dice = Dice(seed);
         let settings = settings(&mut dice);
         let inner = dice.next();
+        let mut core = Host::new(settings.clone(), inner);
+        core.keep_records(MOST_RECORDS);
         Self {
-            core: Host::new(settings.clone(), inner),
+            core,
             model: Model::new(settings.clone(), inner),
             born: (settings, inner),
             told: vec![],
@@ -95,6 +100,7 @@ impl World {
             start_time: 1,
             bad: 0,
             history: vec![],
+            recorded: Recorded::default(),
         }
     }
 
@@ -139,12 +145,14 @@ impl World {
         }
         self.history.push(format!("{} {input:?}", self.now));
         let queued = matches!(input, Input::Checkout(_));
+        let asked = self.recorded.asked(&input);
         let told = self.tell_model(&input);
         let handled = self.core.handle(Time::from_nanos(self.now), input);
         if let (Handled::Queued(ticket), Told::Queued(number), true) = (&handled, &told, queued) {
             self.tickets.insert(*ticket, *number);
             self.ticket_names.insert(*number, *ticket);
         }
+        self.recorded.end(&asked, &handled, &mut self.core, self.now);
         let mut want = self.model.take();
         self.history.push(format!("    {told:?} {want:?}"));
         let (actions, events) = drain(&mut self.core);
@@ -289,6 +297,7 @@ impl World {
 
     fn compare_books(&self) {
         let snapshot = self.core.snapshot(Time::from_nanos(self.now));
+        self.recorded.compare(&snapshot);
         assert_eq!((snapshot.evicted, snapshot.moved), (self.model.evicted, self.model.moved), "evicted and moved");
         assert_eq!(snapshot.connects, (self.model.in_flight(), self.model.allowed), "pacing");
         assert_eq!(snapshot.down, self.model.down, "down");

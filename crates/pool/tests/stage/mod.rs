@@ -255,7 +255,8 @@ impl Stage {
         let source = &self.sources[at];
         let deadline = source.deadline.map_or(Time::NEVER, |span| self.time() + span);
         let (pool, home) = (self.pools[source.user], LoopId((self.number % 2) as u16));
-        let request = Request { pool, class: source.class, tenant: source.tenant, attempt, deadline, home, flavor: 0 };
+        let (class, tenant) = (source.class, source.tenant);
+        let request = Request { pool, class, tenant, attempt, deadline, home, flavor: 0, client: 0 };
         match self.host.handle(self.time(), Input::Checkout(request)) {
             Handled::Queued(ticket) => {
                 self.waiting.insert(ticket, (at, attempt));

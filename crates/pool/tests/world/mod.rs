@@ -121,6 +121,7 @@ impl Play {
             deadline: self.deadline,
             home: LoopId(self.home),
             flavor: self.flavor,
+            client: 0,
         };
         let (now, text) = (self.now(), format!("checkout {name}"));
         let handled = self.host.handle(now, Input::Checkout(request));
@@ -266,6 +267,12 @@ impl Play {
         Time::from_nanos(self.now)
     }
 
+    /// The connection of that number.
+    #[allow(dead_code, reason = "not every test of this stage names connections itself")]
+    pub(crate) fn conn_id(&self, number: usize) -> ConnId {
+        self.conns[number]
+    }
+
     fn conn(&self, conn: ConnId) -> String {
         self.conns.iter().position(|&other| other == conn).map_or_else(|| format!("{conn:?}"), |at| at.to_string())
     }
@@ -275,7 +282,8 @@ impl Play {
         found.map_or_else(|| format!("{ticket:?}"), |(_, name)| name.clone())
     }
 
-    fn ticket(&self, name: &str) -> Ticket {
+    /// The newest ticket of that name.
+    pub(crate) fn ticket(&self, name: &str) -> Ticket {
         self.tickets.iter().rev().find(|(_, other)| other == name).expect("a ticket of that name").0
     }
 

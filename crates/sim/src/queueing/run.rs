@@ -270,7 +270,7 @@ impl<D: Demand> Run<D> {
         }
         let Client { pool, class, tenant, in_a_row: attempt, .. } = *asks;
         self.course.asked(pool);
-        let request = Request { pool, class, tenant, attempt, deadline, home: LoopId(0), flavor: 0 };
+        let request = Request { pool, class, tenant, attempt, deadline, home: LoopId(0), flavor: 0, client };
         match self.host.handle(now, Input::Checkout(request)) {
             Handled::Queued(ticket) => {
                 self.tickets.put(ticket.index, ticket.generation, client);

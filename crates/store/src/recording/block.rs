@@ -1,4 +1,4 @@
-//! What a block says: checkouts, names, a gap, a moment on both clocks. Its bytes without checksum and packing.
+//! What a block says: checkouts, names, a gap, a moment on both clocks, settings, states. Its bytes without checksum and packing.
 
 use super::Anchor;
 use super::checkout::{Before, Checkout, MAX_BYTES, checkout, put_checkout};
@@ -18,6 +18,10 @@ pub enum Block {
     Gap(Gap),
     /// What both clocks said.
     Anchor(Anchor),
+    /// The configuration from here on.
+    Settings(Settings),
+    /// How the pools stood.
+    State(State),
     /// Of a newer release; its kind.
     Unknown(u8),
 }
@@ -33,8 +37,49 @@ pub struct Name {
     pub text: String,
 }
 
+/// The configuration that was in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Since when, in microseconds of the process's clock.
+    pub from_us: u64,
+    /// Its number in the history; `None`: the history does not know it.
+    pub version: Option<u64>,
+    /// What recognises it.
+    pub hash: String,
+    /// It as TOML, without secrets; empty where it is longer than a block may be.
+    pub text: String,
+}
+
+/// How the pools stood at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The moment, in microseconds of the process's clock.
+    pub at_us: u64,
+    /// Every pool that is in use.
+    pub pools: Vec<PoolState>,
+}
+
+/// How one pool stood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolState {
+    /// Which, by a number that a [`Name`] tells.
+    pub pool: u16,
+    /// The most connections it may have.
+    pub size: u32,
+    /// Connections that count against its limits, in whatever state.
+    pub open: u32,
+    /// Of those, lent ones.
+    pub lent: u32,
+    /// Of those, idle ones.
+    pub idle: u32,
+    /// Of those, connects under way.
+    pub opening: u32,
+    /// Requests that wait.
+    pub waiting: u32,
+}
+
 /// Lists of names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NameKind {
     /// Pools.
     Pool,
@@ -42,16 +87,19 @@ pub enum NameKind {
     Class,
     /// Applications.
     Application,
+    /// Limits.
+    Limit,
 }
 
 impl NameKind {
-    const ALL: [Self; 3] = [Self::Pool, Self::Class, Self::Application];
+    const ALL: [Self; 4] = [Self::Pool, Self::Class, Self::Application, Self::Limit];
 
     const fn number(self) -> u8 {
         match self {
             Self::Pool => 0,
             Self::Class => 1,
             Self::Application => 2,
+            Self::Limit => 3,
         }
     }
 }
@@ -70,7 +118,9 @@ pub struct Gap {
 const CHECKOUTS: u8 = 1;
 const NAMES: u8 = 2;
 const GAP: u8 = 3;
-const ANCHOR: u8 = 4;
+pub(super) const ANCHOR: u8 = 4;
+const SETTINGS: u8 = 5;
+const STATE: u8 = 6;
 
 impl Block {
     pub(super) fn kind(&self) -> u8 {
@@ -79,6 +129,8 @@ impl Block {
             Self::Names(_) => NAMES,
             Self::Gap(_) => GAP,
             Self::Anchor(_) => ANCHOR,
+            Self::Settings(_) => SETTINGS,
+            Self::State(_) => STATE,
             Self::Unknown(kind) => *kind,
         }
     }
@@ -106,6 +158,8 @@ impl Block {
             Self::Anchor(Anchor { wall_ms, clock_us }) => {
                 [wall_ms, clock_us].into_iter().for_each(|number| put(*number, &mut out));
             }
+            Self::Settings(settings) => settings.put(&mut out),
+            Self::State(state) => state.put(&mut out),
             Self::Unknown(_) => {}
         }
         out
@@ -134,8 +188,48 @@ impl Block {
             }
             GAP => Self::Gap(Gap { from_us: bytes.number()?, until_us: bytes.number()?, lost: bytes.number()? }),
             ANCHOR => Self::Anchor(Anchor { wall_ms: bytes.number()?, clock_us: bytes.number()? }),
+            SETTINGS => Self::Settings(Settings::read(&mut bytes)?),
+            STATE => Self::State(State::read(&mut bytes)?),
             _ => return Some(Self::Unknown(kind)),
         };
         bytes.is_empty().then_some(block)
+    }
+}
+
+impl Settings {
+    fn put(&self, out: &mut Vec<u8>) {
+        put(self.from_us, out);
+        put(self.version.map_or(0, |version| version.saturating_add(1)), out);
+        put_text(&self.hash, out);
+        put_text(&self.text, out);
+    }
+
+    fn read(bytes: &mut Bytes<'_>) -> Option<Self> {
+        let (from_us, version) = (bytes.number()?, bytes.number()?.checked_sub(1));
+        Some(Self { from_us, version, hash: bytes.text()?, text: bytes.text()? })
+    }
+}
+
+impl State {
+    fn put(&self, out: &mut Vec<u8>) {
+        put(self.at_us, out);
+        for of in &self.pools {
+            put(u64::from(of.pool), out);
+            let counts = [of.size, of.open, of.lent, of.idle, of.opening, of.waiting];
+            counts.into_iter().for_each(|count| put(u64::from(count), out));
+        }
+    }
+
+    fn read(bytes: &mut Bytes<'_>) -> Option<Self> {
+        let at_us = bytes.number()?;
+        let mut pools = Vec::new();
+        while !bytes.is_empty() {
+            let pool = u16::try_from(bytes.number()?).ok()?;
+            let mut count = || u32::try_from(bytes.number()?).ok();
+            let (size, open, lent) = (count()?, count()?, count()?);
+            let (idle, opening, waiting) = (count()?, count()?, count()?);
+            pools.push(PoolState { pool, size, open, lent, idle, opening, waiting });
+        }
+        Some(Self { at_us, pools })
     }
 }

@@ -1,4 +1,6 @@
 //! One checkout in at most forty bytes, in a dozen as a rule: what is none takes no room, and times are told from the one before.
+//!
+//! Who was lent a connection has one and was refused by nothing; who was refused has none, and limits instead.
 
 use super::number::{Bytes, put, put_signed};
 
@@ -8,12 +10,14 @@ pub(super) const MAX_BYTES: usize = 40;
 const MAX_US: u64 = (1 << 35) - 1;
 /// The longest connect, in microseconds: four minutes and a half, in four bytes.
 const MAX_CONNECT_US: u64 = (1 << 28) - 1;
-/// The furthest from the arrival before, on either side, in five bytes.
+/// The furthest from the arrival before, on either side, in five bytes. Who came longer before begins a block.
 const MAX_STEP_US: i64 = (1 << 34) - 1;
+/// What is told of a client's number, in four bytes.
+const CLIENT: u32 = (1 << 28) - 1;
 
 const OUTCOME: u8 = 0b0000_0111;
 const HAS_WAITED: u8 = 0b0000_1000;
-const HAS_CONN: u8 = 0b0001_0000;
+const HAS_ATTEMPT: u8 = 0b0001_0000;
 const HAS_CONNECT: u8 = 0b0010_0000;
 const HAS_IDLED: u8 = 0b0100_0000;
 const IS_SAME_POOL: u8 = 0b1000_0000;
@@ -23,12 +27,14 @@ const IS_SAME_POOL: u8 = 0b1000_0000;
 pub struct Checkout {
     /// Which pool, by a number that a [`super::Name`] tells.
     pub pool: u16,
-    /// Which client: the lower half of its number in the process.
+    /// Which client: the lower 28 bits of its number in the process.
     pub client: u32,
     /// Which class, by its id.
     pub class: u8,
     /// What the client calls itself, by a number that a [`super::Name`] tells; 0 is nothing.
     pub application: u16,
+    /// How often in a row its client had been refused and come again at once.
+    pub attempt: u8,
     /// When it came, in microseconds of the process's clock.
     pub arrived_us: u64,
     /// How long it waited until it was granted or given up, in microseconds.
@@ -39,10 +45,21 @@ pub struct Checkout {
     pub idled_us: u64,
     /// How it ended.
     pub outcome: Outcome,
-    /// Which server connection, by its place on its server; none where it got none.
-    pub conn: Option<u16>,
-    /// How long the connect took that was made for it, in microseconds; none where one was there.
+    /// Which server connection, by its place on its server; 0 where it got none.
+    pub conn: u16,
+    /// How long the connect of its connection took, in microseconds, told by the first that is lent it.
     pub connect_us: Option<u64>,
+    /// What refused it; `None`: nothing did.
+    pub barred: Option<Barred>,
+}
+
+/// What refused a checkout: numbers below 16 that a [`super::Name`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Barred {
+    /// The limit that refused it.
+    pub limit: u8,
+    /// The limit that bound while it waited.
+    pub binding: u8,
 }
 
 /// How a checkout ended.
@@ -50,18 +67,48 @@ pub struct Checkout {
 pub enum Outcome {
     /// The connection came back in good order.
     Served,
-    /// The connection did not survive it.
+    /// The connection came back unfit for anybody else, or was taken away.
     Broken,
-    /// It waited as long as it may.
+    /// It waited as long as it may, and was refused.
     TimedOut,
     /// It was refused at once.
     Refused,
     /// Its client did not wait for it.
     Abandoned,
+    /// The connection ended while it was lent.
+    Lost,
+    /// It was refused while it waited, and might have waited longer.
+    Shed,
 }
 
 impl Outcome {
-    const ALL: [Self; 5] = [Self::Served, Self::Broken, Self::TimedOut, Self::Refused, Self::Abandoned];
+    const ALL: [Self; 7] = [
+        Self::Served,
+        Self::Broken,
+        Self::TimedOut,
+        Self::Refused,
+        Self::Abandoned,
+        Self::Lost,
+        Self::Shed,
+    ];
+
+    /// Whether it was lent a connection.
+    #[must_use]
+    pub const fn is_lent(self) -> bool {
+        match self {
+            Self::Served | Self::Broken | Self::Lost => true,
+            Self::TimedOut | Self::Refused | Self::Abandoned | Self::Shed => false,
+        }
+    }
+
+    /// Whether it was refused.
+    #[must_use]
+    pub const fn is_refused(self) -> bool {
+        match self {
+            Self::TimedOut | Self::Refused | Self::Shed => true,
+            Self::Served | Self::Broken | Self::Lost | Self::Abandoned => false,
+        }
+    }
 
     const fn number(self) -> u8 {
         match self {
@@ -70,6 +117,8 @@ impl Outcome {
             Self::TimedOut => 2,
             Self::Refused => 3,
             Self::Abandoned => 4,
+            Self::Lost => 5,
+            Self::Shed => 6,
         }
     }
 }
@@ -88,13 +137,18 @@ impl Before {
     }
 }
 
+/// Whether one that came at `next_us` can be told from one that came at `before_us`.
+pub(super) fn follows(before_us: u64, next_us: u64) -> bool {
+    before_us.abs_diff(next_us) <= MAX_STEP_US.unsigned_abs()
+}
+
 pub(super) fn put_checkout(of: &Checkout, before: &mut Before, out: &mut Vec<u8>) {
     let flag = |is: bool, flag: u8| if is { flag } else { 0 };
     let is_same_pool = of.pool == before.pool;
     out.push(
         of.outcome.number()
             | flag(of.waited_us > 0, HAS_WAITED)
-            | flag(of.conn.is_some(), HAS_CONN)
+            | flag(of.attempt > 0, HAS_ATTEMPT)
             | flag(of.connect_us.is_some(), HAS_CONNECT)
             | flag(of.idled_us > 0, HAS_IDLED)
             | flag(is_same_pool, IS_SAME_POOL),
@@ -105,15 +159,22 @@ pub(super) fn put_checkout(of: &Checkout, before: &mut Before, out: &mut Vec<u8>
     if !is_same_pool {
         put(u64::from(of.pool), out);
     }
-    put(u64::from(of.client), out);
+    put(u64::from(of.client & CLIENT), out);
     out.push(of.class);
+    if of.attempt > 0 {
+        out.push(of.attempt);
+    }
     put(u64::from(of.application), out);
     if of.waited_us > 0 {
         put(of.waited_us.min(MAX_US), out);
     }
-    if let Some(conn) = of.conn {
-        put(u64::from(conn), out);
+    if of.outcome.is_lent() {
+        put(u64::from(of.conn), out);
         put(of.held_us.min(MAX_US), out);
+    }
+    if of.outcome.is_refused() {
+        let Barred { limit, binding } = of.barred.unwrap_or(Barred { limit: 0, binding: 0 });
+        out.push(limit & 0xf | binding << 4);
     }
     if let Some(connect_us) = of.connect_us {
         put(connect_us.min(MAX_CONNECT_US), out);
@@ -133,9 +194,13 @@ pub(super) fn checkout(bytes: &mut Bytes<'_>, before: &mut Before) -> Option<Che
     let small = |number: u64| u16::try_from(number).ok();
     let pool = if has(IS_SAME_POOL) { before.pool } else { small(bytes.number()?)? };
     let client = u32::try_from(bytes.number()?).ok()?;
-    let (class, application) = (bytes.byte()?, small(bytes.number()?)?);
+    let class = bytes.byte()?;
+    let attempt = if has(HAS_ATTEMPT) { bytes.byte()? } else { 0 };
+    let application = small(bytes.number()?)?;
     let waited_us = if has(HAS_WAITED) { bytes.number()? } else { 0 };
-    let (conn, held_us) = if has(HAS_CONN) { (Some(small(bytes.number()?)?), bytes.number()?) } else { (None, 0) };
+    let (conn, held_us) = if outcome.is_lent() { (small(bytes.number()?)?, bytes.number()?) } else { (0, 0) };
+    let barred = |both: u8| Barred { limit: both & 0xf, binding: both >> 4 };
+    let barred = if outcome.is_refused() { Some(barred(bytes.byte()?)) } else { None };
     let connect_us = if has(HAS_CONNECT) { Some(bytes.number()?) } else { None };
     let idled_us = if has(HAS_IDLED) { bytes.number()? } else { 0 };
     *before = Before { pool, arrived_us };
@@ -144,6 +209,7 @@ pub(super) fn checkout(bytes: &mut Bytes<'_>, before: &mut Before) -> Option<Che
         client,
         class,
         application,
+        attempt,
         arrived_us,
         waited_us,
         held_us,
@@ -151,6 +217,7 @@ pub(super) fn checkout(bytes: &mut Bytes<'_>, before: &mut Before) -> Option<Che
         outcome,
         conn,
         connect_us,
+        barred,
     })
 }
 
@@ -169,9 +236,11 @@ mod tests {
             waited_us: u64::MAX,
             held_us: u64::MAX,
             idled_us: u64::MAX,
-            outcome: Outcome::Abandoned,
-            conn: Some(u16::MAX),
+            attempt: u8::MAX,
+            outcome: Outcome::Lost,
+            conn: u16::MAX,
             connect_us: Some(u64::MAX),
+            barred: None,
         };
         let size = |of: &Checkout, base_us| {
             let mut out = Vec::new();
@@ -180,6 +249,8 @@ mod tests {
         };
         assert_eq!(size(&largest, 0), MAX_BYTES);
         assert_eq!(size(&Checkout { arrived_us: 0, ..largest }, u64::MAX), MAX_BYTES);
+        let barred = Some(Barred { limit: 15, binding: 15 });
+        assert!(size(&Checkout { outcome: Outcome::Shed, barred, ..largest }, 0) < MAX_BYTES);
         let ordinary = Checkout {
             pool: 0,
             client: 4_711,
@@ -190,8 +261,10 @@ mod tests {
             held_us: 2_500,
             idled_us: 120,
             outcome: Outcome::Served,
-            conn: Some(17),
+            attempt: 0,
+            conn: 17,
             connect_us: None,
+            barred: None,
         };
         assert!(size(&ordinary, 1_000_000) <= 13, "{}", size(&ordinary, 1_000_000));
     }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use super::block::ANCHOR;
 use super::write::{RAW, ZSTD, checksum};
 use super::{Anchor, BLOCK, Block, HEADER, MAGIC, MAX_RAW, SYNC, VERSION};
 
@@ -103,7 +104,7 @@ impl<'a> Recording<'a> {
     }
 
     /// The block at this place and where the next one begins.
-    fn block_at(&self, at: usize) -> Result<(Block, usize), &'static str> {
+    pub(super) fn block_at(&self, at: usize) -> Result<(Block, usize), &'static str> {
         const CUT: &str = "the file ends within a block";
         let rest = &self.bytes[at..];
         if rest[..rest.len().min(SYNC.len())] != SYNC[..rest.len().min(SYNC.len())] {
@@ -132,6 +133,48 @@ impl<'a> Recording<'a> {
         }
         let block = Block::read(head[4], payload).ok_or("a block does not hold what it says")?;
         Ok((block, at + BLOCK + stored))
+    }
+
+    /// Where its blocks begin; what is told of their lengths is believed where another block, or the end, follows.
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
+        let mut at = HEADER;
+        std::iter::from_fn(move || {
+            if at >= self.bytes.len() {
+                return None;
+            }
+            let here = at;
+            at = match self.stored_until(here).filter(|next| self.begins_at(*next)) {
+                Some(next) => next,
+                None => self.next_sound(here + 1),
+            };
+            Some(here)
+        })
+    }
+
+    fn begins_at(&self, at: usize) -> bool {
+        at == self.bytes.len() || self.bytes.get(at..).is_some_and(|rest| rest.starts_with(&SYNC))
+    }
+
+    /// Where the block at this place ends, by its own word.
+    fn stored_until(&self, at: usize) -> Option<usize> {
+        let head = self.bytes.get(at..at + BLOCK).filter(|head| head.starts_with(&SYNC))?;
+        Some(at + BLOCK + u32_at(head, 8) as usize)
+    }
+
+    /// The anchor at this place, if one is there.
+    pub(super) fn anchor_at(&self, at: usize) -> Option<Anchor> {
+        if *self.bytes.get(at + 4)? != ANCHOR {
+            return None;
+        }
+        match self.block_at(at).ok()?.0 {
+            Block::Anchor(anchor) => Some(anchor),
+            Block::Checkouts(_)
+            | Block::Names(_)
+            | Block::Gap(_)
+            | Block::Settings(_)
+            | Block::State(_)
+            | Block::Unknown(_) => None,
+        }
     }
 
     /// Where the next sound block begins behind this place.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::block::MAX_CHECKOUTS;
+use super::checkout::follows;
 use super::{Anchor, BLOCK, Block, Checkout, HEADER, MAGIC, MAX_RAW, SYNC, VERSION};
 
 /// As it is.
@@ -59,6 +60,12 @@ pub(super) fn header(begun: Anchor) -> [u8; HEADER] {
     out
 }
 
+/// Checkouts in as many blocks as they need: none holds too many, or two that are too far apart to be told from one another.
+pub fn blocks(all: &[Checkout]) -> impl Iterator<Item = Block> {
+    let near = all.chunk_by(|before, next| follows(before.arrived_us, next.arrived_us));
+    near.flat_map(|some| some.chunks(MAX_CHECKOUTS)).map(|some| Block::Checkouts(some.to_vec()))
+}
+
 /// A recording under way.
 #[derive(Debug)]
 pub struct Writer<W> {
@@ -87,8 +94,15 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// It cannot be written, or is too large.
     pub fn block(&mut self, block: &Block) -> io::Result<()> {
-        let bytes = pack(block)?;
-        self.to.write_all(&bytes)?;
+        self.packed(&pack(block)?)
+    }
+
+    /// Adds a block that is [`pack`]ed already.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn packed(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.to.write_all(bytes)?;
         self.length += bytes.len() as u64;
         Ok(())
     }
@@ -98,10 +112,15 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// They cannot be written.
     pub fn checkouts(&mut self, all: &[Checkout]) -> io::Result<()> {
-        all.chunks(MAX_CHECKOUTS).try_for_each(|some| self.block(&Block::Checkouts(some.to_vec())))
+        blocks(all).try_for_each(|block| self.block(&block))
     }
 
     /// What it is written to.
+    pub fn get_ref(&self) -> &W {
+        &self.to
+    }
+
+    /// The same, when it is done.
     pub fn into_inner(self) -> W {
         self.to
     }
