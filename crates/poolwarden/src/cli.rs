@@ -11,6 +11,7 @@ pub(crate) use look::{
 };
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -87,21 +88,52 @@ pub(crate) struct ImportArgs {
     pub(crate) format: Format,
 }
 
-/// A scenario in virtual time, decided by the same pool code that runs.
+/// A scenario or recorded traffic in virtual time, decided by the same pool code that runs.
 ///
-/// It says what admission would do and how long requests would wait; it knows nothing of socket costs and scheduler delays.
+/// It says what admission would do and how long requests would wait, how sure that is, what size would be enough and what it hangs
+/// on; it knows nothing of socket costs and scheduler delays.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:\n  poolwarden simulate examples/scenarios/spike.toml\n  \
-                        poolwarden simulate spike.toml --set pools.app.size=40 --format json\n\n\
-                        Exit codes: 0 every bound held, 1 one did not, 2 the file cannot be used")]
+                        poolwarden simulate --recording last:24h --set pools.app.size=40\n  \
+                        poolwarden simulate --recording last:1h --set pools.app.size=20 --set pools.app.size=40 --html out.html\n\n\
+                        Exit codes: 0 done and every bound held, 1 a bound did not hold, 2 a file cannot be used, 3 too little is \
+                        known to conclude anything")]
 pub(crate) struct SimulateArgs {
     /// Scenario file
-    #[arg(value_name = "SCENARIO")]
-    pub(crate) scenario: PathBuf,
+    #[arg(value_name = "SCENARIO", conflicts_with = "recording")]
+    pub(crate) scenario: Option<PathBuf>,
 
-    /// A setting of the pooler, in place of the scenario's own; repeatable
+    /// Recorded traffic: a file, a directory of them, last:24h, or FROM/TO as RFC 3339 has them
+    #[arg(long, value_name = "R")]
+    pub(crate) recording: Option<String>,
+
+    /// poolwarden.toml: its settings instead of the recorded ones, and its data_dir to look in
+    #[arg(long, value_name = "FILE", requires = "recording")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// A setting of the pooler, in place of its own; repeatable, and a key that is set twice has two values to compare
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+
+    /// Beside it, what PgBouncer's discipline would come to
+    #[arg(long)]
+    pub(crate) pgbouncer: bool,
+
+    /// What is enough: the longest 99th percentile of waits
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = poolwarden_config::parse_duration)]
+    pub(crate) goal_wait: Duration,
+
+    /// What is enough: the greatest share of failed requests, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.1)]
+    pub(crate) goal_failed: f64,
+
+    /// The run itself and no more: no intervals, no smallest size, no table of what it hangs on
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Write it as a page with charts as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 
     /// How to print it
     #[arg(long, value_enum, default_value_t)]

@@ -11,6 +11,7 @@ pub(crate) mod holders;
 pub(crate) mod import;
 pub(crate) mod pause;
 pub(crate) mod plan;
+mod rehearse;
 pub(crate) mod review;
 pub(crate) mod run;
 pub(crate) mod shed;

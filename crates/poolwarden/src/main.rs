@@ -8,6 +8,7 @@ mod embedded;
 mod live;
 mod load;
 mod pgbouncer;
+mod rehearse;
 mod remote;
 mod review;
 mod top;

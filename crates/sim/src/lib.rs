@@ -24,6 +24,7 @@ pub mod scenario;
 mod script;
 mod spread;
 mod sql;
+pub mod study;
 mod trouble;
 mod verdict;
 mod wire;

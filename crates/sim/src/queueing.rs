@@ -8,21 +8,23 @@ mod backend;
 mod course;
 mod crowd;
 mod demand;
+mod play;
 pub(crate) mod run;
 mod timers;
 
 use std::time::Duration;
 
 use poolwarden_config::Config;
-use poolwarden_switch::pool::{Limit, PoolSnapshot, Time};
+use poolwarden_switch::pool::{HostSettings, Limit, PoolSnapshot, Time};
 
 pub use backend::{Machine, Sharing, Work};
 pub use course::{Course, Moment, PoolCourse};
 pub use demand::{Demand, Ended, Seat, Wish};
+pub use play::Rehearsed;
 pub use run::Model;
 
 use crate::load::Record;
-use crate::scenario::Scenario;
+use crate::scenario::{Group, Scenario};
 
 /// After the last phase everybody who waits is given this long: past every default bound on waiting.
 const GRACE: Duration = Duration::from_secs(90);
@@ -44,6 +46,8 @@ pub struct Played {
     pub saturated: Option<Time>,
     /// When it was over.
     pub ended: Time,
+    /// The most server connections lent at once, of all pools.
+    pub most_lent: u32,
 }
 
 impl Played {
@@ -62,19 +66,28 @@ impl Played {
 pub fn play(scenario: &Scenario, config: &Config) -> Result<Played, String> {
     let settings = config.host_settings(0);
     let seats = crowd::Crowd::seats(scenario, config, &settings)?;
-    let members: Vec<u32> =
-        (0..).zip(&scenario.groups).flat_map(|(seat, group)| (0..group.clients).map(move |_| seat)).collect();
+    play_with(scenario, settings, &seats, &mut |_| ())
+}
+
+fn play_with(
+    scenario: &Scenario,
+    settings: HostSettings,
+    seats: &[Seat],
+    told: &mut dyn FnMut(Time),
+) -> Result<Played, String> {
+    let of = |(seat, group): (u32, &Group)| (0..group.clients).map(move |_| seat);
+    let members: Vec<u32> = (0..).zip(&scenario.groups).flat_map(of).collect();
     let model = Model {
         machine: scenario.postgres.into(),
         connects: vec![scenario.postgres.connect],
         faults: scenario.faults.clone(),
         seed: scenario.seed,
     };
-    let demand = ((&seats[..], &members[..], true), crowd::Crowd::new(scenario));
+    let demand = ((seats, &members[..], true), crowd::Crowd::new(scenario));
     let mut run = run::Run::new(settings, model, demand, (Time::ZERO, step_of(scenario.lasts())))?;
-    let pools = run.play(Time::ZERO + scenario.lasts() + GRACE, &mut |_| ())?;
-    let (saturated, ended) = (run.saturated, run.now());
-    Ok(Played { record: run.demand.finish(ended), course: run.course, pools, saturated, ended })
+    let pools = run.play(Time::ZERO + scenario.lasts() + GRACE, told)?;
+    let (saturated, ended, most_lent) = (run.saturated, run.now(), run.most_lent);
+    Ok(Played { record: run.demand.finish(ended), course: run.course, pools, saturated, ended, most_lent })
 }
 
 /// How long a moment is in a run of this length.

@@ -11,6 +11,7 @@
 
 mod draw;
 mod fit;
+mod play;
 mod replay;
 mod vary;
 
@@ -19,6 +20,7 @@ use std::time::Duration;
 use poolwarden_switch::pool::{ClassId, PoolKey};
 
 pub use fit::{Contention, Fit};
+pub use play::Prepared;
 pub use replay::{Rehearsal, Rehearse};
 pub use vary::{resampled, scaled};
 

@@ -27,7 +27,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) live: Vec<String>,
 
-    /// Recorded traffic
+    /// Recorded traffic: a file, a directory of them, last:24h, or FROM/TO as RFC 3339 has them
     #[arg(long, value_name = "R")]
     pub(crate) recording: Option<String>,
 

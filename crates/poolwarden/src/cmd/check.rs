@@ -1,7 +1,7 @@
 //! `check`: the review of the whole chain of limits.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -15,6 +15,7 @@ use super::said::{on_terminal, print};
 use crate::cli::{CheckArgs, CheckFormat, FailLevel, Require};
 use crate::discover;
 use crate::live;
+use crate::rehearse;
 use crate::review::{Inputs, Review, fix};
 use crate::whole;
 
@@ -22,12 +23,6 @@ use crate::whole;
 const MOST_ROUNDS: usize = 8;
 
 pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    if let Some(recording) = &args.recording {
-        bail!(
-            "--recording {recording}: there are no recordings yet; declare peak_rate and hold in [[topology.app]], or ask a \
-             running poolwarden with --live http://127.0.0.1:9432"
-        );
-    }
     let known = known(args)?;
     let mut paths = args.files.clone();
     paths.extend(args.prometheus.iter().cloned());
@@ -42,6 +37,13 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         let told = live::ask(url, &|database| pooled(&files, database))?;
         incomplete.extend(told.unseen.iter().map(|what| format!("{}: {what}", told.facts.name)));
         inputs.told(told.facts);
+    }
+    if let Some(recording) = &args.recording {
+        let config = paths.iter().find(|path| path.extension().is_some_and(|extension| extension == "toml"));
+        let (files, span) = rehearse::find(recording, config.map(PathBuf::as_path))?;
+        let heard = rehearse::read(&files, span)?;
+        incomplete.extend(heard.notes.iter().cloned());
+        inputs.told(rehearse::facts(&format!("recording {recording}"), &heard));
     }
     let mut review = reviewed(args, &mut inputs, &known, &incomplete);
     if args.fix {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use poolwarden_pool::Limit;
 use poolwarden_sim::load::judge::{Assertion, Verdict};
 use poolwarden_sim::load::{Cell, Quantiles, Record, Summary};
 use poolwarden_sim::queueing::Played;
@@ -24,55 +23,15 @@ pub(crate) fn drill(
     Value::Object(value)
 }
 
-/// What `simulate` prints.
+/// What `simulate` prints of the scenario itself; what came of its pools stands beside it.
 pub(crate) fn simulated(
     scenario: &Scenario,
     played: &Played,
     summary: &Summary,
     judged: &(Verdict, Vec<Assertion>),
-) -> Value {
-    let mut value = body(scenario, &played.record, summary, judged);
-    let recovery = summary.recovery.iter().flatten().max();
-    let pools: Vec<Value> = played
-        .pools
-        .iter()
-        .map(|pool| {
-            let refused: Map<String, Value> = Limit::ALL
-                .into_iter()
-                .zip(pool.refused)
-                .filter(|(_, times)| *times > 0)
-                .map(|(limit, times)| (limit.name().to_owned(), json!(times)))
-                .collect();
-            json!({
-                "pool": { "pool": pool.key.database, "user": pool.key.user, "server": "main" },
-                "wait_ms": quantiles(&wait_of(scenario, summary, &pool.key.user)),
-                "granted": pool.granted,
-                "connects": pool.connects,
-                "refused": refused,
-                "binding_limit": Played::binding(pool).map(Limit::name),
-                "seconds_to_saturate": played.saturated.map(|at| rounded(at.as_nanos() as f64 / 1e9, 3)),
-                "seconds_to_recover": recovery,
-            })
-        })
-        .collect();
-    value.insert("pools".to_owned(), json!(pools));
-    value.insert("extrapolated".to_owned(), json!(false));
-    value.insert("schema".to_owned(), json!(1));
-    Value::Object(value)
+) -> Map<String, Value> {
+    body(scenario, &played.record, summary, judged)
 }
-
-/// The waits of a pool's requests: of all groups of its user, the longest quantiles.
-fn wait_of(scenario: &Scenario, summary: &Summary, user: &str) -> Quantiles {
-    let of = scenario.groups.iter().enumerate().filter(|(_, group)| group.user.as_deref().unwrap_or("app") == user);
-    let waits = of.filter_map(|(place, _)| summary.groups.get(&place)).map(|cell| cell.wait);
-    waits.fold(Quantiles::default(), |all, one| Quantiles {
-        p50: all.p50.max(one.p50),
-        p95: all.p95.max(one.p95),
-        p99: all.p99.max(one.p99),
-        max: all.max.max(one.max),
-    })
-}
-
 fn body(
     scenario: &Scenario,
     record: &Record,

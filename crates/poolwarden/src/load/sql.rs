@@ -14,9 +14,9 @@ pub(super) fn request(
     protocol: Protocol,
     table: &str,
     number: u64,
-    hold: (HoldKind, Duration),
+    hold: (HoldKind, Duration, Speed),
 ) -> u32 {
-    let query = query(hold.0, hold.1);
+    let query = query(hold);
     match protocol {
         Protocol::Simple => {
             make::query(out, query);
@@ -32,15 +32,25 @@ pub(super) fn request(
     }
 }
 
-fn query(kind: HoldKind, hold: Duration) -> String {
+/// How fast the server counts: work is so many steps of it, so that it takes longer where others want the processor too.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Speed {
+    pub(super) steps_per_second: f64,
+}
+
+/// Statements that only count, for [`Speed`]: some steps, and none.
+pub(super) const COUNTED: u32 = 2_000_000;
+
+pub(super) fn count(steps: u64) -> String {
+    format!("do $$ begin for i in 1..{steps} loop end loop; end $$")
+}
+
+fn query((kind, hold, speed): (HoldKind, Duration, Speed)) -> String {
     let seconds = hold.as_secs_f64();
     match kind {
         HoldKind::Sleep => format!("select pg_sleep({seconds:.6})"),
         HoldKind::Lock => format!("select pg_sleep({seconds:.6}) from pg_advisory_xact_lock({LOCK})"),
-        HoldKind::Cpu => format!(
-            "do $$ declare until timestamptz := clock_timestamp() + interval '{seconds:.6} seconds'; \
-             begin while clock_timestamp() < until loop end loop; end $$"
-        ),
+        HoldKind::Cpu => count((seconds * speed.steps_per_second) as u64),
     }
 }
 
@@ -51,8 +61,9 @@ mod tests {
     #[test]
     fn a_hold_is_written_to_the_microsecond() {
         let hold = Duration::from_micros(20_003);
-        assert_eq!(query(HoldKind::Sleep, hold), "select pg_sleep(0.020003)");
-        assert!(query(HoldKind::Cpu, hold).contains("interval '0.020003 seconds'"));
-        assert!(query(HoldKind::Lock, hold).contains("pg_sleep(0.020003) from pg_advisory_xact_lock"));
+        let query = |kind| query((kind, hold, Speed { steps_per_second: 1e6 }));
+        assert_eq!(query(HoldKind::Sleep), "select pg_sleep(0.020003)");
+        assert!(query(HoldKind::Cpu).contains("1..20003 loop"));
+        assert!(query(HoldKind::Lock).contains("pg_sleep(0.020003) from pg_advisory_xact_lock"));
     }
 }

@@ -3,10 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use poolwarden_pool::Limit;
 use poolwarden_sim::load::judge::{Assertion, MOST_LAG, Verdict};
 use poolwarden_sim::load::{Cell, Summary};
-use poolwarden_sim::queueing::Played;
 use poolwarden_sim::scenario::Scenario;
 
 /// What `drill run` prints of one drill.
@@ -21,23 +19,16 @@ pub(crate) fn drill_text(scenario: &Scenario, summary: &Summary, judged: &(Verdi
     text
 }
 
-/// What `simulate` prints.
+/// What `simulate` prints; `pools` is what came of them.
 pub(crate) fn simulated_text(
     scenario: &Scenario,
-    played: &Played,
     summary: &Summary,
     judged: &(Verdict, Vec<Assertion>),
+    pools: &str,
 ) -> String {
     let mut text = table(scenario, summary);
-    for pool in &played.pools {
-        let binding = Played::binding(pool).map_or("none", Limit::name);
-        let _ = writeln!(
-            text,
-            "pool {}/{}: {} granted, binding limit {binding}",
-            pool.key.database, pool.key.user, pool.granted
-        );
-    }
-    let _ = writeln!(text, "simulated: the core's decisions in virtual time, without scheduler delay or socket cost");
+    text.push('\n');
+    text.push_str(pools);
     verdict(&mut text, scenario, judged);
     text
 }

@@ -1,0 +1,155 @@
+//! What was foretold held against what came.
+
+use serde_json::{Value, json};
+
+use crate::loads::Setting;
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Came {
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) granted: f64,
+    /// Share of requests.
+    pub(crate) failed: f64,
+    /// Connections lent on average, where that is told.
+    pub(crate) lent: f64,
+}
+
+/// One load under one setting.
+pub(crate) struct Cell {
+    pub(crate) load: &'static str,
+    pub(crate) setting: Setting,
+    pub(crate) foretold: Came,
+    pub(crate) came: Vec<Came>,
+}
+
+/// Whoever wants to know whether settings are enough asks for this.
+const ENOUGH: (f64, f64) = (100.0, 0.001);
+/// Above this share of connections lent, a p99 is not foretold to so close a bound.
+const BUSIEST: f64 = 0.9;
+
+impl Came {
+    pub(crate) fn read(pool: &Value) -> Self {
+        let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+        let lent: Vec<f64> =
+            pool["over_time"]["lent"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+        Self {
+            p50_ms: number(&pool["wait_ms"]["p50"]),
+            p99_ms: number(&pool["wait_ms"]["p99"]),
+            granted: number(&pool["granted"]),
+            failed: number(&pool["failed_share"]),
+            lent: lent.iter().sum::<f64>() / lent.len().max(1) as f64,
+        }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.p99_ms <= ENOUGH.0 && self.failed <= ENOUGH.1
+    }
+
+    fn json(&self) -> Value {
+        let rounded = |value: f64, scale: f64| (value * scale).round() / scale;
+        json!({
+            "p50_ms": rounded(self.p50_ms, 1e3),
+            "p99_ms": rounded(self.p99_ms, 1e3),
+            "granted": self.granted,
+            "failed_share": rounded(self.failed, 1e6),
+        })
+    }
+}
+
+impl Cell {
+    /// The mean of the runs.
+    fn mean(&self) -> Came {
+        let count = self.came.len() as f64;
+        let mean = |read: fn(&Came) -> f64| self.came.iter().map(read).sum::<f64>() / count;
+        Came {
+            p50_ms: mean(|came| came.p50_ms),
+            p99_ms: mean(|came| came.p99_ms),
+            granted: mean(|came| came.granted),
+            failed: mean(|came| came.failed),
+            lent: mean(|came| came.lent),
+        }
+    }
+
+    fn rho(&self) -> f64 {
+        self.mean().lent / f64::from(self.setting.size)
+    }
+
+    fn within(foretold: f64, came: f64, least: f64, part: f64) -> bool {
+        (foretold - came).abs() <= least.max(part * came)
+    }
+
+    /// Under other settings: within 5 ms or a fifth, and a hundredth of the requests.
+    fn transfers(&self) -> bool {
+        let came = self.mean();
+        let p99 = self.rho() >= BUSIEST || Self::within(self.foretold.p99_ms, came.p99_ms, 5.0, 0.2);
+        p99 && (self.foretold.failed - came.failed).abs() <= 0.01
+    }
+
+    /// Under its own: within 1 ms or a tenth, and two refusals or a hundredth of them.
+    fn is_same(&self) -> bool {
+        let came = self.mean();
+        let requests = came.granted / (1.0 - came.failed).max(f64::MIN_POSITIVE);
+        let (foretold, refused) = (self.foretold.failed * requests, came.failed * requests);
+        Self::within(self.foretold.p50_ms, came.p50_ms, 1.0, 0.1)
+            && Self::within(self.foretold.p99_ms, came.p99_ms, 1.0, 0.1)
+            && Self::within(foretold, refused, 2.0, 0.01)
+    }
+
+    /// It was said to be enough, and no run was.
+    fn is_false_pass(&self) -> bool {
+        self.foretold.is_enough() && self.came.iter().all(|came| !came.is_enough())
+    }
+
+    pub(crate) fn said(&self) -> String {
+        let came: Vec<String> =
+            self.came.iter().map(|came| format!("{:.2} ms {:.4}", came.p99_ms, came.failed)).collect();
+        format!(
+            "{} at {:?}: foretold p99 {:.2} ms, failed {:.4}; came {}; rho {:.2}: {}",
+            self.load,
+            self.setting,
+            self.foretold.p99_ms,
+            self.foretold.failed,
+            came.join(", "),
+            self.rho(),
+            if self.transfers() { "holds" } else { "DOES NOT HOLD" }
+        )
+    }
+
+    fn json(&self, holds: bool) -> Value {
+        json!({
+            "load": self.load,
+            "size": self.setting.size,
+            "max_wait_ms": self.setting.max_wait_ms,
+            "rho": (self.rho() * 1e3).round() / 1e3,
+            "foretold": self.foretold.json(),
+            "came": self.came.iter().map(Came::json).collect::<Vec<_>>(),
+            "false_pass": self.is_false_pass(),
+            "holds": holds,
+        })
+    }
+}
+
+/// All of it.
+pub(crate) fn json(own: &[Cell], cells: &[Cell]) -> Value {
+    let noise = cells.iter().filter(|cell| cell.came.len() > 1).map(|cell| {
+        let p99s = cell.came.iter().map(|came| came.p99_ms);
+        let (low, high) = p99s.fold((f64::INFINITY, 0.0_f64), |(low, high), p99| (low.min(p99), high.max(p99)));
+        high - low
+    });
+    let mut noise: Vec<f64> = noise.collect();
+    noise.sort_by(f64::total_cmp);
+    let (same, transferred) =
+        (own.iter().filter(|cell| cell.is_same()).count(), cells.iter().filter(|cell| cell.transfers()).count());
+    let false_passes = cells.iter().filter(|cell| cell.is_false_pass()).count();
+    json!({
+        "own": own.iter().map(|cell| cell.json(cell.is_same())).collect::<Vec<_>>(),
+        "cells": cells.iter().map(|cell| cell.json(cell.transfers())).collect::<Vec<_>>(),
+        "own_hold": same,
+        "cells_hold": transferred,
+        "false_passes": false_passes,
+        "noise_p99_ms": { "median": noise.get(noise.len() / 2), "largest": noise.last() },
+        "good": same == own.len() && transferred == cells.len() && false_passes == 0,
+    })
+}
