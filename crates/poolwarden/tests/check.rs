@@ -93,7 +93,11 @@ fn unreadable_goes_before_findings_and_findings_before_inconclusive() {
         (&["wrong.ini", "topology.toml", "--require", "live"], 1, ""),
         (&["pgbouncer.ini", "topology.toml", "--require", "live"], 3, ""),
         (&["pgbouncer.ini", "topology.toml", "--require", "topology,recording"], 3, ""),
-        (&["pgbouncer.ini", "--recording", "last:24h"], 2, "there are no recordings yet"),
+        (
+            &["pgbouncer.ini", "--recording", "1970-01-01T00:00:00Z/1970-01-01T01:00:00Z"],
+            2,
+            "no recording of that time",
+        ),
         (&["pgbouncer.ini", "--live", "postgres://app:hunter2@127.0.0.1:1/app"], 2, "cannot reach 127.0.0.1:1"),
         (&["pgbouncer.ini", "--live", "mysql://app:hunter2@db"], 2, "postgres://user@host/database"),
         (&["--fail-level", "loud"], 2, "possible values"),

@@ -66,13 +66,23 @@ impl Played {
 pub fn play(scenario: &Scenario, config: &Config) -> Result<Played, String> {
     let settings = config.host_settings(0);
     let seats = crowd::Crowd::seats(scenario, config, &settings)?;
-    play_with(scenario, settings, &seats, &mut |_| ())
+    play_with(scenario, settings, (&seats, Duration::ZERO), &mut |_| ())
+}
+
+/// The same, with a course that begins only after `warm_up`, so that the empty beginning does not count.
+///
+/// # Errors
+/// As [`play`].
+pub fn play_after(scenario: &Scenario, config: &Config, warm_up: Duration) -> Result<Played, String> {
+    let settings = config.host_settings(0);
+    let seats = crowd::Crowd::seats(scenario, config, &settings)?;
+    play_with(scenario, settings, (&seats, warm_up), &mut |_| ())
 }
 
 fn play_with(
     scenario: &Scenario,
     settings: HostSettings,
-    seats: &[Seat],
+    (seats, warm_up): (&[Seat], Duration),
     told: &mut dyn FnMut(Time),
 ) -> Result<Played, String> {
     let of = |(seat, group): (u32, &Group)| (0..group.clients).map(move |_| seat);
@@ -84,7 +94,7 @@ fn play_with(
         seed: scenario.seed,
     };
     let demand = ((seats, &members[..], true), crowd::Crowd::new(scenario));
-    let mut run = run::Run::new(settings, model, demand, (Time::ZERO, step_of(scenario.lasts())))?;
+    let mut run = run::Run::new(settings, model, demand, (Time::ZERO + warm_up, step_of(scenario.lasts())))?;
     let pools = run.play(Time::ZERO + scenario.lasts() + GRACE, told)?;
     let (saturated, ended, most_lent) = (run.saturated, run.now(), run.most_lent);
     Ok(Played { record: run.demand.finish(ended), course: run.course, pools, saturated, ended, most_lent })

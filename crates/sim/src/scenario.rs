@@ -86,6 +86,9 @@ pub struct Group {
     pub deadline: Option<Duration>,
     /// Longest a request waits for one of the group's connections, as the pools of applications have it; then it is given up.
     pub acquire: Option<Duration>,
+    /// Its clients are users: each thinks for so long, asks, waits for its answer, and thinks again. `None`: requests come by the
+    /// rate, whoever is there.
+    pub think: Option<Law>,
     /// Whether the pooler is told of the deadline (the start-up option `poolwarden.deadline_ms`).
     pub tells_deadline: bool,
     /// Its load in each phase.
@@ -128,10 +131,19 @@ pub struct Part {
 pub struct Hold {
     /// By what.
     pub kind: HoldKind,
-    /// Half of them are shorter.
-    pub p50: Duration,
-    /// One in a hundred is longer (log-normal); `None`: all are alike.
-    pub p99: Option<Duration>,
+    /// How long.
+    pub law: Law,
+}
+
+/// How long something takes that is not always the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Law {
+    /// It is.
+    Constant(Duration),
+    /// Log-normal: half are shorter than the first, one in a hundred is longer than the second.
+    LogNormal(Duration, Duration),
+    /// Exponential, with this mean.
+    Exponential(Duration),
 }
 
 /// By what a connection is held.
@@ -204,20 +216,39 @@ impl Scenario {
     }
 }
 
-impl Hold {
-    /// The mean, of which the capacity is made.
+impl Law {
+    /// The mean.
     #[must_use]
     pub fn mean(&self) -> Duration {
-        // The mean of a log-normal is its median times e to the half variance.
-        self.p99.map_or(self.p50, |_| self.p50.mul_f64((self.sigma().powi(2) / 2.0).exp()))
+        match *self {
+            Self::Constant(all) => all,
+            // The mean of a log-normal is its median times e to the half variance.
+            Self::LogNormal(p50, _) => p50.mul_f64((self.sigma().powi(2) / 2.0).exp()),
+            Self::Exponential(mean) => mean,
+        }
     }
 
-    /// The standard deviation of the logarithm; 0 where all are alike.
+    /// Of a log-normal, the standard deviation of the logarithm; else 0.
     #[must_use]
     pub fn sigma(&self) -> f64 {
         /// The 99th percentile of the standard normal distribution.
         const Z99: f64 = 2.326_347_874;
-        self.p99.map_or(0.0, |p99| (p99.as_secs_f64() / self.p50.as_secs_f64()).ln() / Z99)
+        match *self {
+            Self::LogNormal(p50, p99) => (p99.as_secs_f64() / p50.as_secs_f64()).ln() / Z99,
+            Self::Constant(_) | Self::Exponential(_) => 0.0,
+        }
+    }
+
+    /// So many times as long.
+    #[must_use]
+    pub fn times(self, times: f64) -> Self {
+        let longer = |span: Duration| span.mul_f64(times);
+        match self {
+            _ if times == 1.0 => self,
+            Self::Constant(all) => Self::Constant(longer(all)),
+            Self::LogNormal(p50, p99) => Self::LogNormal(longer(p50), longer(p99)),
+            Self::Exponential(mean) => Self::Exponential(longer(mean)),
+        }
     }
 }
 

@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn scales_are_round_and_hold_every_value() {
-        for (most, top) in [(0.0, 1.0), (3.0, 3.0), (97.0, 100.0), (0.013, 0.014), (1234.0, 1500.0)] {
+        for (most, top) in [(0.0, 1.0), (3.0, 3.0), (97.0, 100.0), (0.013, 0.015), (1234.0, 1500.0)] {
             let chart =
                 Chart { title: "t", unit: "ms", step_s: 1.0, lines: vec![Line { name: "n", values: vec![most] }] };
             assert!((chart.most() - top).abs() < 1e-9, "{most}: {}", chart.most());

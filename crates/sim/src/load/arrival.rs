@@ -8,7 +8,7 @@ use std::time::Duration;
 use poolwarden_switch::pool::Time;
 
 use crate::random::Random;
-use crate::scenario::{Group, Hold, Phase, Scenario};
+use crate::scenario::{Group, Law, Phase, Scenario, Shape};
 
 /// One request that somebody means to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,8 @@ impl<'a> Arrivals<'a> {
         let mut streams: Vec<Stream<'a>> = groups
             .map(|(place, group)| {
                 let (times, holds) = (seeds.fork(), seeds.fork());
-                Stream { place, group, phases: &scenario.phases, times, holds, phase: 0, at: 0.0, gathered: 0 }
+                let bursts = Bursts { turns: times.clone().fork(), is_on: false, until: 0.0 };
+                Stream { place, group, phases: &scenario.phases, times, holds, bursts, phase: 0, at: 0.0, gathered: 0 }
             })
             .collect();
         let next = streams.iter_mut().map(Stream::next).collect();
@@ -71,11 +72,41 @@ struct Stream<'a> {
     phases: &'a [Phase],
     times: Random,
     holds: Random,
+    bursts: Bursts,
     phase: usize,
     /// Seconds into the phase.
     at: f64,
     /// Clients that have come at the phase's beginning.
     gathered: u32,
+}
+
+/// Bursts that come and go by chance.
+#[derive(Debug)]
+struct Bursts {
+    turns: Random,
+    is_on: bool,
+    /// Seconds into the phase at which that changes.
+    until: f64,
+}
+
+impl Bursts {
+    /// What the rate is multiplied by, at moments that never go back within a phase.
+    fn factor(&mut self, shape: &Shape, at: f64) -> f64 {
+        let Shape::Bursts { peak, calm, burst } = *shape else { return 1.0 };
+        if self.until == 0.0 {
+            (self.is_on, self.until) = (false, self.lasts(calm));
+        }
+        while at >= self.until {
+            self.is_on = !self.is_on;
+            let mean = if self.is_on { burst } else { calm };
+            self.until += self.lasts(mean);
+        }
+        if self.is_on { peak } else { 1.0 }
+    }
+
+    fn lasts(&mut self, mean: Duration) -> f64 {
+        drawn(&mut self.turns, Law::Exponential(mean)).as_secs_f64()
+    }
 }
 
 impl Stream<'_> {
@@ -86,16 +117,17 @@ impl Stream<'_> {
             if part.shape.gathers() && self.gathered < self.group.clients {
                 let client = self.gathered;
                 self.gathered += 1;
-                let reconnects = part.shape == crate::scenario::Shape::Reconnect;
+                let reconnects = part.shape == Shape::Reconnect;
                 return Some(Arrival { client: Some(client), reconnects, ..self.arrival(phase, 0.0) });
             }
             let (most, lasts) = (part.rate * part.shape.most(), phase.lasts.as_secs_f64());
             self.at += if most > 0.0 { -(1.0 - self.times.share()).ln() / most } else { f64::INFINITY };
             if self.at >= lasts {
-                (self.phase, self.at, self.gathered) = (self.phase + 1, 0.0, 0);
+                (self.phase, self.at, self.gathered, self.bursts.until) = (self.phase + 1, 0.0, 0, 0.0);
                 continue;
             }
-            if self.times.share() * part.shape.most() < part.shape.factor(self.at, lasts) {
+            let factor = part.shape.factor(self.at, lasts) * self.bursts.factor(&part.shape, self.at);
+            if self.times.share() * part.shape.most() < factor {
                 return Some(self.arrival(phase, self.at));
             }
         }
@@ -107,23 +139,26 @@ impl Stream<'_> {
             at: Time::ZERO + phase.begins + Duration::from_secs_f64(at),
             group: self.place,
             phase: self.phase,
-            hold: drawn(&mut self.holds, hold),
+            hold: drawn(&mut self.holds, hold.law),
             client: None,
             reconnects: false,
         }
     }
 }
 
-/// A hold, in whole microseconds: what can be written into a query.
-fn drawn(random: &mut Random, hold: Hold) -> Duration {
-    /// No hold is longer: the log-normal's tail has no end.
+/// A time, in whole microseconds: what can be written into a query.
+pub(super) fn drawn(random: &mut Random, law: Law) -> Duration {
+    /// None is longer: the log-normal's tail has no end.
     const LONGEST: f64 = 3600.0;
-    if hold.p99.is_none() {
-        return hold.p50;
-    }
-    // A standard normal number (Box and Muller 1958).
-    let (radius, angle) = ((-2.0 * (1.0 - random.share()).ln()).sqrt(), std::f64::consts::TAU * random.share());
-    let seconds = hold.p50.as_secs_f64() * (hold.sigma() * radius * angle.cos()).exp();
+    let seconds = match law {
+        Law::Constant(all) => return all,
+        Law::LogNormal(p50, _) => {
+            // A standard normal number (Box and Muller 1958).
+            let (radius, angle) = ((-2.0 * (1.0 - random.share()).ln()).sqrt(), std::f64::consts::TAU * random.share());
+            p50.as_secs_f64() * (law.sigma() * radius * angle.cos()).exp()
+        }
+        Law::Exponential(mean) => -mean.as_secs_f64() * (1.0 - random.share()).ln(),
+    };
     let micros = (seconds.min(LONGEST) * 1e6).max(1.0).round();
     Duration::from_micros(micros as u64) // whole, positive, below 3.6e9
 }

@@ -6,6 +6,7 @@
 //!   Idle ─► Busy ─► Idle            answered, or refused for good
 //!             └───► Resting ─► Busy   refused, and coming again
 //!   any ─► Away ─► Idle             its session ended; back with a new one
+//!   Thinking ─► Busy ─► Thinking    a user, as long as the scenario lasts
 //! ```
 
 use std::collections::VecDeque;
@@ -14,10 +15,11 @@ use std::time::Duration;
 
 use poolwarden_switch::pool::Time;
 
-use super::arrival::{Arrival, Arrivals};
+use super::arrival::{Arrival, Arrivals, drawn};
 use super::client::Insistence;
 use super::record::{End, Record, Sample};
 use crate::agenda::Agenda;
+use crate::random::Random;
 use crate::scenario::{HoldKind, Scenario};
 
 /// What a run does with a client connection.
@@ -70,6 +72,8 @@ enum State {
     Busy(Request),
     /// Coming again then.
     Resting(Request, Time),
+    /// A user who asks then.
+    Thinking(Time),
     /// Without a session; the request is sent once there is one again, and not before this.
     Away(Option<(Request, Time)>),
 }
@@ -101,6 +105,8 @@ pub struct Traffic<'a> {
     under_way: u64,
     /// Whether lateness is measured: only where time is not made up.
     measures: bool,
+    /// What users do, each group of them by a chance of its own: how long they think, and how long they hold.
+    users: Vec<(Random, Random)>,
     /// What has happened.
     pub record: Record,
 }
@@ -119,12 +125,19 @@ impl<'a> Traffic<'a> {
             steps: VecDeque::new(),
             under_way: 0,
             measures,
+            users: Vec::new(),
             record: Record::default(),
         };
+        let mut seeds = Random::new(!scenario.seed);
         for (group, of) in scenario.groups.iter().enumerate() {
             let first = traffic.clients.len() as u32; // groups have a million clients at most
             traffic.clients.extend((0..of.clients).map(|_| Client { group, state: State::Idle }));
-            traffic.crews.push(Crew { idle: (first..first + of.clients).collect(), waiting: VecDeque::new() });
+            let idle = if of.think.is_some() { 0..0 } else { first..first + of.clients };
+            traffic.crews.push(Crew { idle: idle.collect(), waiting: VecDeque::new() });
+            traffic.users.push((seeds.fork(), seeds.fork()));
+            if of.think.is_some() {
+                (first..first + of.clients).for_each(|client| traffic.think(Time::ZERO, client));
+            }
         }
         traffic
     }
@@ -152,7 +165,7 @@ impl<'a> Traffic<'a> {
     /// Whether nobody will arrive and nobody is under way.
     #[must_use]
     pub fn is_over(&mut self) -> bool {
-        self.arrivals.peek().is_none() && self.under_way == 0
+        self.arrivals.peek().is_none() && self.under_way == 0 && self.again.first().is_none()
     }
 
     /// What to do next.
@@ -164,10 +177,10 @@ impl<'a> Traffic<'a> {
     pub fn advance(&mut self, now: Time) {
         while self.again.first().is_some_and(|at| at <= now) {
             let Some((_, client)) = self.again.next() else { break };
-            if let State::Resting(request, at) = self.clients[client as usize].state
-                && at <= now
-            {
-                self.send(client, request);
+            match self.clients[client as usize].state {
+                State::Resting(request, at) if at <= now => self.send(client, request),
+                State::Thinking(at) if at <= now => self.ask(at, client),
+                State::Idle | State::Busy(_) | State::Resting(..) | State::Thinking(_) | State::Away(_) => {}
             }
         }
         while let Some(arrival) = self.arrivals.next_if(|arrival| arrival.at <= now) {
@@ -176,6 +189,30 @@ impl<'a> Traffic<'a> {
             }
             self.arrive(now, arrival);
         }
+    }
+
+    /// A user thinks, if there is time left to ask after it.
+    fn think(&mut self, now: Time, client: u32) {
+        let group = self.clients[client as usize].group;
+        self.clients[client as usize].state = State::Idle;
+        let Some(law) = self.scenario.groups[group].think else { return };
+        let at = now + drawn(&mut self.users[group].0, law);
+        if at < Time::ZERO + self.scenario.lasts() {
+            self.clients[client as usize].state = State::Thinking(at);
+            self.again.put(at, client);
+        }
+    }
+
+    /// A user has thought.
+    fn ask(&mut self, at: Time, client: u32) {
+        let group = self.clients[client as usize].group;
+        let since = at.since(Time::ZERO);
+        let phase = self.scenario.phases.iter().rposition(|phase| phase.begins <= since).unwrap_or(0);
+        let hold = drawn(&mut self.users[group].1, self.scenario.groups[group].parts[phase].hold.law);
+        self.numbers += 1;
+        self.under_way += 1;
+        let arrival = Arrival { at, group, phase, hold, client: None, reconnects: false };
+        self.send(client, Request { arrival, number: self.numbers, insistence: Insistence::default() });
     }
 
     fn arrive(&mut self, now: Time, arrival: Arrival) {
@@ -215,7 +252,7 @@ impl<'a> Traffic<'a> {
 
     fn reconnect(&mut self, now: Time, client: u32, request: Request) {
         match self.clients[client as usize].state {
-            State::Idle | State::Away(None) => {}
+            State::Idle | State::Thinking(_) | State::Away(None) => {}
             State::Busy(old) | State::Resting(old, _) | State::Away(Some((old, _))) => self.end(now, &old, End::Failed),
         }
         self.clients[client as usize].state = State::Away(Some((request, now)));
@@ -282,6 +319,9 @@ impl<'a> Traffic<'a> {
 
     fn free(&mut self, now: Time, client: u32) {
         let group = self.clients[client as usize].group;
+        if self.scenario.groups[group].think.is_some() {
+            return self.think(now, client);
+        }
         self.clients[client as usize].state = State::Idle;
         while let Some(request) = self.crews[group].waiting.pop_front() {
             match self.is_unsent_at(&request).filter(|end| *end <= now) {
@@ -297,7 +337,7 @@ impl<'a> Traffic<'a> {
         let of = &mut self.clients[client as usize];
         *self.record.lost.entry(of.group).or_default() += 1;
         match of.state {
-            State::Idle => of.state = State::Away(None),
+            State::Idle | State::Thinking(_) => of.state = State::Away(None),
             State::Resting(request, at) => of.state = State::Away(Some((request, at))),
             State::Busy(_) | State::Away(_) => {}
         }
@@ -308,7 +348,7 @@ impl<'a> Traffic<'a> {
         match self.clients[client as usize].state {
             State::Away(Some((request, at))) => self.rest(now, client, request, at),
             State::Away(None) => self.free(now, client),
-            State::Idle | State::Busy(_) | State::Resting(..) => {}
+            State::Idle | State::Busy(_) | State::Resting(..) | State::Thinking(_) => {}
         }
     }
 
@@ -330,7 +370,7 @@ impl<'a> Traffic<'a> {
         }
         for client in 0..self.clients.len() {
             match self.clients[client].state {
-                State::Idle | State::Away(None) => {}
+                State::Idle | State::Thinking(_) | State::Away(None) => {}
                 State::Busy(request) | State::Resting(request, _) | State::Away(Some((request, _))) => {
                     let said = "no answer by the end of the run".to_owned();
                     *self.record.failed.entry((request.arrival.group, said)).or_default() += 1;

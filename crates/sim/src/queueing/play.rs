@@ -6,7 +6,7 @@ use poolwarden_config::Config;
 use poolwarden_switch::pool::{HostSettings, Time};
 
 use super::{Played, crowd, play_with};
-use crate::scenario::Scenario;
+use crate::scenario::{Part, Scenario};
 use crate::study::{Change, Outcome, Play};
 
 /// A scenario under a configuration, of which the first server's settings can be others.
@@ -23,11 +23,15 @@ impl Rehearsed<'_> {
         let mut scenario = self.scenario.clone();
         scenario.seed = scenario.seed.wrapping_add(change.draw);
         scenario.postgres.connect = scenario.postgres.connect.mul_f64(change.connect);
-        let longer = |hold: Duration| if change.work == 1.0 { hold } else { hold.mul_f64(change.work) };
-        for part in scenario.groups.iter_mut().flat_map(|group| &mut group.parts) {
-            part.rate *= change.demand;
-            part.hold.p50 = longer(part.hold.p50);
-            part.hold.p99 = part.hold.p99.map(longer);
+        for group in &mut scenario.groups {
+            if group.think.is_some() {
+                // Who asks by themselves are more, not faster.
+                group.clients = (f64::from(group.clients) * change.demand).round().max(1.0) as u32;
+            }
+            for part in &mut group.parts {
+                part.rate *= change.demand;
+                part.hold.law = part.hold.law.times(change.work);
+            }
         }
         scenario
     }
@@ -39,14 +43,19 @@ impl Play for Rehearsed<'_> {
         let lasts = scenario.lasts().as_secs_f64();
         let mut part = |now: Time| told((now.since(Time::ZERO).as_secs_f64() / lasts).min(1.0));
         let seats = crowd::Crowd::seats(&scenario, self.config, settings)?;
-        let Played { course, most_lent, .. } = play_with(&scenario, settings.clone(), &seats, &mut part)?;
+        let Played { course, most_lent, .. } =
+            play_with(&scenario, settings.clone(), (&seats, Duration::ZERO), &mut part)?;
         Ok(Outcome { course, most_lent, spared: 0, delayed: 0 })
     }
 
     fn requests(&self) -> u64 {
         let of = |group: &crate::scenario::Group| {
             let parts = group.parts.iter().zip(&self.scenario.phases);
-            parts.map(|(part, phase)| part.rate * phase.lasts.as_secs_f64()).sum::<f64>()
+            let rate = |part: &Part| match group.think {
+                Some(think) => f64::from(group.clients) / (think.mean() + part.hold.law.mean()).as_secs_f64(),
+                None => part.rate,
+            };
+            parts.map(|(part, phase)| rate(part) * phase.lasts.as_secs_f64()).sum::<f64>()
         };
         self.scenario.groups.iter().map(of).sum::<f64>() as u64
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::read::MOST;
 use super::table::{Faults, Section};
-use super::{Group, Hold, HoldKind, Part, Phase, Protocol, Retry, Shape};
+use super::{Group, Hold, HoldKind, Law, Part, Phase, Protocol, Retry, Shape};
 
 /// What was read before.
 #[derive(Clone, Copy)]
@@ -15,10 +15,23 @@ pub(super) struct Known<'a> {
 
 /// Keys that a phase may say differently.
 const OF_PHASE: [&str; 4] = ["rate", "x", "shape", "hold"];
-const OF_GROUP: [&str; 10] =
-    ["name", "class", "application", "user", "protocol", "clients", "retry", "deadline", "acquire", "tells_deadline"];
+const OF_GROUP: [&str; 11] = [
+    "name",
+    "class",
+    "application",
+    "user",
+    "protocol",
+    "clients",
+    "retry",
+    "deadline",
+    "acquire",
+    "tells_deadline",
+    "think",
+];
 /// Fastest a generator of arrivals is asked to be, in requests per second.
 const FASTEST: f64 = 1e6;
+/// How long a stretch of counted rates is where nothing else is written.
+const SECOND: Duration = Duration::from_secs(1);
 /// Larger factors are slips of the keyboard.
 const STEEPEST: f64 = 1e4;
 /// Most retries of one request.
@@ -62,8 +75,38 @@ fn group(faults: &mut Faults<'_>, section: &Section<'_>, known: Known<'_>) -> Op
         let message = format!("load \"{name}\" tells a deadline and has none");
         faults.add("contradiction", section.place("tells_deadline"), message, "write deadline = \"1s\"");
     }
-    let parts = parts(faults, section, known)?;
-    Some(Group { name, class, application, user, protocol, clients, retry, deadline, acquire, tells_deadline, parts })
+    let think = faults.inner(section, "think");
+    let think = match &think {
+        Some(inner) => Some(self::think(faults, section, inner)?),
+        None => None,
+    };
+    let parts = parts(faults, section, (known, think.is_some()))?;
+    Some(Group {
+        name,
+        class,
+        application,
+        user,
+        protocol,
+        clients,
+        retry,
+        deadline,
+        acquire,
+        think,
+        tells_deadline,
+        parts,
+    })
+}
+
+/// How long users think; requests then come from nothing else.
+fn think(faults: &mut Faults<'_>, section: &Section<'_>, inner: &Section<'_>) -> Option<Law> {
+    faults.only(inner, &LAW);
+    for key in ["rate", "x", "shape"] {
+        if section.has(key) {
+            let message = format!("users who think ask by themselves, and `{key}` says how often");
+            faults.add("contradiction", section.place(key), message, "take it out, or think");
+        }
+    }
+    law(faults, inner, "think")
 }
 
 fn retry(faults: &mut Faults<'_>, section: &Section<'_>) -> Retry {
@@ -83,7 +126,7 @@ fn retry(faults: &mut Faults<'_>, section: &Section<'_>) -> Retry {
 }
 
 /// One part for each phase: the group's own keys, and over them the phase's.
-fn parts(faults: &mut Faults<'_>, section: &Section<'_>, known: Known<'_>) -> Option<Vec<Part>> {
+fn parts(faults: &mut Faults<'_>, section: &Section<'_>, (known, thinks): (Known<'_>, bool)) -> Option<Vec<Part>> {
     let special = faults.inner(section, "in");
     let names: Vec<&str> = known.phases.iter().map(|phase| phase.name.as_str()).collect();
     if let Some(special) = &special {
@@ -95,30 +138,30 @@ fn parts(faults: &mut Faults<'_>, section: &Section<'_>, known: Known<'_>) -> Op
         if let Some(own) = &own {
             faults.only(own, &OF_PHASE);
         }
-        parts.push(part(faults, section, own.as_ref(), known.capacity));
+        parts.push(part(faults, (section, own.as_ref()), known.capacity, thinks));
     }
     parts.into_iter().collect()
 }
 
 fn part<'s>(
     faults: &mut Faults<'_>,
-    section: &Section<'s>,
-    own: Option<&Section<'s>>,
+    (section, own): (&Section<'s>, Option<&Section<'s>>),
     capacity: Option<f64>,
+    thinks: bool,
 ) -> Option<Part> {
     let says = |keys: &[&str]| own.filter(|own| keys.iter().any(|key| own.has(key))).unwrap_or(section).clone();
     let shape = match faults.inner(&says(&["shape"]), "shape") {
         Some(inner) => shape(faults, &inner)?,
         None => Shape::Step,
     };
-    let rate = rate(faults, &says(&["rate", "x"]), capacity, shape)?;
+    let rate = if thinks { 0.0 } else { rate(faults, &says(&["rate", "x"]), capacity, &shape)? };
     let of_hold = says(&["hold"]);
     let hold = faults.inner(&of_hold, "hold");
     let hold = faults.needed(&of_hold, "hold", hold, "{ constant = \"20ms\" }")?;
     Some(Part { rate, shape, hold: self::hold(faults, &hold)? })
 }
 
-fn rate(faults: &mut Faults<'_>, section: &Section<'_>, capacity: Option<f64>, shape: Shape) -> Option<f64> {
+fn rate(faults: &mut Faults<'_>, section: &Section<'_>, capacity: Option<f64>, shape: &Shape) -> Option<f64> {
     let (rate, times) = (faults.rate(section, "rate"), faults.number(section, "x", STEEPEST));
     let rate = match (rate, times, capacity) {
         (Some(_), Some(_), _) => {
@@ -155,26 +198,34 @@ fn rate(faults: &mut Faults<'_>, section: &Section<'_>, capacity: Option<f64>, s
     Some(rate)
 }
 
+/// Keys of a [`Law`].
+const LAW: [&str; 4] = ["constant", "p50", "p99", "exponential"];
+
 fn hold(faults: &mut Faults<'_>, inner: &Section<'_>) -> Option<Hold> {
-    faults.only(inner, &["kind", "constant", "p50", "p99"]);
+    faults.only(inner, &[&["kind"], &LAW[..]].concat());
     let kinds = [HoldKind::Sleep, HoldKind::Cpu, HoldKind::Lock].map(|kind| (kind.name(), kind));
     let kind = faults.word(inner, "kind", &kinds).unwrap_or(HoldKind::Sleep);
-    let constant = faults.span(inner, "constant");
-    let (p50, p99) = (faults.span(inner, "p50"), faults.span(inner, "p99"));
-    match (constant, p50, p99) {
-        (Some(all), None, None) => Some(Hold { kind, p50: all, p99: None }),
-        (None, Some(p50), Some(p99)) if p99 >= p50 => Some(Hold { kind, p50, p99: Some(p99) }),
-        (None, None, None) if !["constant", "p50", "p99"].iter().any(|key| inner.has(key)) => {
+    Some(Hold { kind, law: law(faults, inner, "a hold")? })
+}
+
+fn law(faults: &mut Faults<'_>, inner: &Section<'_>, what: &str) -> Option<Law> {
+    let [constant, p50, p99, exponential] = LAW.map(|key| faults.span(inner, key));
+    match (constant, p50, p99, exponential) {
+        (Some(all), None, None, None) => Some(Law::Constant(all)),
+        (None, Some(p50), Some(p99), None) if p99 > p50 => Some(Law::LogNormal(p50, p99)),
+        (None, Some(p50), Some(p99), None) if p99 == p50 => Some(Law::Constant(p50)),
+        (None, None, None, Some(mean)) => Some(Law::Exponential(mean)),
+        (None, None, None, None) if !LAW.iter().any(|key| inner.has(key)) => {
             faults.needed(inner, "constant", None::<Duration>, "\"20ms\", or p50 and p99")?;
             None
         }
         _ => {
-            let message = "a hold is one constant, or p50 and a p99 that is not shorter".to_owned();
+            let message = format!("{what} is one constant, one exponential mean, or p50 and a p99 that is not shorter");
             faults.add(
                 "contradiction",
                 inner.span.clone(),
                 message,
-                "write constant = \"20ms\", or p50 = \"4ms\" and p99 = \"60ms\"",
+                "write constant = \"20ms\", or p50 = \"4ms\" and p99 = \"60ms\", or exponential = \"20ms\"",
             );
             None
         }
@@ -182,7 +233,8 @@ fn hold(faults: &mut Faults<'_>, inner: &Section<'_>) -> Option<Hold> {
 }
 
 fn shape(faults: &mut Faults<'_>, inner: &Section<'_>) -> Option<Shape> {
-    let kinds = ["step", "flash", "ramp", "comb", "herd", "reconnect", "retry", "sine"].map(|word| (word, word));
+    let kinds = ["step", "flash", "ramp", "comb", "herd", "reconnect", "retry", "sine", "rates", "bursts"]
+        .map(|word| (word, word));
     let kind = faults.word(inner, "kind", &kinds);
     let kind = faults.needed(inner, "kind", kind, "\"step\"")?;
     let keys: &[&str] = match kind {
@@ -190,6 +242,8 @@ fn shape(faults: &mut Faults<'_>, inner: &Section<'_>) -> Option<Shape> {
         "ramp" => &["kind", "to"],
         "comb" => &["kind", "peak", "every", "width"],
         "sine" => &["kind", "period", "depth"],
+        "rates" => &["kind", "every", "factors"],
+        "bursts" => &["kind", "peak", "calm", "burst"],
         _ => &["kind"],
     };
     faults.only(inner, keys);
@@ -216,6 +270,18 @@ fn shape(faults: &mut Faults<'_>, inner: &Section<'_>) -> Option<Shape> {
             let period = faults.span(inner, "period");
             let period = faults.needed(inner, "period", period, "\"60s\"")?;
             Shape::Sine { period, depth: faults.number(inner, "depth", 1.0).unwrap_or(1.0) }
+        }
+        "rates" => {
+            let factors = faults.numbers(inner, "factors", FASTEST);
+            let factors = faults.needed(inner, "factors", factors, "[1, 2.5, 0.5]")?;
+            Shape::Rates { every: faults.span(inner, "every").unwrap_or(SECOND), factors: factors.into() }
+        }
+        "bursts" => {
+            let peak = peak("peak");
+            let (calm, burst) = (faults.span(inner, "calm"), faults.span(inner, "burst"));
+            let calm = faults.needed(inner, "calm", calm, "\"9s\"");
+            let burst = faults.needed(inner, "burst", burst, "\"1s\"");
+            Shape::Bursts { peak: peak?, calm: calm?, burst: burst? }
         }
         "herd" => Shape::Herd,
         "reconnect" => Shape::Reconnect,

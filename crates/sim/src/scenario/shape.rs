@@ -1,9 +1,10 @@
 //! How a rate moves within its phase: a factor at each moment, and the largest it gets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The shape of a load.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
     /// The same all along.
     Step,
@@ -43,6 +44,22 @@ pub enum Shape {
         /// How far from 1, at most 1.
         depth: f64,
     },
+    /// A factor for each stretch of time, the last one on to the end: what was counted somewhere.
+    Rates {
+        /// How long a stretch is.
+        every: Duration,
+        /// The factors; at least one.
+        factors: Arc<[f64]>,
+    },
+    /// Calm and bursts in turn, each for a random while (a Markov-modulated Poisson process of two states).
+    Bursts {
+        /// The factor in a burst; in calm it is 1.
+        peak: f64,
+        /// The mean length of a calm, exponential.
+        calm: Duration,
+        /// The mean length of a burst, exponential.
+        burst: Duration,
+    },
 }
 
 impl Shape {
@@ -50,7 +67,12 @@ impl Shape {
     #[must_use]
     pub fn factor(&self, at: f64, lasts: f64) -> f64 {
         match *self {
-            Self::Step | Self::Herd | Self::Reconnect => 1.0,
+            // of bursts nobody can say; whoever draws their times multiplies
+            Self::Step | Self::Herd | Self::Reconnect | Self::Bursts { .. } => 1.0,
+            Self::Rates { every, ref factors } => {
+                let place = (at / every.as_secs_f64()) as usize;
+                factors[place.min(factors.len() - 1)]
+            }
             Self::Flash { peak, rise, hold, decay } => {
                 let (rise, hold, decay) = (rise.as_secs_f64(), hold.as_secs_f64(), decay.as_secs_f64());
                 let above = peak - 1.0;
@@ -84,6 +106,8 @@ impl Shape {
             Self::Flash { peak, .. } | Self::Comb { peak, .. } => peak.max(1.0),
             Self::Ramp { to } => to.max(1.0),
             Self::Sine { depth, .. } => 1.0 + depth,
+            Self::Rates { ref factors, .. } => factors.iter().copied().fold(0.0, f64::max),
+            Self::Bursts { peak, .. } => peak.max(1.0),
         }
     }
 
@@ -92,7 +116,13 @@ impl Shape {
     pub const fn gathers(&self) -> bool {
         match self {
             Self::Herd | Self::Reconnect => true,
-            Self::Step | Self::Flash { .. } | Self::Ramp { .. } | Self::Comb { .. } | Self::Sine { .. } => false,
+            Self::Step
+            | Self::Flash { .. }
+            | Self::Ramp { .. }
+            | Self::Comb { .. }
+            | Self::Sine { .. }
+            | Self::Rates { .. }
+            | Self::Bursts { .. } => false,
         }
     }
 }
@@ -111,6 +141,7 @@ mod tests {
             Shape::Ramp { to: 0.0 },
             Shape::Comb { peak: 5.0, every: second * 2, width: second / 2 },
             Shape::Sine { period: second * 3, depth: 1.0 },
+            Shape::Rates { every: second, factors: vec![0.5, 3.0, 0.0, 1.0].into() },
         ];
         for shape in shapes {
             let factors: Vec<f64> = (0..1000).map(|n| shape.factor(f64::from(n) / 100.0, 10.0)).collect();

@@ -68,7 +68,7 @@ fn slo(faults: &mut Faults<'_>, section: &Section<'_>, known: Known<'_>) -> Slo 
 /// The mean hold of the group, the longest of the phases.
 fn longest_hold(group: &Group, phases: &[usize]) -> Duration {
     let counts = |(n, _): &(usize, _)| phases.is_empty() || phases.contains(n);
-    let holds = group.parts.iter().enumerate().filter(counts).map(|(_, part)| part.hold.mean());
+    let holds = group.parts.iter().enumerate().filter(counts).map(|(_, part)| part.hold.law.mean());
     holds.max().unwrap_or_default()
 }
 

@@ -133,6 +133,17 @@ impl<'t> Faults<'t> {
         })
     }
 
+    /// Numbers from 0 to `most`, at least one.
+    pub(super) fn numbers(&mut self, section: &Section<'_>, key: &str, most: f64) -> Option<Vec<f64>> {
+        self.value(section, key, |value| {
+            let items = value.as_array().map(|items| items.iter().map(|item| number(item.get_ref())).collect());
+            let numbers: Option<Option<Vec<f64>>> = items;
+            let fits = |all: &Vec<f64>| !all.is_empty() && all.iter().all(|one| (0.0..=most).contains(one));
+            let wrong = || (format!("not a list of numbers from 0 to {most}"), "write such numbers: [1, 2.5, 0.5]");
+            numbers.flatten().filter(fits).ok_or_else(wrong)
+        })
+    }
+
     pub(super) fn truth(&mut self, section: &Section<'_>, key: &str) -> Option<bool> {
         self.value(section, key, |value| {
             value.as_bool().ok_or_else(|| ("neither true nor false".to_owned(), "write true or false, without quotes"))
