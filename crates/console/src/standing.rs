@@ -110,7 +110,9 @@ mod tests {
         };
         let said = text(&odd);
         let unconfirmed = "version 7 is undone at 1970-01-01T00:00:00Z unless confirmed: poolwarden confirm";
-        for expected in [unconfirmed, "a.toml does not say what runs", "it is not written: disk full", "not recorded: disk fuller"] {
+        for expected in
+            [unconfirmed, "a.toml does not say what runs", "it is not written: disk full", "not recorded: disk fuller"]
+        {
             assert!(said.contains(expected), "{said}");
         }
         assert_eq!(brief(&odd)["drift"]["since"], "1970-01-01T00:00:00Z");

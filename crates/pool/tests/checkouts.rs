@@ -6,7 +6,7 @@ mod world;
 use std::time::Duration;
 
 use poolwarden_pool::{
-    CheckoutOutcome, CheckoutRecord, Checkin, EndCause, Fitness, Input, LeaseEnd, Limit, LoopId, Phases, Reason, Time,
+    Checkin, CheckoutOutcome, CheckoutRecord, EndCause, Fitness, Input, LeaseEnd, Limit, LoopId, Phases, Reason, Time,
     Verb,
 };
 use world::{LONG, Play, settings};

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use poolwarden_store::recording::{
-    Anchor, Barred, Block, Checkout, Fault, Gap, Name, NameKind, Outcome, PoolState, Recording, Settings, State, Unreadable,
-    Writer,
+    Anchor, Barred, Block, Checkout, Fault, Gap, Name, NameKind, Outcome, PoolState, Recording, Settings, State,
+    Unreadable, Writer,
 };
 
 /// A small generator of its own (Knuth's constants for 64 bits).
@@ -73,7 +73,12 @@ fn blocks() -> Vec<Block> {
         Block::Gap(Gap { from_us: 3, until_us: u64::MAX, lost: 17 }),
         Block::Checkouts(checkouts(1, 2)),
         Block::Anchor(Anchor { wall_ms: u64::MAX, clock_us: 0 }),
-        Block::Settings(Settings { from_us: 9, version: Some(0), hash: "ab".to_owned(), text: "[limits]\n".repeat(99) }),
+        Block::Settings(Settings {
+            from_us: 9,
+            version: Some(0),
+            hash: "ab".to_owned(),
+            text: "[limits]\n".repeat(99),
+        }),
         Block::Settings(Settings { from_us: 9, version: None, hash: String::new(), text: String::new() }),
         Block::State(State {
             at_us: 60_000_000,

@@ -65,7 +65,10 @@ fn more_than_nine_of_one_second_stay_in_order() {
     for _ in 0..12 {
         shelf.begin(at(0)).unwrap();
     }
-    assert_eq!(names(home.path())[9..], ["20231114T221320Z-9.pwrc", "20231114T221320Z-10.pwrc", "20231114T221320Z-11.pwrc"]);
+    assert_eq!(
+        names(home.path())[9..],
+        ["20231114T221320Z-9.pwrc", "20231114T221320Z-10.pwrc", "20231114T221320Z-11.pwrc"]
+    );
 }
 
 #[test]

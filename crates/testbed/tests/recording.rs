@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use poolwarden_store::recording::{Anchor, Block, Checkout, Fault, Gap, NameKind, Outcome, Recording, Settings, State, tapes};
+use poolwarden_store::recording::{
+    Anchor, Block, Checkout, Fault, Gap, NameKind, Outcome, Recording, Settings, State, tapes,
+};
 use poolwarden_testbed::wire::message;
 use poolwarden_testbed::{Bed, Plan, Pooler, Target, Wire, bed, disk, place, template, until};
 use rustix::process::Signal;
@@ -180,9 +182,8 @@ fn each_checkout_of_real_traffic_is_recorded_once_with_times_that_fit_the_client
     }
     assert!(served["shop"] >= 3 * REQUESTS && served["stock"] >= 3 * REQUESTS, "{served:?}");
     // how long they waited and held, beside what the clients saw
-    let sum = |of: fn(&Checkout) -> u64| {
-        Duration::from_micros(clients.values().flatten().map(|checkout| of(checkout)).sum())
-    };
+    let sum =
+        |of: fn(&Checkout) -> u64| Duration::from_micros(clients.values().flatten().map(|checkout| of(checkout)).sum());
     let (waited, held) = (sum(|of| of.waited_us), sum(|of| of.held_us));
     let elapsed: Duration = seen.iter().map(|(_, elapsed)| *elapsed).sum();
     let slept = Duration::from_millis(10) * (6 * REQUESTS as u32);
@@ -335,7 +336,8 @@ fn turned_off_and_on_while_it_runs_it_says_what_it_left_out() {
 #[test]
 fn recordings_take_no_more_room_than_they_may() {
     let _machine = place::machine(false);
-    let plan = Plan { size: 4, ..Plan::default() }.edit("[limits]\n", "[recording]\nmax_size = \"256KiB\"\n\n[limits]\n");
+    let plan =
+        Plan { size: 4, ..Plan::default() }.edit("[limits]\n", "[recording]\nmax_size = \"256KiB\"\n\n[limits]\n");
     let bed = Bed::start_as(Target::Poolwarden, plan);
     let size = || tapes(&shelf(pooler(&bed))).expect("readable").iter().map(|tape| tape.size).sum::<u64>();
     let first = until("the first one", PATIENCE, || tapes(&shelf(pooler(&bed))).ok()?.first().cloned());

@@ -98,7 +98,8 @@ impl Build<'_> {
         let scope = Scope::top("recording");
         let max_size = self.size(&scope, "max_size").unwrap_or_default();
         if max_size < LEAST_RECORDING {
-            let message = format!("recording.max_size is {max_size} bytes: not even a minute of traffic has room in that");
+            let message =
+                format!("recording.max_size is {max_size} bytes: not even a minute of traffic has room in that");
             let fix = "write \"256KiB\" or more, or enabled = false to record nothing".to_owned();
             self.finding(Severity::Error, "out-of-range", self.span(&scope, "max_size"), (message, fix));
         }

@@ -92,7 +92,8 @@ impl Recorder {
         };
         let writer = writer::Writer::new(shelf, clock, log, told);
         let thread = std::thread::Builder::new().name("recorder".to_owned());
-        let thread = thread.spawn(move || writer.run(&heard, &emptied)).context("cannot start the recorder's thread")?;
+        let thread =
+            thread.spawn(move || writer.run(&heard, &emptied)).context("cannot start the recorder's thread")?;
         Ok(Self { thread, words, emptied: empty })
     }
 
@@ -137,12 +138,7 @@ struct Feed {
 }
 
 impl Feed {
-    fn new(
-        running: &Running,
-        begun: Time,
-        words: SyncSender<Word>,
-        emptied: Receiver<Vec<CheckoutRecord>>,
-    ) -> Self {
+    fn new(running: &Running, begun: Time, words: SyncSender<Word>, emptied: Receiver<Vec<CheckoutRecord>>) -> Self {
         let (hosts, told) = (BTreeMap::new(), Arc::clone(&running.recorded));
         let spare = Vec::new();
         Self { told, words, emptied, spare, hosts, tenants: 0, lost: None, orders: None, begun, looks: 0 }

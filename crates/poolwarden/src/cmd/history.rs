@@ -76,7 +76,11 @@ fn text(body: &Value, audit: bool) -> String {
     if let Some(until) = running["confirm_until"].as_str() {
         let _ = writeln!(out, "undone at {until} unless confirmed: poolwarden confirm");
     }
-    for (name, said) in [("drift", &running["drift"]["message"]), ("history", &running["history_trouble"]), ("recording", &running["recording_trouble"])] {
+    for (name, said) in [
+        ("drift", &running["drift"]["message"]),
+        ("history", &running["history_trouble"]),
+        ("recording", &running["recording_trouble"]),
+    ] {
         if let Some(said) = said.as_str() {
             let _ = writeln!(out, "{name}: {said}");
         }

@@ -82,15 +82,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 7] = [
-        Self::Served,
-        Self::Broken,
-        Self::TimedOut,
-        Self::Refused,
-        Self::Abandoned,
-        Self::Lost,
-        Self::Shed,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Served, Self::Broken, Self::TimedOut, Self::Refused, Self::Abandoned, Self::Lost, Self::Shed];
 
     /// Whether it was lent a connection.
     #[must_use]

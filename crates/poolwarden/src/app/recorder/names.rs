@@ -132,7 +132,10 @@ mod tests {
             let limits = told(&mut names);
             assert_eq!((limits.len(), limits[0].2.as_str()), (16, "pool_size"));
             assert_eq!((names.pool(HOST, PoolId(1)), names.pool(HOST, PoolId(7))), (1, 1));
-            assert_eq!((names.class(1), names.application(77), names.application(78), names.application(79)), (1, 1, 0, 0));
+            assert_eq!(
+                (names.class(1), names.application(77), names.application(78), names.application(79)),
+                (1, 1, 0, 0)
+            );
             assert_eq!(
                 told(&mut names),
                 [

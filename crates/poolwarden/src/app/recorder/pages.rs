@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_configuration_that_is_too_long_is_told_by_its_hash() {
-        let orders = |length: usize| Orders { hash: "ab".to_owned(), text: "#".repeat(length).into(), ..Orders::default() };
+        let orders =
+            |length: usize| Orders { hash: "ab".to_owned(), text: "#".repeat(length).into(), ..Orders::default() };
         assert_eq!(settings(&orders(MAX_TEXT), 7).text.len(), MAX_TEXT);
         let long = settings(&orders(MAX_TEXT + 1), 7);
         assert_eq!((long.text.as_str(), long.hash.as_str(), long.from_us), ("", "ab", 7));

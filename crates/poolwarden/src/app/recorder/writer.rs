@@ -106,6 +106,10 @@ impl<C: Fn() -> Anchor> Writer<C> {
 
     fn hear(&mut self, word: Word, emptied: &SyncSender<Vec<CheckoutRecord>>) {
         match word {
+            Word::Ended { mut records, .. } if !self.orders.enabled => {
+                records.clear();
+                let _enough = emptied.try_send(records);
+            }
             Word::Ended { host, mut records, lost, from, until } => {
                 let room = MOST_PENDING.saturating_sub(self.pending.len());
                 let more = records.len().saturating_sub(room) as u64;
@@ -196,22 +200,10 @@ impl<C: Fn() -> Anchor> Writer<C> {
     }
 
     fn pages(&mut self, now: Anchor) -> std::io::Result<()> {
-        if self.shelf.is_full(now) {
-            self.anchor(now)?;
-            self.shelf.leave();
-        }
-        if !self.shelf.is_open() {
-            self.shelf.begin(now)?;
-            self.names.begin();
-            self.anchored = now;
-            self.unsaid_us.get_or_insert(now.clock_us);
-        }
-        if let Some(from_us) = self.unsaid_us {
-            self.shelf.write(&Block::Settings(pages::settings(&self.orders, from_us)))?;
-            self.unsaid_us = None;
-        }
+        self.turn_over(now)?;
         while !self.pending.is_empty() {
             self.checkouts()?;
+            self.turn_over(now)?;
         }
         if let Some(gap) = self.gap {
             self.shelf.write(&Block::Gap(gap))?;
@@ -227,9 +219,33 @@ impl<C: Fn() -> Anchor> Writer<C> {
         if is_due(self.anchored, now) { self.anchor(now) } else { Ok(()) }
     }
 
+    /// There is a recording that has room, and says what is in force.
+    fn turn_over(&mut self, now: Anchor) -> std::io::Result<()> {
+        if self.shelf.is_full(now) {
+            self.anchor(now)?;
+            self.shelf.leave();
+        }
+        if !self.shelf.is_open() {
+            self.shelf.begin(now)?;
+            self.names.begin();
+            self.anchored = now;
+            self.unsaid_us.get_or_insert(now.clock_us);
+        }
+        if let Some(from_us) = self.unsaid_us {
+            self.shelf.write(&Block::Settings(pages::settings(&self.orders, from_us)))?;
+            self.unsaid_us = None;
+        }
+        Ok(())
+    }
+
+    /// So many checkouts in one block, that it is small beside what all may take.
+    fn at_once(&self) -> usize {
+        usize::try_from(self.orders.max_size / 128).unwrap_or(MOST_AT_ONCE).clamp(1_000, MOST_AT_ONCE)
+    }
+
     /// The oldest that are pending, and the names they need before.
     fn checkouts(&mut self) -> std::io::Result<()> {
-        let some = self.pending.iter().take(MOST_AT_ONCE);
+        let some = self.pending.iter().take(self.at_once());
         let names = &mut self.names;
         let all: Vec<Checkout> = some.map(|(host, record)| pages::checkout(names, *host, record)).collect();
         self.names()?;
@@ -301,3 +317,6 @@ fn is_due(told: Anchor, now: Anchor) -> bool {
     let expected_ms = told.wall_ms.saturating_add(passed_us / 1_000);
     passed_us >= ANCHOR_EVERY_US || now.wall_ms.abs_diff(expected_ms) > JUMP_MS
 }
+
+#[cfg(test)]
+mod tests;
