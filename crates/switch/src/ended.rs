@@ -67,7 +67,8 @@ impl Tenants {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Known { numbers, names } = &mut *known;
         if names.len() < MOST_TENANTS && numbers.insert(tenant) {
-            names.push((tenant, name[..name.floor_char_boundary(MOST_BYTES)].into()));
+            let end = (0..=MOST_BYTES.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+            names.push((tenant, name[..end].into()));
         }
     }
 
