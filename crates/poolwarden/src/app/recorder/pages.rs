@@ -21,7 +21,7 @@ pub(super) fn checkout(names: &mut Names, host: HostId, of: &CheckoutRecord) -> 
         application: names.application(of.tenant),
         attempt: of.attempt,
         arrived_us: us_of(of.arrived),
-        waited_us: us(of.waited),
+        waited_us: us(of.waited()),
         held_us: 0,
         idled_us: 0,
         outcome: Outcome::Abandoned,
@@ -32,7 +32,7 @@ pub(super) fn checkout(names: &mut Names, host: HostId, of: &CheckoutRecord) -> 
     match of.outcome {
         CheckoutOutcome::Abandoned => told,
         CheckoutOutcome::Lent(lease) => Checkout {
-            held_us: us(lease.held),
+            held_us: us(of.held()),
             idled_us: us(lease.idle_in_transaction),
             outcome: match lease.end {
                 LeaseEnd::Served => Outcome::Served,
@@ -112,7 +112,7 @@ mod tests {
             attempt: 3,
             client: 77,
             arrived: Time::ZERO + ms(1_000),
-            waited: ms(20),
+            until: Time::ZERO + ms(1_020),
             outcome: CheckoutOutcome::Abandoned,
         };
         let mut names = Names::default();
@@ -138,7 +138,7 @@ mod tests {
             assert_eq!((refused.outcome, refused.barred), (outcome, barred), "{reason:?}");
         }
         let lease = poolwarden_pool::LeaseRecord {
-            held: ms(9),
+            ended: Time::ZERO + ms(1_029),
             idle_in_transaction: ms(4),
             end: LeaseEnd::Lost,
             conn: 70_000,

@@ -60,7 +60,7 @@ impl Bench {
             attempt: 0,
             client: u32::try_from(ms).unwrap(),
             arrived: at(ms),
-            waited: Duration::ZERO,
+            until: at(ms),
             outcome: CheckoutOutcome::Abandoned,
         };
         let records = (from..from + count).map(one).collect();
