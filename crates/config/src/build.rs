@@ -81,6 +81,7 @@ pub(crate) fn build<'a>(walked: Walked, end: usize, resolve: &'a mut Resolve<'a>
         peers: b.peers(),
         probes: b.probes(),
         history: b.history(),
+        recording: b.recording(),
         review: b.review(),
         pgbouncer: None,
         known: Vec::new(),

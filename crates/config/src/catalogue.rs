@@ -734,7 +734,20 @@ pub const CATALOGUE: &[Setting] = &[
         "pools [pools.\"*\"] may have at once on one server",
         "100",
     ),
-    later("recording.max_size", Kind::Size, "1GiB", "bytes recordings may take", "\"256MiB\""),
+    live(
+        "recording.enabled",
+        Kind::Bool,
+        "true",
+        "whether every checkout is recorded, for simulate and plan: times, pools, classes and applications, and no text of any statement",
+        "false",
+    ),
+    live(
+        "recording.max_size",
+        Kind::Size,
+        "1GiB",
+        "bytes recordings may take, 256KiB at least; the oldest go first",
+        "\"256MiB\"",
+    ),
     live(
         "history.max_size",
         Kind::Size,

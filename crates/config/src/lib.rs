@@ -31,8 +31,8 @@ pub use finding::{Finding, Severity, has_errors, render};
 pub use line::LineFinding;
 pub use model::{
     Auth, AuthMethod, AuthQuery, ChannelBinding, Class, Config, Console, Guard, History, Host, Keepalive, Limits,
-    Listen, ListenTls, Log, LogFormat, LogLevel, Patience, Peer, Pool, Probe, Process, Review, Route, Server,
-    ServerTls, TlsIdentity, TlsMode, TlsVersion, User, WatchLogin,
+    Listen, ListenTls, Log, LogFormat, LogLevel, Patience, Peer, Pool, Probe, Process, Recording, Review, Route,
+    Server, ServerTls, TlsIdentity, TlsMode, TlsVersion, User, WatchLogin,
 };
 pub use nearest::nearest;
 pub use parse::MAX_FINDINGS;

@@ -53,6 +53,8 @@ pub struct Config {
     pub probes: Vec<Probe>,
     /// `[history]`.
     pub history: History,
+    /// `[recording]`.
+    pub recording: Recording,
     /// `[review]`.
     pub review: Review,
     /// What a `pgbouncer.ini` says about the process; `None`: the configuration is not PgBouncer's.
@@ -75,6 +77,15 @@ pub struct Review {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
     /// Bytes that the files of the history may take.
+    pub max_size: u64,
+}
+
+/// `[recording]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// Whether traffic is recorded.
+    pub enabled: bool,
+    /// Bytes that the recordings may take.
     pub max_size: u64,
 }
 

@@ -105,6 +105,7 @@ pub fn read_with(entry: &str, set: &[(String, String)], world: &mut dyn World) -
         let spot = toml.spot(finding.line);
         ini.say(finding.severity, finding.code, &spot, (finding.message, finding.fix));
     }
-    let config = config.map(|config| Config { pgbouncer: Some(Box::new(translated.process)), ..config });
+    let process = Process { toml: toml.text.clone(), ..translated.process };
+    let config = config.map(|config| Config { pgbouncer: Some(Box::new(process)), ..config });
     Ok(Reading { sources: ini.settled(), toml: toml.text, variables: translated.variables, config })
 }

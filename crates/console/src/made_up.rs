@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::history::History;
 use crate::review::{Reviewed, Severity, Ticket};
-use crate::standing::{Drift, Standing};
+use crate::standing::{Drift, Recording, Standing};
 
 /// 2024-08-15 08:00:00 UTC.
 pub(crate) const NOW_MS: u64 = 1_723_708_800_000;
@@ -33,6 +33,12 @@ pub(crate) fn standing() -> Standing {
         trial_until_ms: Some(NOW_MS + 30_000),
         history_trouble: Some("database or disk is full".into()),
         history_lost: 3,
+        recording: Recording {
+            trouble: Some("no space left on device".into()),
+            checkouts: 40_000,
+            lost: 17,
+            bytes: 480_000,
+        },
     }
 }
 

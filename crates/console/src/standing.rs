@@ -20,6 +20,21 @@ pub struct Standing {
     pub history_trouble: Option<String>,
     /// Writes of the history that are lost.
     pub history_lost: u64,
+    /// How recording goes.
+    pub recording: Recording,
+}
+
+/// How recording goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// Why nothing is written; `None`: it is, or nothing is to be.
+    pub trouble: Option<String>,
+    /// Checkouts that are in a recording.
+    pub checkouts: u64,
+    /// Checkouts that never will be.
+    pub lost: u64,
+    /// Bytes of all recordings.
+    pub bytes: u64,
 }
 
 /// The file and what runs are not the same.
@@ -55,6 +70,9 @@ pub fn lines(of: &Standing, width: usize, out: &mut String) {
     if let Some(why) = &of.history_trouble {
         paragraph(out, "history", &format!("it is not written: {why}"), width);
     }
+    if let Some(why) = &of.recording.trouble {
+        paragraph(out, "recording", &format!("traffic is not recorded: {why}"), width);
+    }
 }
 
 /// The same for programs.
@@ -66,6 +84,7 @@ pub fn brief(of: &Standing) -> Value {
         "confirm_until": of.confirm_until_ms.map(rfc3339),
         "trial_until": of.trial_until_ms.map(rfc3339),
         "history_trouble": of.history_trouble,
+        "recording_trouble": of.recording.trouble,
     })
 }
 
@@ -86,11 +105,14 @@ mod tests {
             confirm_until_ms: Some(0),
             drift: Some(Drift { since_ms: 0, why: "a.toml does not say what runs".to_owned() }),
             history_trouble: Some("disk full".to_owned()),
+            recording: Recording { trouble: Some("disk fuller".to_owned()), ..Recording::default() },
             ..calm
         };
         let said = text(&odd);
         let unconfirmed = "version 7 is undone at 1970-01-01T00:00:00Z unless confirmed: poolwarden confirm";
-        for expected in [unconfirmed, "a.toml does not say what runs", "it is not written: disk full"] {
+        for expected in
+            [unconfirmed, "a.toml does not say what runs", "it is not written: disk full", "not recorded: disk fuller"]
+        {
             assert!(said.contains(expected), "{said}");
         }
         assert_eq!(brief(&odd)["drift"]["since"], "1970-01-01T00:00:00Z");

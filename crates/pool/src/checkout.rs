@@ -25,10 +25,27 @@ pub struct CheckoutRecord {
     pub client: u32,
     /// When it came.
     pub arrived: Time,
-    /// How long it waited until it was granted, refused or given up.
-    pub waited: Duration,
+    /// When its wait ended: it was granted, refused or given up.
+    pub until: Time,
     /// How it ended.
     pub outcome: CheckoutOutcome,
+}
+
+impl CheckoutRecord {
+    /// How long it waited.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.until.since(self.arrived)
+    }
+
+    /// How long it held a connection; zero where it got none.
+    #[must_use]
+    pub fn held(&self) -> Duration {
+        match self.outcome {
+            CheckoutOutcome::Lent(lease) => lease.ended.since(self.until),
+            CheckoutOutcome::Refused { .. } | CheckoutOutcome::Abandoned => Duration::ZERO,
+        }
+    }
 }
 
 /// How a request ended.
@@ -54,8 +71,8 @@ pub enum CheckoutOutcome {
 /// A lease that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseRecord {
-    /// How long it lasted.
-    pub held: Duration,
+    /// When it ended.
+    pub ended: Time,
     /// How much of it the transaction was open and no query in flight; zero where the connection did not come back.
     pub idle_in_transaction: Duration,
     /// How it ended.
@@ -99,6 +116,7 @@ impl Records {
         self.capacity > 0
     }
 
+    #[inline]
     fn note(&mut self, record: CheckoutRecord) {
         if self.kept.len() < self.capacity {
             self.kept.push(record);
@@ -150,13 +168,14 @@ impl Host {
     fn record_kept_lease(&mut self, index: u32, end: LeaseEnd, idle_in_transaction: Duration) {
         let slot = &mut self.slots.table[index as usize];
         let State::Lent { ticket } = slot.state else { return };
-        let held = self.turn.now.since(slot.since);
-        let lease = LeaseRecord { held, idle_in_transaction, end, conn: index, connect: slot.connect.take() };
+        let ended = self.turn.now;
+        let lease = LeaseRecord { ended, idle_in_transaction, end, conn: index, connect: slot.connect.take() };
         let granted = slot.since;
         self.record_ticket(ticket, granted, CheckoutOutcome::Lent(lease));
     }
 
     /// The request of a ticket has ended; `until`: when its wait did. Its entry is as it was when it was drawn.
+    #[inline]
     pub(crate) fn record_ticket(&mut self, ticket: u32, until: Time, outcome: CheckoutOutcome) {
         if !self.records.are_kept() {
             return;
@@ -169,7 +188,7 @@ impl Host {
             attempt: entry.attempt,
             client: entry.client,
             arrived: entry.since,
-            waited: until.since(entry.since),
+            until,
             outcome,
         };
         self.records.note(record);
@@ -187,7 +206,7 @@ impl Host {
             attempt: request.attempt,
             client: request.client,
             arrived: self.turn.now,
-            waited: Duration::ZERO,
+            until: self.turn.now,
             outcome: refused(refusal, true),
         };
         self.records.note(record);

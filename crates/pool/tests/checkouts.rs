@@ -53,13 +53,13 @@ fn a_lease_tells_its_wait_its_hold_and_its_connect_and_the_next_one_no_connect()
     play.at(155).checkin_as(0, Fitness::Broken);
     let told = taken(&mut play);
     let [first, second] = told[..] else { panic!("{told:?}") };
-    assert_eq!((first.arrived, first.waited), (Time::ZERO + ms(100), ms(30)));
+    assert_eq!((first.arrived, first.waited()), (Time::ZERO + ms(100), ms(30)));
     let one = lease(&first);
-    assert_eq!((one.held, one.idle_in_transaction, one.end), (ms(20), ms(7), LeaseEnd::Served));
+    assert_eq!((first.held(), one.idle_in_transaction, one.end), (ms(20), ms(7), LeaseEnd::Served));
     assert_eq!(one.connect, Some(ms(30)));
-    assert_eq!((second.arrived, second.waited), (Time::ZERO + ms(140), ms(10)));
+    assert_eq!((second.arrived, second.waited()), (Time::ZERO + ms(140), ms(10)));
     let two = lease(&second);
-    assert_eq!((two.held, two.end, two.connect, two.conn), (ms(5), LeaseEnd::Broken, None, one.conn));
+    assert_eq!((second.held(), two.end, two.connect, two.conn), (ms(5), LeaseEnd::Broken, None, one.conn));
 }
 
 #[test]
@@ -83,12 +83,12 @@ fn who_was_refused_gave_up_or_lost_its_connection_is_told_and_who_withdrew_is_no
     let [at_once, left, later, lost] = told[..] else { panic!("{told:?}") };
     let (limit, binding) = (Limit::QueueLength, Limit::PoolSize);
     let refused = CheckoutOutcome::Refused { at_once: true, reason: Reason::Queue, limit, binding };
-    assert_eq!((at_once.outcome, at_once.waited), (refused, Duration::ZERO));
-    assert_eq!((left.outcome, left.waited), (CheckoutOutcome::Abandoned, ms(20)));
+    assert_eq!((at_once.outcome, at_once.waited()), (refused, Duration::ZERO));
+    assert_eq!((left.outcome, left.waited()), (CheckoutOutcome::Abandoned, ms(20)));
     let (limit, binding) = (Limit::WaitTime, Limit::PoolSize);
     let refused = CheckoutOutcome::Refused { at_once: false, reason: Reason::Time, limit, binding };
-    assert_eq!((later.outcome, later.waited), (refused, ms(50)));
-    assert_eq!((lease(&lost).end, lease(&lost).held), (LeaseEnd::Lost, ms(90)));
+    assert_eq!((later.outcome, later.waited()), (refused, ms(50)));
+    assert_eq!((lease(&lost).end, lost.held()), (LeaseEnd::Lost, ms(90)));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn who_is_killed_while_it_holds_a_connection_is_told_once() {
     play.at(40).closed(0, EndCause::Eof);
     let told = taken(&mut play);
     let [killed] = told[..] else { panic!("{told:?}") };
-    assert_eq!((lease(&killed).end, lease(&killed).held), (LeaseEnd::Broken, ms(15)));
+    assert_eq!((lease(&killed).end, killed.held()), (LeaseEnd::Broken, ms(15)));
 }
 
 #[test]

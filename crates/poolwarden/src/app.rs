@@ -20,6 +20,7 @@ mod place;
 mod plan;
 mod probes;
 mod proposal;
+mod recorder;
 mod reload;
 mod review;
 mod run_as;
@@ -55,6 +56,7 @@ use change::{Chronicle, Standing};
 use log::Log;
 use pidfile::Pidfile;
 use place::{Addresses, Place};
+use recorder::Recorder;
 use running::{Origin, Running};
 use stop::Asked;
 use web::Doors;
@@ -179,7 +181,9 @@ impl Served {
         tasks.push(tokio::spawn(change::keep(Arc::clone(running), views, stopped.clone())));
         tasks.push(tokio::spawn(probes::keep(Arc::clone(running), stopped.clone())));
         tasks.push(tokio::spawn(review::keep(Arc::clone(running), stopped.clone())));
-        tasks.push(tokio::spawn(journal::keep(Arc::clone(running), proxy.clone(), stopped)));
+        tasks.push(tokio::spawn(journal::keep(Arc::clone(running), proxy.clone(), stopped.clone())));
+        let recorder = Recorder::start(running, &proxy, place.dir())?;
+        tasks.push(tokio::spawn(recorder.keep(Arc::clone(running), proxy.clone(), stopped)));
         place.announce(&addresses)?;
         Ok(Self { proxy, addresses, stopping, tasks })
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{ClassId, Event, Host, HostId, HostSnapshot, Input, ServerFacts, Time, Verb};
-use poolwarden_switch::{Detail, Lease, LoopReport, Mail, Passage, Target};
+use poolwarden_switch::{Detail, Ended, Lease, LoopReport, Mail, Passage, Target};
 
 use crate::accept::{self, Listeners};
 use crate::cancel::{self, PeerFigures};
@@ -110,6 +110,23 @@ impl Proxy {
     #[must_use]
     pub fn events(&self, host: HostId) -> (VecDeque<Event>, u64) {
         self.0.shared.events(host)
+    }
+
+    /// Every host there is or was.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<HostId> {
+        self.0.shared.hosts().collect()
+    }
+
+    /// Takes what became of a host's requests since the last look, see [`Shared::ended`](poolwarden_switch::Shared::ended).
+    pub fn ended(&self, host: HostId, most: usize, into: &mut Ended) {
+        self.0.shared.ended(host, most, into);
+    }
+
+    /// Names of applications by the numbers requests carry, from the `known`th on.
+    #[must_use]
+    pub fn tenants(&self, known: usize) -> Vec<(u64, Box<str>)> {
+        self.0.shared.tenants(known)
     }
 
     /// An operator's word to a host's pools, or to those of one database.

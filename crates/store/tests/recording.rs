@@ -163,10 +163,7 @@ fn one_that_came_hours_before_the_one_it_follows_is_told_exactly() {
     writer.checkouts(&all).unwrap();
     let (blocks, faults) = read(&writer.into_inner());
     assert_eq!((blocks.len(), faults), (4, Vec::new()));
-    let back = blocks.into_iter().flat_map(|block| {
-        let Block::Checkouts(all) = block else { panic!("{block:?}") };
-        all
-    });
+    let back = blocks.into_iter().flat_map(|block| if let Block::Checkouts(all) = block { all } else { Vec::new() });
     assert_eq!(back.collect::<Vec<_>>(), all);
 }
 

@@ -2,6 +2,7 @@
 //!
 //! One loop, two clients, one server connection, so that every second transaction waits for a hand-over: a simple query,
 //! an unnamed statement and a named one, in turn. Counted under `valgrind --tool=callgrind` by `xtask instructions`.
+//! Checkouts are recorded meanwhile, as they are unless somebody turns that off.
 //! `transcript N refusals` runs N requests that are refused at once instead.
 
 use std::hint::black_box;
@@ -11,7 +12,7 @@ use poolwarden_switch::pool::{DatabaseSettings, HostId, HostSettings, LoopId, Po
 use poolwarden_switch::relay::pgwire::make;
 use poolwarden_switch::relay::{Defaults, Server};
 use poolwarden_switch::{
-    Detail, Errand, Io, Joining, Mail, Newcomer, Peer, Rules, Secret, Sent, Shared, Switch, Target, TermsBook,
+    Detail, Ended, Errand, Io, Joining, Mail, Newcomer, Peer, Rules, Secret, Sent, Shared, Switch, Target, TermsBook,
 };
 
 /// A world that takes everything at once and keeps nothing but its size.
@@ -44,6 +45,9 @@ impl Io for Sink {
     fn close(&mut self, _: Peer) {}
     fn wake(&mut self, _: Target) {}
 }
+
+/// Kept of what ended, and taken after as many transactions: what a busy second gives in a tenth of it.
+const RECORDED: usize = 500;
 
 struct Scene {
     shared: Arc<Shared<()>>,
@@ -208,7 +212,13 @@ fn main() {
     // Known to be good by now: answered without the server.
     scene.receive(Peer::Client(1), &prepare);
     let script = script();
+    let mut ended = Ended { records: Vec::with_capacity(RECORDED), ..Ended::default() };
+    let mut recorded = 0;
     for pair in 0..transactions.div_ceil(2) {
+        if pair % (RECORDED / 2) == 0 {
+            scene.shared.ended(HostId(0), RECORDED, &mut ended);
+            recorded += ended.records.len() as u64 + ended.lost;
+        }
         let exchange = &script[pair % script.len()];
         scene.receive(Peer::Client(0), &exchange.request);
         scene.receive(Peer::Client(1), &exchange.request); // waits, and is handed the connection
@@ -219,5 +229,8 @@ fn main() {
     let done: u64 = report.totals.iter().map(|(_, totals)| totals.transactions).sum();
     let expected = transactions.div_ceil(2) as u64 * 2 + 1;
     assert_eq!(done, expected, "every transaction of the transcript ends");
+    scene.shared.ended(HostId(0), RECORDED, &mut ended);
+    recorded += ended.records.len() as u64;
+    assert!(recorded >= expected - 1 && ended.lost == 0, "every checkout is told once: {recorded}");
     assert!(scene.sink.to_clients > 0 && scene.sink.to_servers > 0);
 }

@@ -71,6 +71,9 @@ impl<L> Switch<L> {
         let Some(client) = self.clients.at_mut(key) else { return };
         if client.claim.found_for != (rules, client.relay.settings.flavor()) {
             find(client, &self.shared.book(), rules);
+            self.shared
+                .tenants
+                .note(client.claim.tenant, client.relay.settings.value("application_name").unwrap_or_default());
         }
     }
 

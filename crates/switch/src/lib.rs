@@ -13,6 +13,7 @@ mod claim;
 mod classes;
 mod client;
 mod drawer;
+mod ended;
 mod entry;
 mod hosts;
 mod idle;
@@ -36,6 +37,7 @@ pub mod voice;
 mod waiting;
 
 pub use classes::{ClassRule, ClassRules, Pattern};
+pub use ended::Ended;
 pub use idle::{Idler, IdlerEnd};
 pub use io::{Io, Peer, Sent, Target};
 pub use mail::{Asker, Errand, Joining, Lease, Mail, Newcomer};

@@ -13,6 +13,7 @@ use poolwarden_pool::{
 };
 use poolwarden_relay::{Defaults, Keep, Settings};
 
+use crate::ended::Tenants;
 use crate::hosts::Hosts;
 use crate::idle::{Idler, Idlers};
 use crate::io::Target;
@@ -122,7 +123,7 @@ pub enum Tapped {
 
 /// The hosts and the mailboxes.
 pub struct Shared<L> {
-    hosts: Hosts,
+    pub(crate) hosts: Hosts,
     loops: Vec<Mutex<Vec<Mail<L>>>>,
     lane: Mutex<Vec<Errand>>,
     book: Mutex<Arc<TermsBook>>,
@@ -135,6 +136,7 @@ pub struct Shared<L> {
     keys: Mutex<Keys>,
     pub(crate) passages: Passages,
     pub(crate) idlers: Idlers,
+    pub(crate) tenants: Tenants,
 }
 
 /// What one caller carries from input to input: actions for itself, and whom it has to wake.
@@ -153,7 +155,7 @@ fn nanos(span: Duration) -> u64 {
 }
 
 /// A lock of ours is never poisoned by a panic that matters: the release build aborts on panic, tests end.
-fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -172,6 +174,7 @@ impl<L> Shared<L> {
             serials: AtomicU64::new(1),
             passages: Passages::default(),
             idlers: Idlers::default(),
+            tenants: Tenants::default(),
             keys: Mutex::default(),
         }
     }

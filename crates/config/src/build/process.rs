@@ -1,11 +1,15 @@
-//! The sections about this process itself: `[poolwarden]`, `[listen]`, `[console]`, `[log]`, `[limits]`, `[history]`, `[review]`.
+//! The sections about this process itself: `[poolwarden]`, `[listen]`, `[console]`, `[log]`, `[limits]`, `[history]`, `[recording]`,
+//! `[review]`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Build, Scope};
 use crate::finding::Severity;
-use crate::model::{Console, Guard, History, Limits, Listen, Log, LogFormat, LogLevel, Process, Review};
+use crate::model::{Console, Guard, History, Limits, Listen, Log, LogFormat, LogLevel, Process, Recording, Review};
+
+/// Recordings change every eighth of what all may take, and a second of much traffic must fit.
+const LEAST_RECORDING: u64 = 256 << 10;
 
 impl Build<'_> {
     pub(super) fn process(&self) -> Process {
@@ -88,6 +92,18 @@ impl Build<'_> {
 
     pub(super) fn history(&self) -> History {
         History { max_size: self.size(&Scope::top("history"), "max_size").unwrap_or_default() }
+    }
+
+    pub(super) fn recording(&mut self) -> Recording {
+        let scope = Scope::top("recording");
+        let max_size = self.size(&scope, "max_size").unwrap_or_default();
+        if max_size < LEAST_RECORDING {
+            let message =
+                format!("recording.max_size is {max_size} bytes: not even a minute of traffic has room in that");
+            let fix = "write \"256KiB\" or more, or enabled = false to record nothing".to_owned();
+            self.finding(Severity::Error, "out-of-range", self.span(&scope, "max_size"), (message, fix));
+        }
+        Recording { enabled: self.truth(&scope, "enabled"), max_size }
     }
 
     pub(super) fn review(&self) -> Review {

@@ -37,6 +37,8 @@ pub struct Process {
     pub suspend_timeout: Duration,
     /// `conffile`: the file this came from, and the one the next reload reads.
     pub conffile: String,
+    /// The poolwarden.toml that says the same, without passwords: what `import` prints.
+    pub toml: String,
     /// Every `[pgbouncer]` setting as it stands, in PgBouncer's order: what `SHOW CONFIG` prints.
     pub settings: Vec<Standing>,
 }

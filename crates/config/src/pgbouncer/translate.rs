@@ -183,6 +183,7 @@ impl Translation<'_> {
             Syslog { facility: self.text("syslog_facility").to_owned(), ident: self.text("syslog_ident").to_owned() };
         let conffile = some("conffile").unwrap_or_else(|| self.ini.sources[0].name.clone());
         Process {
+            toml: String::new(), // once all of it is translated
             pidfile: some("pidfile").map(|path| self.path(&path)),
             logfile: some("logfile").map(|path| self.path(&path)),
             syslog: self.flag("syslog").then_some(syslog),

@@ -126,7 +126,7 @@ use Kind::{Counter, Gauge, Histogram, Info};
 
 /// The metrics, in the order they are written.
 #[rustfmt::skip] // one line per metric is the table one reads
-pub static CATALOGUE: [Metric; 99] = [
+pub static CATALOGUE: [Metric; 103] = [
     metric(("poolwarden_build_info", ""), Info, &["version"], process::build, "version of the running binary"),
     metric(("poolwarden_config_info", ""), Info, &["hash"], process::config, "hash of the configuration in force"),
     metric(("poolwarden_start_time_seconds", "seconds"), Gauge, NONE, process::start_time, "when the process started, since 1970 UTC"),
@@ -225,6 +225,10 @@ pub static CATALOGUE: [Metric; 99] = [
     reviewed(("poolwarden_config_confirm_timestamp_seconds", "seconds"), NONE, standing::confirm_until, "when the configuration in force is undone unless it is confirmed, seconds since 1970; none where nothing waits"),
     reviewed(("poolwarden_history_failing", ""), NONE, standing::history_failing, "1 while the history cannot be written"),
     beside(("poolwarden_history_lost_total", ""), standing::history_lost, "versions and deeds that found no place in the history"),
+    beside(("poolwarden_recording_checkouts_total", ""), standing::recorded, "checkouts written into recordings"),
+    beside(("poolwarden_recording_lost_total", ""), standing::recording_lost, "checkouts that found no place in a recording: it has a gap"),
+    reviewed(("poolwarden_recording_bytes", "bytes"), NONE, standing::recording_bytes, "bytes of all recordings"),
+    reviewed(("poolwarden_recording_failing", ""), NONE, standing::recording_failing, "1 while traffic cannot be recorded"),
     reviewed(("poolwarden_review_findings", ""), &["severity"], review::findings, "findings of the review that are to be put right, by severity: without those that review.allow accepts"),
     reviewed(("poolwarden_review_last_timestamp_seconds", "seconds"), NONE, review::last, "when the newest review that came to an end began, seconds since 1970"),
     reviewed(("poolwarden_review_duration_seconds", "seconds"), NONE, review::duration, "how long that review took"),

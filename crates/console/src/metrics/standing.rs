@@ -26,3 +26,19 @@ pub(super) fn history_failing(scrape: &Scrape, out: &mut Samples) {
 pub(super) fn history_lost(scrape: &Scrape, out: &mut Samples) {
     out.push(&[], scrape.standing.history_lost);
 }
+
+pub(super) fn recorded(scrape: &Scrape, out: &mut Samples) {
+    out.push(&[], scrape.standing.recording.checkouts);
+}
+
+pub(super) fn recording_lost(scrape: &Scrape, out: &mut Samples) {
+    out.push(&[], scrape.standing.recording.lost);
+}
+
+pub(super) fn recording_bytes(scrape: &Scrape, out: &mut Samples) {
+    out.push(&[], scrape.standing.recording.bytes);
+}
+
+pub(super) fn recording_failing(scrape: &Scrape, out: &mut Samples) {
+    out.push(&[], u8::from(scrape.standing.recording.trouble.is_some()));
+}

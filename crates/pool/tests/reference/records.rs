@@ -73,20 +73,20 @@ impl Recorded {
         assert_eq!(core.take_records(&mut self.taken), 0, "there is room");
         for record in &self.taken {
             self.told += 1;
-            assert!(record.arrived <= Time::from_nanos(now) && record.arrived + record.waited <= Time::from_nanos(now));
+            assert!(record.arrived <= Time::from_nanos(now) && record.until <= Time::from_nanos(now));
             let sums = self.pools.entry(record.pool).or_default();
-            sums.waited += record.waited.as_nanos() as u64;
+            sums.waited += record.waited().as_nanos() as u64;
             match record.outcome {
                 CheckoutOutcome::Lent(lease) => {
                     sums.leases += 1;
-                    sums.held += lease.held.as_nanos() as u64;
+                    sums.held += record.held().as_nanos() as u64;
                     sums.idle += lease.idle_in_transaction.as_nanos() as u64;
                     sums.lost += u64::from(lease.end == LeaseEnd::Lost);
                     sums.connects += u64::from(lease.connect.is_some());
                 }
                 CheckoutOutcome::Refused { at_once, binding, .. } => {
                     sums.refused[binding.index()] += 1;
-                    assert!(!at_once || record.waited.is_zero());
+                    assert!(!at_once || record.waited().is_zero());
                 }
                 CheckoutOutcome::Abandoned => sums.abandoned += 1,
             }

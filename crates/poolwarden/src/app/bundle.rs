@@ -15,6 +15,7 @@ use poolwarden_console::review;
 use poolwarden_console::rfc3339;
 use poolwarden_console::sql::{self, Answer, Asker, Rights, Rows, Sight, Voice};
 use poolwarden_console::why::{self, Layout, Texts};
+use poolwarden_store::recording::Tape;
 use poolwarden_switch::Detail;
 use poolwarden_watch::{Activity, Level, View};
 
@@ -46,7 +47,12 @@ pub(super) async fn bundle(running: &Arc<Running>, by: &str) -> Result<Vec<u8>, 
     let log = running.log.recent();
     // a history that cannot be read is told by the others
     let history = change::history(running, VERSIONS).await.ok();
-    let packed = tokio::task::spawn_blocking(move || pack(&scrape, history.as_ref(), &log)).await;
+    let recorded = Arc::clone(&running.recorded);
+    let packed = tokio::task::spawn_blocking(move || {
+        let recordings = listed(recorded.tapes());
+        pack(&Gathered { scrape, history, log, recordings })
+    });
+    let packed = packed.await;
     let packed =
         packed.map_err(|_| "packing ended early".to_owned()).and_then(|packed| packed.map_err(|why| why.to_string()));
     match packed {
@@ -65,12 +71,21 @@ pub(super) async fn bundle(running: &Arc<Running>, by: &str) -> Result<Vec<u8>, 
     }
 }
 
-fn pack(scrape: &Scrape, history: Option<&History>, log: &[String]) -> std::io::Result<Vec<u8>> {
-    let (view, at_s) = (&scrape.view, scrape.view.now_ms / 1000);
+/// What is packed.
+struct Gathered {
+    scrape: Scrape,
+    history: Option<History>,
+    log: Vec<String>,
+    /// What recordings there are: they themselves are large, and told on request.
+    recordings: String,
+}
+
+fn pack(of: &Gathered) -> std::io::Result<Vec<u8>> {
+    let (view, at_s) = (&of.scrape.view, of.scrape.view.now_ms / 1000);
     let folder = format!("poolwarden-bundle-{}", rfc3339(at_s * 1000).replace([':', '-'], ""));
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
     let mut left = MAX_BYTES;
-    for (name, text) in files(scrape, history, log) {
+    for (name, text) in files(of) {
         let text = cut(text, left.min(MAX_FILE));
         left = left.saturating_sub(text.len());
         let mut header = tar::Header::new_gnu();
@@ -86,7 +101,8 @@ fn pack(scrape: &Scrape, history: Option<&History>, log: &[String]) -> std::io::
 }
 
 /// Name and text of each file, the most telling first.
-fn files(scrape: &Scrape, history: Option<&History>, log: &[String]) -> Vec<(String, String)> {
+fn files(of: &Gathered) -> Vec<(String, String)> {
+    let Gathered { scrape, history, log, recordings } = of;
     let (view, holders, review) = (&scrape.view, &scrape.holders, scrape.review.as_deref());
     let file = |name: &str, text: String| (name.to_owned(), text);
     let beside = Beside { review, standing: &scrape.standing };
@@ -99,6 +115,7 @@ fn files(scrape: &Scrape, history: Option<&History>, log: &[String]) -> Vec<(Str
         file("changes.txt", changes(view)),
         file("log.txt", log.concat()),
         file("metrics.txt", metrics::encode(scrape)),
+        file("recordings.txt", recordings.clone()),
     ];
     if let Some(history) = history {
         files.push(file("history.json", format!("{}\n", history::page(history))));
@@ -121,6 +138,14 @@ fn files(scrape: &Scrape, history: Option<&History>, log: &[String]) -> Vec<(Str
         files.push((format!("show/{}.txt", table.to_lowercase()), text));
     }
     files
+}
+
+/// Names and sizes of recordings, one a line.
+fn listed(tapes: std::io::Result<Vec<Tape>>) -> String {
+    match tapes {
+        Ok(tapes) => tapes.iter().map(|tape| format!("{} {} bytes\n", tape.name, tape.size)).collect(),
+        Err(error) => format!("the recordings cannot be listed: {error}\n"),
+    }
 }
 
 fn versions(view: &View) -> String {
@@ -295,7 +320,10 @@ mod tests {
 
     #[test]
     fn everything_is_in_it_under_one_folder_and_no_value_of_a_statement() {
-        let archive = pack(&scrape(), None, &["one line\n".to_owned(), "another\n".to_owned()]).unwrap();
+        let log = ["one line\n", "another\n"].map(str::to_owned).to_vec();
+        let tape = Tape { path: "/data/a.pwrc".into(), name: "a.pwrc".to_owned(), size: 77 };
+        let recordings = listed(Ok(vec![tape]));
+        let archive = pack(&Gathered { scrape: scrape(), history: None, log, recordings }).unwrap();
         let files = unpacked(&archive);
         let text = |name: &str| {
             let path = format!("poolwarden-bundle-20240815T080000Z/{name}");
@@ -306,13 +334,14 @@ mod tests {
                 .unwrap_or_else(|| panic!("{name}: {files:?}"))
         };
         assert!(text("versions.txt").starts_with("poolwarden 0.1.0\n"));
+        assert_eq!(text("recordings.txt"), "a.pwrc 77 bytes\n");
         assert_eq!(text("log.txt"), "one line\nanother\n");
         assert_eq!(text("configuration.txt"), "pools.app.size = 20\n");
         assert_eq!(text("changes.txt"), "1970-01-01T00:00:00Z set: pools.app.size was nothing and is 20\n");
         assert!(text("postgresql/main____x.txt").contains("pid 42 own false role app"));
         assert!(text("why.json").starts_with('{') && text("holders.json").starts_with('{'));
         assert!(text("metrics.txt").ends_with("# EOF\n") && text("show/pools.txt").starts_with("database "));
-        assert_eq!(files.len(), 9 + TABLES.len());
+        assert_eq!(files.len(), 10 + TABLES.len());
         assert!(!format!("{files:?}").contains("hunter2"), "a query's values are nobody's business");
     }
 
@@ -325,7 +354,8 @@ mod tests {
         assert_eq!(cut(lines(3), 0), "");
         assert_eq!(cut("é".repeat(100), 50), "(200 bytes more were left out)\n");
         let log: Vec<String> = (0..40).map(|_| lines(60_000)).collect();
-        let files = unpacked(&pack(&scrape(), None, &log).unwrap());
+        let gathered = Gathered { scrape: scrape(), history: None, log, recordings: String::new() };
+        let files = unpacked(&pack(&gathered).unwrap());
         assert!(files.iter().all(|(_, text)| text.len() <= MAX_FILE));
     }
 }

@@ -221,7 +221,7 @@ pub(super) async fn history(running: &Running, asked: Past) -> Result<History, U
             version.effect = effect::effect(on_trial, &on_trial.trial.effects(&view));
         }
     }
-    Ok(History { versions, audit, standing: standing.told(chronicle), texts: asked.version.is_some() })
+    Ok(History { versions, audit, standing: running.told(&standing), texts: asked.version.is_some() })
 }
 
 /// `pools.app.size=40`.
@@ -263,6 +263,6 @@ async fn applied(running: &Running, done: Done) -> Result<Applied, Refused> {
         Origin::File(path) => Some(path.display().to_string()),
         Origin::Ini | Origin::Made(_) => None,
     };
-    let standing = held(&running.standing).told(&running.chronicle);
+    let standing = running.stands();
     Ok(Applied { version, standing, file, effect: done.effect, notes: done.notes })
 }

@@ -93,7 +93,7 @@ impl Log {
         Ok(log)
     }
 
-    fn to(settings: poolwarden_config::Log, out: impl Write + Send + 'static) -> anyhow::Result<Self> {
+    pub(super) fn to(settings: poolwarden_config::Log, out: impl Write + Send + 'static) -> anyhow::Result<Self> {
         let (sender, receiver) = sync_channel(MAX_WAITING);
         let (json, level, dropped) = (AtomicBool::new(false), AtomicU8::new(0), AtomicU64::new(0));
         let (pgbouncer, recent) = (AtomicBool::new(false), Mutex::default());

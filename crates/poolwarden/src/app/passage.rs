@@ -50,6 +50,7 @@ mod tests {
             unix_socket_group: None,
             suspend_timeout: Duration::from_secs(10),
             conffile: "pgbouncer.ini".to_owned(),
+            toml: String::new(),
             settings: Vec::new(),
         }
     }

@@ -84,6 +84,11 @@ impl Place {
         Ok(place)
     }
 
+    /// The directory itself.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where the unix socket is unless the configuration says: here. `None` where its path would be too long.
     pub(super) fn socket_dir(&self) -> Option<PathBuf> {
         const LONGEST: usize = 107; // a unix socket's path on Linux, without its NUL

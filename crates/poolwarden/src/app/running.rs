@@ -12,11 +12,12 @@ use poolwarden_watch::why::{Holder, Why};
 use poolwarden_watch::{Averages, View, Watch};
 use tokio::sync::mpsc;
 
-use super::change::{Chronicle, Standing};
+use super::change::{Basis, Chronicle, Standing};
 use super::changes::Changes;
 use super::log::{Log, unix_ms};
 use super::plan::{self, Seed};
 use super::probes::Tally;
+use super::recorder::Told;
 use super::review::Reviews;
 use super::said::Said;
 use super::view::{self, Configs, Counts, HostSeen, Seen};
@@ -89,6 +90,8 @@ pub(super) struct Running {
     /// How what is in force stands.
     pub(super) standing: Mutex<Standing>,
     pub(super) chronicle: Chronicle,
+    /// How recording goes.
+    pub(super) recorded: Arc<Told>,
     proxy: OnceLock<Proxy>,
     configs: Mutex<Configs>,
     phase: Mutex<Phase>,
@@ -132,6 +135,7 @@ impl Running {
             changes: Changes::default(),
             standing: Mutex::new(standing),
             chronicle,
+            recorded: Arc::default(),
             proxy: OnceLock::new(),
             configs: Mutex::new(Configs { now: Arc::clone(&config), start: config }),
             phase: Mutex::new(Phase::Starting),
@@ -190,7 +194,19 @@ impl Running {
 
     /// How the configuration in force stands.
     pub(super) fn stands(&self) -> poolwarden_console::standing::Standing {
-        held(&self.standing).told(&self.chronicle)
+        self.told(&held(&self.standing))
+    }
+
+    /// The same of what is looked at already.
+    pub(super) fn told(&self, standing: &Standing) -> poolwarden_console::standing::Standing {
+        let recording = self.recorded.standing();
+        poolwarden_console::standing::Standing { recording, ..standing.told(&self.chronicle) }
+    }
+
+    /// The number in the history of what is in force, and how it is written.
+    pub(super) fn in_force(&self) -> (Option<u64>, Basis) {
+        let (which, basis) = held(&self.standing).in_force();
+        (self.chronicle.number(which), basis)
     }
 
     /// The picture of now.

@@ -76,7 +76,11 @@ fn text(body: &Value, audit: bool) -> String {
     if let Some(until) = running["confirm_until"].as_str() {
         let _ = writeln!(out, "undone at {until} unless confirmed: poolwarden confirm");
     }
-    for (name, said) in [("drift", &running["drift"]["message"]), ("history", &running["history_trouble"])] {
+    for (name, said) in [
+        ("drift", &running["drift"]["message"]),
+        ("history", &running["history_trouble"]),
+        ("recording", &running["recording_trouble"]),
+    ] {
         if let Some(said) = said.as_str() {
             let _ = writeln!(out, "{name}: {said}");
         }
@@ -174,7 +178,7 @@ mod tests {
                  "state": "rolled_back", "back_to": 2, "in_force": false, "measured_effect": null},
             ],
             "audit": [{"at": "2026-11-23T05:10:22Z", "by": "alice", "verb": "pause", "target": "app", "outcome": "done"}],
-            "running": {"confirm_until": null, "drift": {"message": "a.toml does not say what runs"}, "history_trouble": null},
+            "running": {"confirm_until": null, "drift": {"message": "a.toml does not say what runs"}, "history_trouble": null, "recording_trouble": null},
         });
         let versions = "version 6  2026-11-23T05:10:31Z  in force  by guard: undoes version 5\n    pools.app.size  2 -> 20\n\
              version 5  2026-11-23T05:10:22Z  undone  by alice\n    pools.app.size  20 -> 2\n    \

@@ -79,7 +79,7 @@ impl Chronicle {
     }
 
     /// The number of a version, once it has one.
-    pub(super) fn number(&self, which: Option<Which>) -> Option<u64> {
+    pub(in crate::app) fn number(&self, which: Option<Which>) -> Option<u64> {
         match which? {
             Which::Number(n) => Some(n),
             Which::Ticket(ticket) => self.0.number(ticket),

@@ -77,7 +77,12 @@ impl Standing {
         self.now.basis.clone()
     }
 
-    /// For whoever looks.
+    /// The same, and by what the history knows it.
+    pub(in crate::app) fn in_force(&self) -> (Option<Which>, Basis) {
+        (self.now.which, self.now.basis.clone())
+    }
+
+    /// For whoever looks; of recordings it knows nothing.
     pub(in crate::app) fn told(&self, chronicle: &Chronicle) -> told::Standing {
         told::Standing {
             version: chronicle.number(self.now.which),
@@ -86,6 +91,7 @@ impl Standing {
             trial_until_ms: self.trial.as_ref().map(|trial| trial.since_ms + TRIAL_MS),
             history_trouble: chronicle.trouble(),
             history_lost: chronicle.lost(),
+            recording: told::Recording::default(),
         }
     }
 }

@@ -39,8 +39,13 @@ pub(in crate::app) struct Basis {
 }
 
 impl Basis {
+    /// How it is written.
+    pub(in crate::app) fn text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
     /// Recognises what is in force; SHA-256 in hexadecimal.
-    pub(super) fn hash(&self) -> String {
+    pub(in crate::app) fn hash(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(self.text.as_bytes());
         for edit in &self.edits {
