@@ -52,7 +52,8 @@ fn changes(before: &Config, after: &Config) -> (Vec<String>, bool) {
     let keys = diff(before, after).into_iter().map(|change| change.key).collect();
     let process = |config: &Config| {
         let mut process = config.pgbouncer.clone().expect("of an ini");
-        process.settings.clear();
+        process.settings.clear(); // these two say all of it
+        process.toml.clear();
         process
     };
     (keys, process(before) != process(after))

@@ -254,3 +254,17 @@ fn findings_are_bounded_and_errors_come_first() {
     assert_eq!(findings.len(), poolwarden_config::MAX_FINDINGS);
     assert!(findings.iter().all(|finding| finding.severity == Severity::Error));
 }
+
+#[test]
+fn recordings_need_room_and_can_be_turned_off() {
+    let read = |lines: &str| {
+        let text = format!("[servers.main]\nhost = \"db\"\n[recording]\n{lines}\n");
+        Config::parse(&text, |_| Err("no secret".to_owned()))
+    };
+    let of = |lines: &str| read(lines).0.expect("a good file").recording;
+    assert_eq!((of("").enabled, of("").max_size), (true, 1 << 30));
+    assert!(!of("enabled = false").enabled);
+    assert_eq!(of("max_size = \"256KiB\"").max_size, 256 << 10);
+    let (config, findings) = read("max_size = \"255KiB\"");
+    assert!(config.is_none() && findings.iter().any(|of| of.fix.contains("enabled = false")), "{findings:?}");
+}

@@ -150,6 +150,47 @@ mod tests {
     }
 
     #[test]
+    fn a_state_tells_of_the_pools_that_are_used_and_pools_of_one_name_as_one() {
+        use poolwarden_pool::{Action, Handled, Host, HostSettings, Input, LoopId, Opened, PoolKey, Request};
+        let any = Some(poolwarden_pool::DatabaseSettings { size: 2, ..Default::default() });
+        let mut host = Host::new(HostSettings { any, max_connections: Some(9), ..HostSettings::default() }, 1);
+        let mut enter = |input: fn(PoolKey) -> Input| {
+            let key = PoolKey { database: "app".to_owned(), user: "web".to_owned() };
+            let Handled::Entered(id) = host.handle(Time::ZERO, input(key)) else { panic!("it is let in") };
+            id
+        };
+        let (shared, alone) = (enter(Input::Enter), enter(Input::EnterAlone));
+        let key = PoolKey { database: "left".to_owned(), user: "web".to_owned() };
+        let Handled::Entered(left) = host.handle(Time::ZERO, Input::Enter(key)) else { panic!("it is let in") };
+        host.handle(Time::ZERO, Input::Leave(left));
+        let request = Request {
+            pool: shared,
+            class: ClassId(0),
+            tenant: 0,
+            attempt: 0,
+            deadline: Time::NEVER,
+            home: LoopId(0),
+            flavor: 0,
+            client: 1,
+        };
+        for _ in 0..3 {
+            host.handle(Time::ZERO, Input::Checkout(request));
+        }
+        let Some(Action::Open { conn, .. }) = host.poll_action() else { panic!("a connect is begun") };
+        let opened = Opened { home: LoopId(0), flavor: 0, pid: Some(1) };
+        host.handle(Time::ZERO, Input::Opened(conn, Ok(opened)));
+        let mut names = Names::default();
+        for id in [shared, alone] {
+            names.add_pool(HostId(0), id, "main\0app\0web".to_owned());
+        }
+        let at = Time::ZERO + ms(5);
+        let state = state(&mut names, at, &[(HostId(0), host.snapshot(at))]);
+        // one of two is lent, the other on its way, two wait; the pool of one client has one place
+        let app = PoolState { pool: 0, size: 3, open: 2, lent: 1, idle: 0, opening: 1, waiting: 2 };
+        assert_eq!(state, State { at_us: 5_000, pools: vec![app] });
+    }
+
+    #[test]
     fn a_configuration_that_is_too_long_is_told_by_its_hash() {
         let orders =
             |length: usize| Orders { hash: "ab".to_owned(), text: "#".repeat(length).into(), ..Orders::default() };
