@@ -12,7 +12,8 @@ mod operate;
 pub use look::{Beside, Held, OPENAPI_DOCUMENT, Past, Untold, config_json, why_json, why_text};
 pub use operate::{
     Acted, Applied, ApplyOrder, ConfirmOrder, Doing, Done, LeaseAct, LeaseOrder, Meant, Operate, PlanOrder, Planned,
-    PlannedChange, PlannedPool, PoolAct, PoolOrder, PoolsActed, Refused, RefusedKind, RollbackOrder, Shed, ShedOrder,
+    PlannedChange, PlannedPool, PlannedWait, PoolAct, PoolOrder, PoolsActed, Refused, RefusedKind, RollbackOrder, Shed,
+    ShedOrder,
 };
 
 use std::future::Future;

@@ -157,8 +157,13 @@ impl Operate for MadeUp {
             to: order.text.clone(),
             live: true,
         });
-        let planned =
-            Planned { changes: changes.collect(), pools: Vec::new(), effect: "none".to_owned(), notes: Vec::new() };
+        let planned = Planned {
+            changes: changes.collect(),
+            pools: Vec::new(),
+            effect: "none".to_owned(),
+            waits: None,
+            notes: Vec::new(),
+        };
         Box::pin(async { Ok(planned) })
     }
 

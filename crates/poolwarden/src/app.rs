@@ -6,6 +6,7 @@ mod bundle;
 mod certificates;
 mod change;
 mod changes;
+mod child;
 mod drawer;
 pub(crate) mod edit;
 mod journal;

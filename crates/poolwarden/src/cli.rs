@@ -111,6 +111,10 @@ pub(crate) struct SimulateArgs {
     #[arg(long, value_name = "FILE", requires = "recording")]
     pub(crate) config: Option<PathBuf>,
 
+    /// Where recordings are, if not in a data directory
+    #[arg(long, value_name = "DIR", hide = true, requires = "recording")]
+    pub(crate) recordings: Option<PathBuf>,
+
     /// A setting of the pooler, in place of its own; repeatable, and a key that is set twice has two values to compare
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
@@ -126,6 +130,10 @@ pub(crate) struct SimulateArgs {
     /// What is enough: the greatest share of failed requests, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 0.1)]
     pub(crate) goal_failed: f64,
+
+    /// Who came again right after a refusal meant the same request: it does not come where that is granted this time
+    #[arg(long, requires = "recording")]
+    pub(crate) spare_retries: bool,
 
     /// The run itself and no more: no intervals, no smallest size, no table of what it hangs on
     #[arg(long)]

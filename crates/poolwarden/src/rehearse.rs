@@ -16,5 +16,5 @@ pub(crate) use facts::facts;
 pub(crate) use html::html;
 pub(crate) use json::keys;
 pub(crate) use progress::Progress;
-pub(crate) use source::{Heard, at, find, read};
+pub(crate) use source::{Heard, NO_SECRET, at, find, read};
 pub(crate) use text::text;

@@ -61,7 +61,7 @@ fn demand(count: u32, per_second: f64, work_us: f64, seed: u64) -> Recorded {
 fn play(recorded: &Recorded, contention: Contention, settings: &HostSettings) -> Rehearsal {
     let fit = Fit { contention, gain: 0.0, leases: 0, concurrency: 0 };
     let step = Duration::from_secs(1);
-    Rehearse { recorded, fit: &fit, settings: settings.clone(), seed: 7, step, keeps: true }
+    Rehearse { recorded, fit: &fit, settings: settings.clone(), seed: 7, step, spares: true, keeps: true }
         .play(&mut |_| ())
         .unwrap_or_else(|why| panic!("{why}"))
 }

@@ -122,3 +122,32 @@ fn servers_that_come_and_go_are_planned_by_name_and_nothing_of_it_is_done() {
     assert_eq!(client.query("select 1").expect("it runs as it did").value(), "1");
     assert_eq!(bed.pool("sv_active"), 1);
 }
+
+/// Six clients share what three may have at once; with more for each they do not wait.
+#[test]
+fn what_requests_would_wait_is_foretold_from_what_was_recorded() {
+    let _machine = place::machine(false);
+    let bed = bed();
+    let (_, untold) = order(pooler(&bed), "plan", &json!({"set": ["users.app.max_connections=12"]}));
+    assert_eq!(
+        (&untold["wait_before"], &untold["wait_after"]),
+        (&Value::Null, &Value::Null),
+        "nothing is recorded yet"
+    );
+    let mut clients: Vec<_> = (0..6).map(|_| bed.client()).collect();
+    std::thread::scope(|scope| {
+        for client in &mut clients {
+            scope.spawn(|| (0..250).for_each(|_| drop(client.query("select pg_sleep(0.004)").expect("served"))));
+        }
+    });
+    let told = until("the traffic to be recorded", PATIENCE, || {
+        let (_, told) = order(pooler(&bed), "plan", &json!({"set": ["users.app.max_connections=12"]}));
+        told["wait_before"].is_object().then_some(told)
+    });
+    let (before, after) = (&told["wait_before"], &told["wait_after"]);
+    let p50 = |of: &Value| of["p50"].as_f64().expect("a number");
+    assert!(p50(before) > 2.0 && p50(after) < 1.0, "{told:#}");
+    assert_eq!((&before["pool"], &before["user"]), (&json!("app"), &json!("app")));
+    let (_, said, _) = plan(&bed, &["--set", "users.app.max_connections=12"]);
+    assert!(said.contains("predicted for the traffic of the last minutes, pool app (app): wait p99 "), "{said}");
+}

@@ -9,7 +9,8 @@ mod planned;
 
 pub use order::{
     Acted, Applied, ApplyOrder, ConfirmOrder, Doing, Done, LeaseAct, LeaseOrder, Meant, PlanOrder, Planned,
-    PlannedChange, PlannedPool, PoolAct, PoolOrder, PoolsActed, Refused, RefusedKind, RollbackOrder, Shed, ShedOrder,
+    PlannedChange, PlannedPool, PlannedWait, PoolAct, PoolOrder, PoolsActed, Refused, RefusedKind, RollbackOrder, Shed,
+    ShedOrder,
 };
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! What a change of the configuration would do: read and judged like a reload, rehearsed on a copy of each core, and never put in
 //! force.
 
+mod predict;
+
 use std::sync::Arc;
 
 use poolwarden_config::{Change, diff};
@@ -17,13 +19,26 @@ pub(super) async fn plan(running: &Arc<Running>, order: PlanOrder) -> Result<Pla
         return Err(Untaken { kind: RefusedKind::Unready, error, fix });
     };
     let now = running.configs().now;
-    let Found { read, .. } = read(running, order).await.map_err(|refused| untaken(&refused, "plan again"))?;
+    let found = read(running, order).await.map_err(|refused| untaken(&refused, "plan again"))?;
+    let after_text = found.text();
+    let Found { read, .. } = found;
     let changes = diff(&now, &read.config);
     let before = reload::snapshots(proxy, &now);
     let after = read.reload.hosts.iter().map(|host| (host.id, proxy.rehearse(host))).collect();
     let Outlook { effect, pools, mut notes } = outlook((&now, &read.config), &changes, &before, &after);
     notes.extend(read.remarks);
-    Ok(Planned { changes: changes.into_iter().map(planned).collect(), pools, effect, notes })
+    let waits = match running.recorded.dir() {
+        // The history of a pgbouncer.ini is told as it is written there, which is not what a simulation reads.
+        Some(dir) if now.pgbouncer.is_none() && now.recording.enabled => {
+            let before_text = running.in_force().1.text();
+            predict::predict(dir, (&before_text, &after_text)).await.unwrap_or_else(|why| {
+                notes.push(format!("no prediction of waits: {why}"));
+                None
+            })
+        }
+        Some(_) | None => None,
+    };
+    Ok(Planned { changes: changes.into_iter().map(planned).collect(), pools, effect, waits, notes })
 }
 
 async fn read(running: &Arc<Running>, order: PlanOrder) -> Result<Found, Refused> {

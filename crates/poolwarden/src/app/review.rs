@@ -4,7 +4,6 @@
 //! have told: nobody is asked anything. It is done in a process of its own ([`child`]), so that nothing that goes wrong in it
 //! is felt here; an attempt that comes to nothing leaves what was found before. What is new is said once ([`tickets`]).
 
-mod child;
 mod tickets;
 
 use std::collections::BTreeMap;
@@ -15,9 +14,11 @@ use std::time::{Duration, Instant};
 use poolwarden_console::review::{Reviewed, Severity, Ticket};
 use poolwarden_pool::HostId;
 use poolwarden_watch::Level;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use super::child;
 use super::log::unix_ms;
 use super::plan;
 use super::reload::Read;
@@ -186,7 +187,7 @@ pub(super) async fn errors(running: &Running, read: &Read) -> Result<Vec<Ticket>
     let (scrape, config) = (web::scrape(running).await, Arc::clone(&read.config));
     let facts = tokio::task::spawn_blocking(move || live::own(&config, &scrape, false)).await;
     let facts = facts.map_err(|_| "what this process knows of itself could not be gathered".to_owned())?;
-    let document = child::review(&Given { texts: read.texts.clone(), facts }).await?;
+    let document = document(&Given { texts: read.texts.clone(), facts }).await?;
     let answer = Answer::read(&document).ok_or("its answer is no review")?;
     Ok(answer.into_tickets().into_iter().filter(|ticket| ticket.severity == Severity::Error).collect())
 }
@@ -198,9 +199,15 @@ async fn attempt(running: &Running, texts: &Texts) -> Result<(Answer, serde_json
     // Metrics are written and read for it: that belongs on no worker of the runtime.
     let facts = tokio::task::spawn_blocking(move || live::own(&config, &scrape, failed)).await;
     let facts = facts.map_err(|_| "what this process knows of itself could not be gathered".to_owned())?;
-    let document = child::review(&Given { texts: texts.clone(), facts }).await?;
+    let document = document(&Given { texts: texts.clone(), facts }).await?;
     let answer = Answer::read(&document).ok_or("its answer is no review")?;
     Ok((answer, document))
+}
+
+/// The review, as `check --format json` writes it; else why there is none.
+async fn document(given: &Given) -> Result<Value, String> {
+    let answer = child::ask(child::myself().arg("review-given"), &given.json(), child::PATIENCE).await;
+    serde_json::from_slice(&answer.map_err(|failed| failed.why)?).map_err(|_| "its answer is not JSON".to_owned())
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     }
     if let Some(recording) = &args.recording {
         let config = paths.iter().find(|path| path.extension().is_some_and(|extension| extension == "toml"));
-        let (files, span) = rehearse::find(recording, config.map(PathBuf::as_path))?;
+        let (files, span) = rehearse::find(recording, (config.map(PathBuf::as_path), None))?;
         let heard = rehearse::read(&files, span)?;
         incomplete.extend(heard.notes.iter().cloned());
         inputs.told(rehearse::facts(&format!("recording {recording}"), &heard));

@@ -58,10 +58,25 @@ fn text(body: &Value) -> String {
         let _ = writeln!(out, "{name}: {line}");
     }
     let _ = writeln!(out, "=> {}", said(&body["effect"]));
+    let _ = predicted(&mut out, &body["wait_before"], &body["wait_after"]);
     for note in items(body, "notes") {
         let _ = writeln!(out, "   {}", said(note));
     }
     out
+}
+
+/// What requests would wait, where that is told.
+fn predicted(out: &mut String, before: &Value, after: &Value) -> std::fmt::Result {
+    let (Some(from), Some(to)) = (before["p99"].as_f64(), after["p99"].as_f64()) else { return Ok(()) };
+    let failed = |of: &Value| of["failed_share"].as_f64().unwrap_or(0.0) * 100.0;
+    writeln!(
+        out,
+        "   predicted for the traffic of the last minutes, pool {} ({}): wait p99 {from:.1} ms -> {to:.1} ms, failed {:.2} % -> {:.2} %",
+        said(&before["pool"]),
+        said(&before["user"]),
+        failed(before),
+        failed(after)
+    )
 }
 
 /// `up to 3 server connections (user binds: users.web.max_connections = 3)`.

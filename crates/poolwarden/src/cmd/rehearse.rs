@@ -20,7 +20,7 @@ use crate::rehearse::{self, Answer, Heard, Measured, at};
 const SEED: u64 = 1;
 
 pub(super) fn of_recording(args: &SimulateArgs, recording: &str) -> anyhow::Result<ExitCode> {
-    let (files, span) = rehearse::find(recording, args.config.as_deref())?;
+    let (files, span) = rehearse::find(recording, (args.config.as_deref(), args.recordings.as_deref()))?;
     let heard = rehearse::read(&files, span)?;
     let (name, text) = match (&args.config, &heard.settings) {
         (Some(path), _) => (path.display().to_string(), discover::read_text(path)?),
@@ -105,7 +105,7 @@ fn of_server(
         failed: of.refused + of.left,
     });
     let measured = measured.collect();
-    let prepared = Prepared::new(recorded, SEED);
+    let prepared = Prepared::new(recorded, SEED, args.spare_retries);
     let plays: Vec<(String, &dyn Play, &Config)> =
         choices.iter().map(|(name, config)| (name.clone(), &prepared as &dyn Play, config)).collect();
     let mut found = answer(args, &plays, place).map_err(|why| anyhow!("server {server}: {why}"))?;
@@ -137,6 +137,13 @@ fn notes(prepared: &Prepared, answer: &Answer) -> Vec<String> {
         }
     };
     assumed(prepared.recorded.unknown(), "requests were never granted; their work is drawn from others of their kind");
+    let again = prepared.recorded.asks.iter().filter(|ask| ask.is_retry).count() as u64;
+    if !prepared.spares {
+        assumed(
+            again,
+            "requests came right after a refusal of the same client, and are taken for requests of their own (else: --spare-retries)",
+        );
+    }
     if let Some(first) = answer.variants.first() {
         assumed(first.outcome.delayed, "requests come later than recorded, since their client's last one was not over");
         assumed(first.outcome.spared, "recorded retries are not made, since what they repeat was granted");

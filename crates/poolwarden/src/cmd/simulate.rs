@@ -15,7 +15,7 @@ use super::drill::{print, scenario};
 use crate::app::edit::{self, Edit};
 use crate::cli::{Format, SimulateArgs};
 use crate::load;
-use crate::rehearse::{self, Answer, Effort, Progress};
+use crate::rehearse::{self, Answer, Effort, NO_SECRET, Progress};
 
 /// A bound was missed.
 const FAILED: u8 = 1;
@@ -81,7 +81,7 @@ pub(super) fn candidates(args: &SimulateArgs, name: &str, text: &str) -> anyhow:
 
 fn parsed(name: &str, text: &str, edits: &[Edit]) -> anyhow::Result<Config> {
     let text = edit::toml(text, edits).map_err(|why| anyhow!("--set: {why}"))?;
-    let (config, findings) = Config::parse(&text, |_| Err("a simulated pooler needs no secrets".to_owned()));
+    let (config, findings) = Config::parse(&text, |_| Ok(NO_SECRET.to_owned()));
     config.with_context(|| format!("{name} is refused\n\n{}", render(name, &text, &findings).trim_end()))
 }
 

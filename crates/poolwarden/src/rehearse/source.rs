@@ -12,6 +12,8 @@ use poolwarden_store::recording::{self, Block, Checkout, NameKind, Recording, St
 
 use crate::discover;
 
+/// What stands for passwords and keys where nobody logs in.
+pub(crate) const NO_SECRET: &str = "not used";
 /// More faults of one file are counted.
 const MOST_FAULTS: usize = 5;
 /// Clocks of one process, told by two of its files, differ by less.
@@ -43,7 +45,10 @@ pub(crate) struct Heard {
 ///
 /// # Errors
 /// Nothing is there, or it is written wrongly.
-pub(crate) fn find(recording: &str, config: Option<&Path>) -> anyhow::Result<(Vec<PathBuf>, Option<Span>)> {
+pub(crate) fn find(
+    recording: &str,
+    (config, dir): (Option<&Path>, Option<&Path>),
+) -> anyhow::Result<(Vec<PathBuf>, Option<Span>)> {
     let path = Path::new(recording);
     if path.is_file() {
         return Ok((vec![path.to_owned()], None));
@@ -52,7 +57,7 @@ pub(crate) fn find(recording: &str, config: Option<&Path>) -> anyhow::Result<(Ve
     let wanted = if path.is_dir() { None } else { Wanted::read(recording, u64::try_from(now_ms).unwrap_or(u64::MAX)) };
     let (dir, wanted) = match wanted {
         Some(wanted) => (
-            data_dir(config)?.join("recordings"),
+            dir.map_or_else(|| Ok(data_dir(config)?.join("recordings")), |dir| anyhow::Ok(dir.to_owned()))?,
             Some(wanted.map_err(|why| anyhow!("--recording {recording}: {why}"))?),
         ),
         None if path.is_dir() => (path.to_owned(), None),
@@ -76,7 +81,7 @@ pub(crate) fn find(recording: &str, config: Option<&Path>) -> anyhow::Result<(Ve
 fn data_dir(config: Option<&Path>) -> anyhow::Result<PathBuf> {
     let Some(path) = config else { return discover::default_data_dir() };
     let text = discover::read_text(path)?;
-    let (config, _) = Config::parse(&text, |_| Err("a simulated pooler needs no secrets".to_owned()));
+    let (config, _) = Config::parse(&text, |_| Ok(NO_SECRET.to_owned()));
     match config.and_then(|config| config.poolwarden.data_dir) {
         Some(dir) => Ok(dir.into()),
         None => discover::default_data_dir(),

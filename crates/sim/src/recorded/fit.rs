@@ -28,8 +28,10 @@ const SHORTEST_US: f64 = 1e-4;
 const MOST_OVERTAKE: f64 = 0.01;
 /// Most places of a queue that are tried.
 const MOST_PLACES: u32 = 4;
-/// What is tried for how much each further one slows the others.
-const SLOPES: [f64; 8] = [0.03, 0.06, 0.12, 0.25, 0.5, 0.75, 1.0, 1.3];
+/// What is tried for how much each further one slows the others, in parts of what would leave the throughput as it is. More makes
+/// less of it get done by more, which happens, and never by leaps: what looks like a leap is something else that came and went.
+const SLOPES: [f64; 7] = [0.1, 0.2, 0.4, 0.6, 0.8, 1.0, STEEPEST];
+const STEEPEST: f64 = 1.25;
 /// Rounds of closer looks.
 const ROUNDS: usize = 12;
 
@@ -93,7 +95,7 @@ impl Fit {
         let mut free = 1.0;
         while free <= f64::from(concurrency) {
             for slope in SLOPES {
-                let sharing = Sharing { free, slope };
+                let sharing = Sharing { free, slope: slope / free };
                 if try_one(Contention::Shared(sharing)) {
                     shared = sharing;
                 }
@@ -111,7 +113,7 @@ impl Fit {
             ];
             let found = near
                 .into_iter()
-                .filter(|(free, slope)| *free >= 1.0 && *slope > 0.0)
+                .filter(|(free, slope)| *free >= 1.0 && *slope > 0.0 && slope * free <= STEEPEST)
                 .find(|(free, slope)| try_one(Contention::Shared(Sharing { free: *free, slope: *slope })));
             match found {
                 Some((free, slope)) => shared = Sharing { free, slope },

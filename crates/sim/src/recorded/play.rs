@@ -23,15 +23,17 @@ pub struct Prepared {
     pub fit: Fit,
     /// What chance begins with.
     pub seed: u64,
+    /// Whether requests that repeat what is granted this time do not come ([`Rehearse::spares`]).
+    pub spares: bool,
 }
 
 impl Prepared {
     /// Finds out how work slowed work, and how much each request brought.
     #[must_use]
-    pub fn new(mut recorded: Recorded, seed: u64) -> Self {
+    pub fn new(mut recorded: Recorded, seed: u64, spares: bool) -> Self {
         let fit = Fit::of(&recorded);
         fit.prepare(&mut recorded, seed);
-        Self { recorded, fit, seed }
+        Self { recorded, fit, seed, spares }
     }
 
     fn changed(&self, change: Change) -> Cow<'_, Recorded> {
@@ -63,6 +65,7 @@ impl Play for Prepared {
             settings: settings.clone(),
             seed: self.seed ^ change.draw,
             step: step_of(recorded.lasts),
+            spares: self.spares,
             keeps: false,
         };
         let played = rehearse.play(told)?;

@@ -45,6 +45,9 @@ pub struct Rehearse<'a> {
     pub seed: u64,
     /// How long a moment of its course is.
     pub step: Duration,
+    /// Whether a client that came again at once after a refusal is taken to have meant the same request, so that it does not come
+    /// where that is granted. Else it has come for another.
+    pub spares: bool,
     /// Whether every request is told of as it would have been recorded.
     pub keeps: bool,
 }
@@ -55,13 +58,13 @@ impl Rehearse<'_> {
     /// # Errors
     /// A pool that does not let its clients in.
     pub fn play(self, told: &mut dyn FnMut(f64)) -> Result<Rehearsal, String> {
-        let Self { recorded, fit, settings, seed, step, keeps } = self;
+        let Self { recorded, fit, settings, seed, step, spares, keeps } = self;
         let connects = if recorded.connects.is_empty() { vec![CONNECT] } else { recorded.connects.clone() };
         let warm = 2 * connects.iter().max().copied().unwrap_or(CONNECT);
         let begins = Time::ZERO + warm + WARM;
         let model = Model { machine: machine(fit), connects, faults: Vec::new(), seed };
         let (seats, members) = seats(recorded);
-        let demand = Replay::new(recorded, fit, (begins, warm), keeps);
+        let demand = Replay::new(recorded, fit, (begins, warm), (spares, keeps));
         let mut run = run::Run::new(settings, model, ((&seats[..], &members[..], false), demand), (begins, step))?;
         let lasts = recorded.lasts.as_secs_f64().max(f64::MIN_POSITIVE);
         let mut part = |now: Time| told((now.since(begins).as_secs_f64() / lasts).min(1.0));
@@ -128,12 +131,13 @@ struct Replay<'a> {
     under_way: u64,
     spared: u64,
     delayed: u64,
+    spares: bool,
     keeps: bool,
     asks: Vec<Ask>,
 }
 
 impl<'a> Replay<'a> {
-    fn new(recorded: &'a Recorded, fit: &Fit, (begins, warm): (Time, Duration), keeps: bool) -> Self {
+    fn new(recorded: &'a Recorded, fit: &Fit, (begins, warm): (Time, Duration), (spares, keeps): (bool, bool)) -> Self {
         use super::Contention::{Alone, Queue, Shared};
         let kind = match fit.contention {
             Alone => HoldKind::Sleep,
@@ -151,6 +155,7 @@ impl<'a> Replay<'a> {
             under_way: 0,
             spared: 0,
             delayed: 0,
+            spares,
             keeps,
             asks: Vec::new(),
         };
@@ -204,7 +209,7 @@ impl<'a> Replay<'a> {
         if state.busy {
             self.delayed += 1;
             self.later.entry(ask.client).or_default().push_back(place);
-        } else if ask.is_retry && state.content {
+        } else if self.spares && ask.is_retry && state.content {
             self.spared += 1;
         } else {
             state.content = false;

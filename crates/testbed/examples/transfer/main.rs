@@ -49,11 +49,27 @@ fn main() {
     std::process::exit(i32::from(result["good"] != true));
 }
 
+/// Runs that may be late, one after the other.
+const TRIES: usize = 4;
+/// Later than this at its 99th percentile, the generator did not make the load it was to make.
+const MOST_LAG_MS: f64 = 5.0;
+
 /// A run's recording, which outlives its poolwarden.
 struct Recorded(Place);
 
-/// The load, live, with these settings.
+/// The load, live, with these settings. A run whose generator was late says nothing and is made again.
 fn run(load: &Load, setting: &Setting, postgres: &Postgres, scenario: &Path) -> Recorded {
+    for _ in 1..TRIES {
+        let (recorded, lag_ms) = try_run(load, setting, postgres, scenario);
+        if lag_ms <= MOST_LAG_MS {
+            return recorded;
+        }
+        eprintln!("the generator was late: again");
+    }
+    try_run(load, setting, postgres, scenario).0
+}
+
+fn try_run(load: &Load, setting: &Setting, postgres: &Postgres, scenario: &Path) -> (Recorded, f64) {
     let plan = Plan { size: setting.size, budget: Some(120), max_clients: 4_000, ..Plan::default() };
     let plan = plan.edit("max_wait = \"60s\"", &format!("max_wait = \"{}ms\"", setting.max_wait_ms));
     let mut pooler = Pooler::start(&plan, postgres.address());
@@ -64,13 +80,13 @@ fn run(load: &Load, setting: &Setting, postgres: &Postgres, scenario: &Path) -> 
     eprintln!("{} at {setting:?}: generator lag p99 {lag} ms", load.name);
     pooler.stop();
     let kept = Place::new("transfer");
-    let from = pooler.data().join("recordings");
+    let from = pooler.dir().join("data/recordings");
     for entry in std::fs::read_dir(&from).unwrap_or_else(|e| panic!("{}: {e}", from.display())) {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_owned();
         std::fs::copy(&path, kept.path().join(name)).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
-    Recorded(kept)
+    (Recorded(kept), lag)
 }
 
 impl Recorded {

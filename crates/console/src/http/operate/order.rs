@@ -222,7 +222,7 @@ pub struct Applied {
 }
 
 /// What would change, and what would come of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
     /// Settings that differ from what runs.
     pub changes: Vec<PlannedChange>,
@@ -230,8 +230,28 @@ pub struct Planned {
     pub pools: Vec<PlannedPool>,
     /// What comes of it, in a sentence.
     pub effect: String,
+    /// What requests of the pool with the most of them would wait, before and after, by simulation of recorded traffic; `None`: there
+    /// is too little of it.
+    pub waits: Option<(PlannedWait, PlannedWait)>,
     /// What is in vain, what waits for a restart, what the file's reader remarks.
     pub notes: Vec<String>,
+}
+
+/// What requests of a pool wait under some settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedWait {
+    /// Its database and user.
+    pub pool: (String, String),
+    /// Half of them wait less, in milliseconds.
+    pub p50_ms: f64,
+    /// One in twenty waits longer.
+    pub p95_ms: f64,
+    /// One in a hundred waits longer.
+    pub p99_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
+    /// The share of requests that are refused or given up.
+    pub failed_share: f64,
 }
 
 /// One setting that differs. A secret says no more than that it is another.

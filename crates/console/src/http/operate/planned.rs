@@ -3,7 +3,7 @@
 use poolwarden_watch::{Ceiling, Moved};
 use serde_json::{Value, json};
 
-use super::{Planned, PlannedChange, PlannedPool};
+use super::{Planned, PlannedChange, PlannedPool, PlannedWait};
 
 /// Waits are predicted from recordings: without one they are null.
 pub(super) fn json(of: &Planned) -> Value {
@@ -16,10 +16,22 @@ pub(super) fn json(of: &Planned) -> Value {
         "binding_before": binding(|moved| moved.before.as_ref()),
         "binding_after": binding(|moved| moved.after.as_ref()),
         "effect": of.effect,
-        "wait_before": null,
-        "wait_after": null,
+        "wait_before": of.waits.as_ref().map(|(before, _)| wait(before)),
+        "wait_after": of.waits.as_ref().map(|(_, after)| wait(after)),
         "pools": of.pools.iter().map(pool).collect::<Vec<_>>(),
         "notes": of.notes,
+    })
+}
+
+fn wait(of: &PlannedWait) -> Value {
+    json!({
+        "pool": of.pool.0,
+        "user": of.pool.1,
+        "p50": of.p50_ms,
+        "p95": of.p95_ms,
+        "p99": of.p99_ms,
+        "max": of.max_ms,
+        "failed_share": of.failed_share,
     })
 }
 

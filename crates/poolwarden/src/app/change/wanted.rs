@@ -64,6 +64,13 @@ pub(in crate::app) struct Found {
     pub(super) file: Option<Arc<str>>,
 }
 
+impl Found {
+    /// What will be in force, as text.
+    pub(in crate::app) fn text(&self) -> Arc<str> {
+        self.basis.text()
+    }
+}
+
 /// Reads it, on a thread that may wait: files are read and passwords are salted.
 pub(in crate::app) async fn read(running: &Running, wanted: Wanted, now: Basis) -> Result<Found, Refused> {
     let configs = running.configs();

@@ -1,7 +1,7 @@
 //! How recording goes, for metrics and for whoever asks why.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -24,6 +24,11 @@ impl Told {
     /// Where recordings are. Called once.
     pub(super) fn live_in(&self, dir: PathBuf) {
         self.dir.get_or_init(|| dir);
+    }
+
+    /// Where they are; `None`: nobody records.
+    pub(in crate::app) fn dir(&self) -> Option<&Path> {
+        self.dir.get().map(PathBuf::as_path)
     }
 
     /// The recordings there are, the oldest first. Looks at the disk.

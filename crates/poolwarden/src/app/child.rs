@@ -1,42 +1,52 @@
-//! The process that reviews: this binary once more, with what it is given on its standard input.
+//! A process of our own for what may take long or fail: this binary once more, with what it is given on its standard input.
 //!
 //! Its end is its own: a panic, a fault or too little memory there is an error here, and it is ended when it takes too long.
 
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::review::Given;
-
-/// A review of a large file takes a fraction of a second; a machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Far above any review.
+/// A review of a large file, or a simulation of minutes, takes a second; a machine may be busy.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Far above any answer.
 const MAX_ANSWER: u64 = 16 << 20;
 /// Of what it says when it fails.
 const MAX_WORDS: u64 = 4 << 10;
 /// The binary that runs, also where its file has been replaced since.
 const MYSELF: &str = "/proc/self/exe";
-const VERB: &str = "review-given";
 
-/// The review, as `check --format json` writes it; else why there is none.
-pub(super) async fn review(given: &Given) -> Result<Value, String> {
-    let answer = ask(Command::new(MYSELF).arg(VERB), &given.json(), PATIENCE).await?;
-    serde_json::from_slice(&answer).map_err(|_| "its answer is not JSON".to_owned())
+/// This binary once more.
+pub(super) fn myself() -> Command {
+    Command::new(MYSELF)
+}
+
+/// Why a process has not answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Failed {
+    /// In words.
+    pub(super) why: String,
+    /// What it ended with, if it did.
+    pub(super) code: Option<i32>,
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self { why, code: None }
+    }
 }
 
 /// What a process answers on its standard output.
-async fn ask(command: &mut Command, given: &str, patience: Duration) -> Result<Vec<u8>, String> {
+pub(super) async fn ask(command: &mut Command, given: &str, patience: Duration) -> Result<Vec<u8>, Failed> {
     // Of the environment it needs nothing, and secrets may be in there.
     command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut process = command.spawn().map_err(|why| format!("its process cannot be started: {why}"))?;
+    let mut process = command.spawn().map_err(|why| Failed::from(format!("its process cannot be started: {why}")))?;
     let (Some(mut input), Some(output), Some(errors)) =
         (process.stdin.take(), process.stdout.take(), process.stderr.take())
     else {
-        return Err("its process has no pipes".to_owned());
+        return Err("its process has no pipes".to_owned().into());
     };
     let conversation = async {
         let give = async {
@@ -45,19 +55,17 @@ async fn ask(command: &mut Command, given: &str, patience: Duration) -> Result<V
             given
         };
         let (given, answer, words) = tokio::join!(give, all(output, MAX_ANSWER), all(errors, MAX_WORDS));
-        let status = process.wait().await.map_err(|why| format!("its process cannot be waited for: {why}"))?;
+        let status =
+            process.wait().await.map_err(|why| Failed::from(format!("its process cannot be waited for: {why}")))?;
         if !status.success() {
             let words = String::from_utf8_lossy(&words).trim().replace('\n', " ");
-            return Err(if words.is_empty() {
-                format!("it ended with {status}")
-            } else {
-                format!("{status}: {words}")
-            });
+            let why = if words.is_empty() { format!("it ended with {status}") } else { format!("{status}: {words}") };
+            return Err(Failed { why, code: status.code() });
         }
-        given.map_err(|why| format!("it could not be told what to review: {why}"))?;
+        given.map_err(|why| Failed::from(format!("it could not be told what to do: {why}")))?;
         Ok(answer)
     };
-    let late = || Err(format!("it took longer than {}s", patience.as_secs_f64()));
+    let late = || Err(format!("it took longer than {}s", patience.as_secs_f64()).into());
     timeout(patience, conversation).await.unwrap_or_else(|_| late())
 }
 
@@ -75,7 +83,7 @@ mod tests {
 
     async fn shell(script: &str, given: &str) -> Result<String, String> {
         let answer = ask(Command::new("/bin/sh").args(["-c", script]), given, Duration::from_secs(20)).await;
-        answer.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        answer.map_err(|failed| failed.why).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     #[tokio::test]
@@ -87,7 +95,7 @@ mod tests {
         assert_eq!(failed, "exit status: 101: panicked at x y");
         assert!(shell("kill -ABRT $$", "").await.unwrap_err().contains("signal: 6"));
         let missing = ask(&mut Command::new("/nowhere/at/all"), "", Duration::from_secs(20)).await.unwrap_err();
-        assert!(missing.starts_with("its process cannot be started: "), "{missing}");
+        assert!(missing.why.starts_with("its process cannot be started: "), "{missing:?}");
     }
 
     #[tokio::test]
@@ -95,6 +103,6 @@ mod tests {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "exec /bin/sleep 600"]);
         let late = ask(&mut command, "", Duration::from_millis(50)).await.unwrap_err();
-        assert_eq!(late, "it took longer than 0.05s");
+        assert_eq!(late, Failed { why: "it took longer than 0.05s".to_owned(), code: None });
     }
 }
