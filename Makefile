@@ -7,6 +7,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # make bench: where the figures go, pairs of runs a cell, seconds a run
 JSON ?=
 PAIRS ?= 7
+# make validate: live runs under each of the other settings
+RUNS ?= 2
 SECONDS ?= 5
 # make soak: random steps of the core against its reference, and the seed (empty: chosen and printed)
 STEPS ?= 10000000
@@ -16,7 +18,7 @@ WORLDS ?= 100000
 # make fuzz: seconds for each target
 TIME ?= 60
 
-.PHONY: help run setup test test-code fmt lint prove bench mutants soak fuzz
+.PHONY: help run setup test test-code fmt lint prove validate bench mutants soak fuzz
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | column -t -s "$$(printf '\t')"
@@ -72,6 +74,14 @@ prove: ## measure again what the documents claim, search for faults, and write b
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove matrix --json proof/matrix.json
 	@scripts/setup.sh prove
 	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove casebook --json proof/casebook.json
+	cargo xtask tidy --write
+
+validate: ## hold the simulator against theory, its own recordings, and what came under other settings (RUNS=2)
+	@scripts/setup.sh bench
+	cargo build --release --locked --package poolwarden
+	cargo xtask prove theory 1 --json proof/theory.json
+	cargo xtask prove speed 86 --json proof/speed.json
+	POOLWARDEN_BIN="$(abspath $(TARGET))/release/poolwarden" cargo xtask prove transfer $(RUNS) --json proof/transfer.json
 	cargo xtask tidy --write
 
 bench: ## beside PgBouncer, interleaved (JSON=FILE PAIRS=7 SECONDS=5)

@@ -9,7 +9,8 @@ mod record;
 mod summary;
 mod traffic;
 
+pub use crate::spread::Quantiles;
 pub use arrival::{Arrival, Arrivals};
 pub use record::{End, Record, Sample};
-pub use summary::{Cell, Quantiles, Second, Summary};
+pub use summary::{Cell, Second, Summary, Tally};
 pub use traffic::{Outcome, Step, Traffic};

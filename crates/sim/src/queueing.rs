@@ -66,7 +66,17 @@ impl Played {
 pub fn play(scenario: &Scenario, config: &Config) -> Result<Played, String> {
     let settings = config.host_settings(0);
     let seats = crowd::Crowd::seats(scenario, config, &settings)?;
-    play_with(scenario, settings, (&seats, Duration::ZERO), &mut |_| ())
+    play_with(scenario, settings, (&seats, Duration::ZERO, false), &mut |_| ())
+}
+
+/// The same, with every request in the record as it ended.
+///
+/// # Errors
+/// As [`play`].
+pub fn play_keeping(scenario: &Scenario, config: &Config) -> Result<Played, String> {
+    let settings = config.host_settings(0);
+    let seats = crowd::Crowd::seats(scenario, config, &settings)?;
+    play_with(scenario, settings, (&seats, Duration::ZERO, true), &mut |_| ())
 }
 
 /// The same, with a course that begins only after `warm_up`, so that the empty beginning does not count.
@@ -76,13 +86,13 @@ pub fn play(scenario: &Scenario, config: &Config) -> Result<Played, String> {
 pub fn play_after(scenario: &Scenario, config: &Config, warm_up: Duration) -> Result<Played, String> {
     let settings = config.host_settings(0);
     let seats = crowd::Crowd::seats(scenario, config, &settings)?;
-    play_with(scenario, settings, (&seats, warm_up), &mut |_| ())
+    play_with(scenario, settings, (&seats, warm_up, false), &mut |_| ())
 }
 
 fn play_with(
     scenario: &Scenario,
     settings: HostSettings,
-    (seats, warm_up): (&[Seat], Duration),
+    (seats, warm_up, keeps): (&[Seat], Duration, bool),
     told: &mut dyn FnMut(Time),
 ) -> Result<Played, String> {
     let of = |(seat, group): (u32, &Group)| (0..group.clients).map(move |_| seat);
@@ -93,7 +103,7 @@ fn play_with(
         faults: scenario.faults.clone(),
         seed: scenario.seed,
     };
-    let demand = ((seats, &members[..], true), crowd::Crowd::new(scenario));
+    let demand = ((seats, &members[..], true), crowd::Crowd::new(scenario, keeps));
     let mut run = run::Run::new(settings, model, demand, (Time::ZERO + warm_up, step_of(scenario.lasts())))?;
     let pools = run.play(Time::ZERO + scenario.lasts() + GRACE, told)?;
     let (saturated, ended, most_lent) = (run.saturated, run.now(), run.most_lent);

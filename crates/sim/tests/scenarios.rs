@@ -17,7 +17,7 @@ fn read(text: &str) -> Scenario {
 fn play(scenario: &Scenario) -> Played {
     let (config, findings) = Config::parse(&scenario.pooler, |_| Err("no secrets here".to_owned()));
     let config = config.unwrap_or_else(|| panic!("{findings:#?}\n{}", scenario.pooler));
-    queueing::play(scenario, &config).unwrap_or_else(|why| panic!("{why}"))
+    queueing::play_keeping(scenario, &config).unwrap_or_else(|why| panic!("{why}"))
 }
 
 /// A scenario of one load: `lines` of `[[load]]`, over so many seconds.

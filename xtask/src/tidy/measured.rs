@@ -94,6 +94,93 @@ pub(super) fn queue(tree: &Tree) -> Result<String> {
     Ok(out)
 }
 
+/// Queues that theory knows.
+pub(super) fn theory(tree: &Tree) -> Result<String> {
+    let Some(found) = found(tree, "theory")? else { return Ok(missing("theory 1", "theory")) };
+    let cells: Vec<&Value> = items(&found["cells"]).collect();
+    let inside = cells.iter().filter(|cell| cell["inside"] == true).count();
+    let again = cells.iter().filter(|cell| cell["again"] == true).count();
+    let mut out = format!(
+        "Measured at {}: {inside} of {} inside the simulation's 99 % interval, each played until half of that is at most 2 % of the mean; \
+         {again} lay outside at first, as one in a hundred does by chance, and were played once more with other seeds. {} million requests.\n\n",
+        text(&found["commit"]),
+        cells.len(),
+        found["requests"].as_u64().unwrap_or(0) / 1_000_000
+    );
+    // Writing to a String does not fail, here and below.
+    let _ = writeln!(
+        out,
+        "| queue | rho | theory | simulated | half of the interval | Little's law is off by |\n|---|---|---|---|---|---|"
+    );
+    for cell in cells {
+        let off = cell["little_residual"].as_f64().unwrap_or(f64::NAN) * 100.0;
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {off:.3} % |",
+            text(&cell["queue"]),
+            cell["rho"],
+            number(&cell["theory"], 4),
+            number(&cell["simulated"], 4),
+            number(&cell["half_width"], 4)
+        );
+    }
+    let _ = writeln!(out, "\nWaits are in mean holds; of refused requests it is their share.");
+    Ok(out)
+}
+
+/// What was foretold and what came.
+pub(super) fn transfer(tree: &Tree) -> Result<String> {
+    let Some(found) = found(tree, "transfer")? else { return Ok(missing("transfer 2", "transfer")) };
+    let (own, cells) = (items(&found["own"]).count(), items(&found["cells"]).count());
+    let mut out = format!(
+        "Measured at {}: own settings {} of {own}, others {} of {cells}, false passes (said to be enough, and no run was) {}. Two runs of the \
+         same differ in their p99 by {} ms in the middle, {} ms at most.\n\n",
+        text(&found["commit"]),
+        found["own_hold"],
+        found["cells_hold"],
+        found["false_passes"],
+        number(&found["noise_p99_ms"]["median"], 2),
+        number(&found["noise_p99_ms"]["largest"], 2)
+    );
+    let _ = writeln!(
+        out,
+        "| load | size | longest wait | lent | p99 foretold | p99 that came | failed foretold | failed that came | holds |\n\
+         |---|---|---|---|---|---|---|---|---|"
+    );
+    for (which, cell) in
+        items(&found["own"]).map(|cell| (" (its own)", cell)).chain(items(&found["cells"]).map(|cell| ("", cell)))
+    {
+        let came = |read: fn(&Value) -> String| items(&cell["came"]).map(read).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(
+            out,
+            "| {}{which} | {} | {} ms | {} | {} ms | {} ms | {} | {} | {} |",
+            text(&cell["load"]),
+            cell["size"],
+            cell["max_wait_ms"],
+            percent(&cell["rho"]),
+            number(&cell["foretold"]["p99_ms"], 1),
+            came(|of| number(&of["p99_ms"], 1)),
+            percent(&cell["foretold"]["failed_share"]),
+            came(|of| percent(&of["failed_share"])),
+            if cell["holds"] == true { "yes" } else { "no" }
+        );
+    }
+    Ok(out)
+}
+
+/// How fast it simulates.
+pub(super) fn speed(tree: &Tree) -> Result<String> {
+    let Some(found) = found(tree, "speed")? else { return Ok(missing("speed 86", "speed")) };
+    let (day, replay) = (&found["scenario"], &found["recorded"]);
+    Ok(format!(
+        "Measured at {}, on one core: recorded requests are played at {} a second; a day of a scenario at 1,000 a second ({} requests) takes {} s.\n",
+        text(&found["commit"]),
+        number(&replay["per_second"], 0),
+        day["requests"],
+        number(&day["seconds"], 0)
+    ))
+}
+
 /// What `check` was given to break it, and what breaks when a rule is broken.
 pub(super) fn checks(tree: &Tree) -> Result<String> {
     let mut out = String::new();

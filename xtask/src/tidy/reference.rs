@@ -16,7 +16,7 @@ use super::finding::Tree;
 use super::{arrow, casebook, checklist, driver, measured, review};
 
 /// Every generated block, and the document that must print it.
-pub(crate) const BLOCKS: [(&str, &str); 19] = [
+pub(crate) const BLOCKS: [(&str, &str); 22] = [
     ("arrows", arrow::ARCHITECTURE),
     ("settings", "docs/configuration.md"),
     ("metrics", "docs/metrics.md"),
@@ -34,6 +34,9 @@ pub(crate) const BLOCKS: [(&str, &str); 19] = [
     ("drivers", "docs/drivers.md"),
     ("checklist", "docs/conformance.md"),
     ("matrix", "docs/conformance.md"),
+    ("theory", "docs/simulation.md"),
+    ("transfer", "docs/simulation.md"),
+    ("speed", "docs/simulation.md"),
     ("holds", "docs/overload.md"),
     ("queue", "docs/overload.md"),
 ];
@@ -61,6 +64,9 @@ pub(crate) fn block(tree: &Tree, name: &str) -> Result<String> {
         "holds" => measured::holds(tree)?,
         "queue" => measured::queue(tree)?,
         "causes" => measured::causes(tree)?,
+        "theory" => measured::theory(tree)?,
+        "transfer" => measured::transfer(tree)?,
+        "speed" => measured::speed(tree)?,
         "checks" => measured::checks(tree)?,
         _ => bail!("nothing generates a block named \"{name}\""),
     };

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use poolwarden_switch::pool::Time;
 
+use super::summary::Tally;
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
@@ -40,8 +42,10 @@ pub struct Sample {
 /// All of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
-    /// Every request, in the order in which they ended.
+    /// Every request, in the order in which they ended, where they are kept.
     pub samples: Vec<Sample>,
+    /// All of them in numbers.
+    pub tally: Tally,
     /// Refused attempts by group, phase and name: the limit that refused where the pooler says it, else the SQLSTATE.
     pub refused: BTreeMap<(usize, usize, String), u64>,
     /// What failed otherwise, by group and what was said.

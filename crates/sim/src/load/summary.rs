@@ -1,4 +1,6 @@
-//! A record in numbers: by group and phase and in all, second by second, and how long until normal again.
+//! A run in numbers: by group and phase and in all, second by second, and how long until normal again.
+//!
+//! Requests are counted as they end, and none is kept, so that a day takes no more room than a minute.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,19 +9,7 @@ use poolwarden_switch::pool::Time;
 
 use super::record::{End, Record, Sample};
 use crate::scenario::Scenario;
-
-/// Quantiles of durations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quantiles {
-    /// Half are shorter.
-    pub p50: Duration,
-    /// One in twenty is longer.
-    pub p95: Duration,
-    /// One in a hundred is longer.
-    pub p99: Duration,
-    /// The longest.
-    pub max: Duration,
-}
+use crate::spread::{Quantiles, Spread};
 
 /// Some of the requests, in numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,51 +76,177 @@ pub struct Summary {
     pub lost: u64,
 }
 
-/// Durations of some requests, before they are numbers.
-#[derive(Default)]
-struct Spread {
-    latency: Vec<Duration>,
-    wait: Vec<Duration>,
-    refusal: Vec<Duration>,
+/// What is counted while a run goes on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    cells: BTreeMap<(usize, usize), Counts>,
+    series: Vec<Second>,
+    /// Answers in time that came within each phase.
+    goodput: Vec<u64>,
+    /// Of each phase, second by second, those who were to come in it.
+    seconds: Vec<Vec<Normal>>,
+}
+
+/// One cell, while it is counted.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Counts {
+    cell: Cell,
+    latency: Spread,
+    wait: Spread,
+    refusal: Spread,
+}
+
+/// Who was to come in one second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Normal {
+    offered: u64,
+    served: u64,
+    /// Served as fast as is normal.
+    normal: u64,
+}
+
+impl Tally {
+    /// A request has ended.
+    pub(super) fn note(&mut self, scenario: &Scenario, sample: &Sample) {
+        self.cells.entry((sample.group, sample.phase)).or_default().note(scenario, sample);
+        let (intended, ended) = (second(sample.intended), second(sample.ended));
+        if self.series.len() <= ended.max(intended) {
+            self.series.resize(ended.max(intended) + 1, Second::default());
+        }
+        let is_served = in_time(scenario, sample);
+        self.series[intended].offered += 1;
+        self.series[ended].served += u64::from(is_served);
+        self.series[ended].refused += u64::from(sample.end == End::Refused);
+        let phases = scenario.phases.len();
+        self.goodput.resize(phases, 0);
+        self.seconds.resize(phases, Vec::new());
+        let within = |begins: Duration, lasts: Duration| {
+            sample.ended >= Time::ZERO + begins && sample.ended < Time::ZERO + begins + lasts
+        };
+        if is_served && let Some(phase) = scenario.phases.iter().position(|phase| within(phase.begins, phase.lasts)) {
+            self.goodput[phase] += 1;
+        }
+        self.note_normal(scenario, sample, is_served);
+    }
+
+    fn note_normal(&mut self, scenario: &Scenario, sample: &Sample, is_served: bool) {
+        let (Some(normal), Some(phase)) = (scenario.normal_p99, scenario.phases.get(sample.phase)) else { return };
+        let seconds = &mut self.seconds[sample.phase];
+        let at = usize::try_from(sample.intended.since(Time::ZERO + phase.begins).as_secs()).unwrap_or(usize::MAX);
+        if seconds.len() <= at {
+            seconds.resize(at + 1, Normal::default());
+        }
+        let of = &mut seconds[at];
+        of.offered += 1;
+        of.served += u64::from(is_served);
+        of.normal += u64::from(is_served && sample.ended.since(sample.intended) <= normal);
+    }
+
+    /// Whole seconds after a phase's end from which on every second of the next phase is normal: of whoever arrives in it, 99 of
+    /// 100 are served, with a 99th percentile as the scenario says.
+    fn recovery(&self, scenario: &Scenario, phase: usize) -> Option<u32> {
+        scenario.normal_p99?;
+        let seconds = self.seconds.get(phase + 1)?;
+        let last = seconds.iter().rposition(|of| of.offered > 0)?;
+        match seconds.iter().rposition(|of| !of.is_normal()) {
+            None => Some(0),
+            Some(disturbed) if disturbed < last => u32::try_from(disturbed + 1).ok(),
+            Some(_) => None,
+        }
+    }
+}
+
+impl Normal {
+    /// A 99th percentile (nearest rank) is no longer than this where so many of a hundred are not.
+    fn is_normal(&self) -> bool {
+        let rank = (self.served * 99).div_ceil(100);
+        self.served * 100 >= self.offered * 99 && self.normal >= rank
+    }
+}
+
+impl Counts {
+    fn note(&mut self, scenario: &Scenario, sample: &Sample) {
+        let took = sample.ended.since(sample.intended);
+        self.cell.offered += 1;
+        self.cell.attempts += u64::from(sample.attempts);
+        match sample.end {
+            End::Served if in_time(scenario, sample) => {
+                self.cell.served += 1;
+                self.latency.note(took);
+                self.wait.note(took.saturating_sub(sample.hold));
+            }
+            End::Served => self.cell.late += 1,
+            End::Refused => {
+                self.cell.refused += 1;
+                self.refusal.note(took);
+            }
+            End::Failed => self.cell.failed += 1,
+            End::Unsent => self.cell.unsent += 1,
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        let (mine, theirs) = (&mut self.cell, &other.cell);
+        mine.offered += theirs.offered;
+        mine.attempts += theirs.attempts;
+        mine.served += theirs.served;
+        mine.late += theirs.late;
+        mine.refused += theirs.refused;
+        mine.failed += theirs.failed;
+        mine.unsent += theirs.unsent;
+        self.latency.add(&other.latency);
+        self.wait.add(&other.wait);
+        self.refusal.add(&other.refusal);
+    }
 }
 
 impl Summary {
     /// The numbers of `record`.
     #[must_use]
     pub fn of(scenario: &Scenario, record: &Record) -> Self {
-        let mut summary = Self::default();
-        let every = |_: &Sample| true;
-        summary.all = cell(scenario, record, every, |_, _| true);
-        for group in 0..scenario.groups.len() {
-            let own = cell(scenario, record, |sample| sample.group == group, |g, _| g == group);
-            summary.groups.insert(group, own);
-            for phase in 0..scenario.phases.len() {
-                let mine = |sample: &Sample| sample.group == group && sample.phase == phase;
-                summary
-                    .cells
-                    .insert((group, phase), cell(scenario, record, mine, |g, p| g == group && p == Some(phase)));
+        let tally = &record.tally;
+        let cell = |is_in: &dyn Fn(usize, Option<usize>) -> bool| {
+            let mut all = Counts::default();
+            let mine = tally.cells.iter().filter(|((group, phase), _)| is_in(*group, Some(*phase)));
+            mine.for_each(|(_, counts)| all.add(counts));
+            finished(record, all, is_in)
+        };
+        let (groups, phases) = (0..scenario.groups.len(), 0..scenario.phases.len());
+        let mut summary = Self { all: cell(&|_, _| true), ..Self::default() };
+        for group in groups {
+            summary.groups.insert(group, cell(&|g, _| g == group));
+            for phase in phases.clone() {
+                summary.cells.insert((group, phase), cell(&|g, p| g == group && p == Some(phase)));
             }
         }
-        for phase in 0..scenario.phases.len() {
-            let own = cell(scenario, record, |sample| sample.phase == phase, |_, p| p == Some(phase));
-            summary.phases.insert(phase, own);
+        for phase in phases.clone() {
+            summary.phases.insert(phase, cell(&|_, p| p == Some(phase)));
         }
-        summary.series = series(scenario, &record.samples);
-        summary.goodput = scenario
-            .phases
-            .iter()
-            .map(|phase| {
-                let (begins, ends) = (Time::ZERO + phase.begins, Time::ZERO + phase.begins + phase.lasts);
-                let within =
-                    |sample: &&Sample| sample.ended >= begins && sample.ended < ends && in_time(scenario, sample);
-                record.samples.iter().filter(within).count() as f64 / phase.lasts.as_secs_f64()
-            })
-            .collect();
-        summary.recovery = (0..scenario.phases.len()).map(|phase| recovery(scenario, &record.samples, phase)).collect();
-        summary.lag = quantiles(record.lags.clone());
+        summary.series = tally.series.clone();
+        let least = second(Time::ZERO + scenario.lasts());
+        summary.series.resize(least.max(tally.series.len()), Second::default());
+        let goodput = |(place, phase): (usize, &crate::scenario::Phase)| {
+            tally.goodput.get(place).copied().unwrap_or(0) as f64 / phase.lasts.as_secs_f64()
+        };
+        summary.goodput = scenario.phases.iter().enumerate().map(goodput).collect();
+        summary.recovery = phases.map(|phase| tally.recovery(scenario, phase)).collect();
+        summary.lag = record.lags.iter().copied().collect::<Spread>().quantiles();
         (summary.left_behind, summary.lost) = (record.left_behind, record.lost.values().sum());
         summary
     }
+}
+
+/// With what is counted by name.
+fn finished(record: &Record, all: Counts, is_in: &dyn Fn(usize, Option<usize>) -> bool) -> Cell {
+    let Counts { mut cell, latency, wait, refusal } = all;
+    for ((group, phase, name), times) in &record.refused {
+        if is_in(*group, Some(*phase)) {
+            *cell.refusals.entry(name.clone()).or_default() += times;
+        }
+    }
+    cell.wrong = record.wrong.iter().filter(|((group, _), _)| is_in(*group, None)).map(|(_, times)| times).sum();
+    (cell.latency, cell.wait, cell.refusal) = (latency.quantiles(), wait.quantiles(), refusal.quantiles());
+    cell
 }
 
 /// Whether it was answered before its client had gone.
@@ -139,109 +255,13 @@ fn in_time(scenario: &Scenario, sample: &Sample) -> bool {
     sample.end == End::Served && deadline.is_none_or(|most| sample.ended.since(sample.intended) <= most)
 }
 
-fn cell(
-    scenario: &Scenario,
-    record: &Record,
-    counts: impl Fn(&Sample) -> bool,
-    names: impl Fn(usize, Option<usize>) -> bool,
-) -> Cell {
-    let (mut cell, mut spread) = (Cell::default(), Spread::default());
-    for sample in record.samples.iter().filter(|sample| counts(sample)) {
-        cell.offered += 1;
-        cell.attempts += u64::from(sample.attempts);
-        let took = sample.ended.since(sample.intended);
-        match sample.end {
-            End::Served if in_time(scenario, sample) => {
-                cell.served += 1;
-                spread.latency.push(took);
-                spread.wait.push(took.saturating_sub(sample.hold));
-            }
-            End::Served => cell.late += 1,
-            End::Refused => {
-                cell.refused += 1;
-                spread.refusal.push(took);
-            }
-            End::Failed => cell.failed += 1,
-            End::Unsent => cell.unsent += 1,
-        }
-    }
-    for ((group, phase, name), times) in &record.refused {
-        if names(*group, Some(*phase)) {
-            *cell.refusals.entry(name.clone()).or_default() += times;
-        }
-    }
-    cell.wrong = record.wrong.iter().filter(|((group, _), _)| names(*group, None)).map(|(_, times)| times).sum();
-    (cell.latency, cell.wait, cell.refusal) =
-        (quantiles(spread.latency), quantiles(spread.wait), quantiles(spread.refusal));
-    cell
-}
-
-/// The smallest value that so many are not longer than (nearest rank).
-fn quantiles(mut spread: Vec<Duration>) -> Quantiles {
-    spread.sort_unstable();
-    let at = |share: f64| {
-        let rank = (share * spread.len() as f64).ceil() as usize;
-        spread.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-    };
-    Quantiles { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: spread.last().copied().unwrap_or_default() }
-}
-
-fn series(scenario: &Scenario, samples: &[Sample]) -> Vec<Second> {
-    let length = samples.iter().map(|sample| second(sample.ended)).max().map_or(0, |last| last + 1);
-    let mut series = vec![Second::default(); length.max(second(Time::ZERO + scenario.lasts()))];
-    for sample in samples {
-        if let Some(intended) = series.get_mut(second(sample.intended)) {
-            intended.offered += 1;
-        }
-        let ended = &mut series[second(sample.ended)];
-        ended.served += u64::from(in_time(scenario, sample));
-        ended.refused += u64::from(sample.end == End::Refused);
-    }
-    series
-}
-
 fn second(time: Time) -> usize {
     usize::try_from(time.as_nanos() / 1_000_000_000).unwrap_or(usize::MAX)
-}
-
-/// Whole seconds after a phase's end from which on every second of the next phase is normal: of whoever arrives in it, 99 of
-/// 100 are served, with a 99th percentile as the scenario says.
-fn recovery(scenario: &Scenario, samples: &[Sample], phase: usize) -> Option<u32> {
-    let (normal, next) = (scenario.normal_p99?, scenario.phases.get(phase + 1)?);
-    let begins = Time::ZERO + next.begins;
-    let mut arrived: BTreeMap<u32, Vec<&Sample>> = BTreeMap::new();
-    for sample in samples.iter().filter(|sample| sample.phase == phase + 1) {
-        let second = u32::try_from(sample.intended.since(begins).as_secs()).unwrap_or(u32::MAX);
-        arrived.entry(second).or_default().push(sample);
-    }
-    let is_normal = |samples: &[&Sample]| {
-        let served: Vec<Duration> = samples
-            .iter()
-            .filter(|sample| in_time(scenario, sample))
-            .map(|sample| sample.ended.since(sample.intended))
-            .collect();
-        served.len() * 100 >= samples.len() * 99 && quantiles(served).p99 <= normal
-    };
-    let last = *arrived.keys().next_back()?;
-    match arrived.iter().rev().find(|(_, samples)| !is_normal(samples)) {
-        None => Some(0),
-        Some((disturbed, _)) if *disturbed < last => Some(disturbed + 1),
-        Some(_) => None,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantiles_are_nearest_ranks() {
-        let spread = (1..=200).rev().map(Duration::from_millis).collect();
-        let all = quantiles(spread);
-        let ms = |quantile: Duration| quantile.as_millis();
-        assert_eq!((ms(all.p50), ms(all.p95), ms(all.p99), ms(all.max)), (100, 190, 198, 200));
-        assert_eq!(quantiles(Vec::new()), Quantiles::default());
-    }
 
     #[test]
     fn normal_again_is_the_first_second_after_the_last_disturbed_one() {
@@ -261,13 +281,18 @@ mod tests {
                 end,
             }
         };
+        let recovery = |samples: &[Sample], phase| {
+            let mut tally = Tally::default();
+            samples.iter().for_each(|sample| tally.note(&scenario, sample));
+            tally.recovery(&scenario, phase)
+        };
         let calm: Vec<Sample> = (1..6).map(|s| sample(s * 1000, 5, End::Served)).collect();
-        assert_eq!(recovery(&scenario, &calm, 0), Some(0));
+        assert_eq!(recovery(&calm, 0), Some(0));
         let mut slow = calm.clone();
         slow.push(sample(2500, 300, End::Served));
-        assert_eq!(recovery(&scenario, &slow, 0), Some(2));
+        assert_eq!(recovery(&slow, 0), Some(2));
         slow.push(sample(5900, 5, End::Refused));
-        assert_eq!(recovery(&scenario, &slow, 0), None, "it never was");
-        assert_eq!(recovery(&scenario, &calm, 1), None, "nothing comes behind the last phase");
+        assert_eq!(recovery(&slow, 0), None, "it never was");
+        assert_eq!(recovery(&calm, 1), None, "nothing comes behind the last phase");
     }
 }

@@ -105,6 +105,8 @@ pub struct Traffic<'a> {
     under_way: u64,
     /// Whether lateness is measured: only where time is not made up.
     measures: bool,
+    /// Whether every request is kept as it ended.
+    keeps: bool,
     /// What users do, each group of them by a chance of its own: how long they think, and how long they hold.
     users: Vec<(Random, Random)>,
     /// What has happened.
@@ -125,6 +127,7 @@ impl<'a> Traffic<'a> {
             steps: VecDeque::new(),
             under_way: 0,
             measures,
+            keeps: false,
             users: Vec::new(),
             record: Record::default(),
         };
@@ -140,6 +143,13 @@ impl<'a> Traffic<'a> {
             }
         }
         traffic
+    }
+
+    /// Every request is kept as it ends, not only counted.
+    #[must_use]
+    pub fn keeping(mut self) -> Self {
+        self.keeps = true;
+        self
     }
 
     /// How many client connections there are; they are numbered from 0, group by group.
@@ -355,7 +365,11 @@ impl<'a> Traffic<'a> {
     fn end(&mut self, now: Time, request: &Request, end: End) {
         let Arrival { group, phase, at, hold, .. } = request.arrival;
         let attempts = request.insistence.attempts;
-        self.record.samples.push(Sample { group, phase, intended: at, ended: now, hold, attempts, end });
+        let sample = Sample { group, phase, intended: at, ended: now, hold, attempts, end };
+        self.record.tally.note(self.scenario, &sample);
+        if self.keeps {
+            self.record.samples.push(sample);
+        }
         self.under_way -= 1;
     }
 
@@ -416,7 +430,7 @@ mod tests {
     #[test]
     fn who_finds_every_connection_busy_waits_in_order_and_gives_up_after_acquire() {
         let scenario = scenario("acquire = \"500ms\"");
-        let mut traffic = Traffic::new(&scenario, true);
+        let mut traffic = Traffic::new(&scenario, true).keeping();
         traffic.advance(at(1000));
         assert_eq!(sends(&mut traffic), [1]);
         traffic.ended(at(1001), 0, Outcome::Served, true);
@@ -438,7 +452,7 @@ mod tests {
     #[test]
     fn a_refused_client_comes_again_on_its_own_connection_and_its_session_may_end_meanwhile() {
         let scenario = scenario("retry = { times = 2, after = \"100ms\" }");
-        let mut traffic = Traffic::new(&scenario, false);
+        let mut traffic = Traffic::new(&scenario, false).keeping();
         let first = traffic.next_at().expect("somebody arrives");
         traffic.advance(first);
         assert_eq!(sends(&mut traffic), [1]);
@@ -468,7 +482,7 @@ mod tests {
     #[test]
     fn what_is_under_way_at_the_end_has_failed() {
         let scenario = scenario("");
-        let mut traffic = Traffic::new(&scenario, false);
+        let mut traffic = Traffic::new(&scenario, false).keeping();
         traffic.advance(at(1000));
         assert!(!traffic.is_over());
         let record = traffic.finish(at(1000));

@@ -23,8 +23,10 @@ pub(super) struct Crowd<'a> {
 }
 
 impl<'a> Crowd<'a> {
-    pub(super) fn new(scenario: &'a Scenario) -> Self {
-        Self { scenario, traffic: Traffic::new(scenario, false) }
+    /// `keeps`: every request as it ends.
+    pub(super) fn new(scenario: &'a Scenario, keeps: bool) -> Self {
+        let traffic = Traffic::new(scenario, false);
+        Self { scenario, traffic: if keeps { traffic.keeping() } else { traffic } }
     }
 
     /// One for each group.

@@ -46,7 +46,6 @@ fn main() {
     }
     let result = verdict::json(&own, &cells);
     println!("{result}");
-    std::process::exit(i32::from(result["good"] != true));
 }
 
 /// Runs that may be late, one after the other.
