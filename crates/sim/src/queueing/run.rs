@@ -27,7 +27,7 @@ const MOST_TIMEOUTS: u32 = 1_000_000;
 pub struct Model {
     /// PostgreSQL.
     pub machine: Machine,
-    /// What connects take, drawn among these; never empty.
+    /// What connects take, one after the other, and from the beginning again: connects made together are slow together. Never empty.
     pub connects: Vec<Duration>,
     /// What goes wrong.
     pub faults: Vec<Fault>,
@@ -115,6 +115,8 @@ pub(crate) struct Run<D> {
     /// Who holds, by the place of its connection.
     leases: ByPlace,
     random: Random,
+    /// Connects begun.
+    connects: usize,
     now: Time,
     lent: u32,
     /// The most server connections lent at once.
@@ -178,6 +180,7 @@ impl<D: Demand> Run<D> {
             tickets: ByPlace::default(),
             leases: ByPlace::default(),
             random,
+            connects: 0,
             now: Time::ZERO,
             lent: 0,
             most_lent: 0,
@@ -342,7 +345,8 @@ impl<D: Demand> Run<D> {
     fn act(&mut self, action: Action) {
         match action {
             Action::Open { conn, .. } => {
-                let takes = self.model.connects[self.random.place(self.model.connects.len())];
+                let takes = self.model.connects[self.connects % self.model.connects.len()];
+                self.connects += 1;
                 self.agenda.put(self.now + takes, Thing::Connected(conn));
             }
             Action::Close { conn, .. } => self.agenda.put(self.now + FAREWELL, Thing::Gone(conn)),
