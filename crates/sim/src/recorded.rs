@@ -6,8 +6,8 @@
 //!
 //! What is the same under other settings is when somebody asks and how much work it is; how long it waits and how long its work
 //! takes beside others' is what is found out. Three things a recording cannot tell are assumed, and counted so that they can be
-//! said: the work of who was never granted (drawn among the newest granted of its kind), when a client comes whose request before
-//! is not over yet (at once when it is), and that whoever was refused only now does not come again.
+//! said: the work of who was never granted (drawn among the newest granted of its kind), who sends a request whose client has another one
+//! under way (another client of its kind; where all have, it waits for one), and that whoever was refused only now does not come again.
 
 mod draw;
 mod fit;
@@ -24,6 +24,7 @@ pub use play::Prepared;
 pub use replay::{Rehearsal, Rehearse};
 pub use vary::{resampled, scaled};
 
+use crate::queueing::{Moment, step_of};
 use crate::spread::Spread;
 
 /// Requests of one pool, class and application: those whose work is alike.
@@ -91,7 +92,7 @@ pub struct Recorded {
 /// What was measured of one pool.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measured {
-    /// How long requests waited, whatever came of it.
+    /// How long requests waited that were granted.
     pub waits: Spread,
     /// Requests that came.
     pub asked: u64,
@@ -101,24 +102,50 @@ pub struct Measured {
     pub refused: u64,
     /// Requests whose clients left.
     pub left: u64,
+    /// Step by step, as long as those of a rehearsal; sizes and limits are not told of it.
+    pub moments: Vec<Moment>,
 }
 
 impl Recorded {
     /// What was measured, pool by pool.
     #[must_use]
     pub fn measured(&self) -> Vec<Measured> {
-        let mut all = vec![Measured::default(); self.pools.len()];
+        let step_us = u64::try_from(step_of(self.lasts).as_micros()).unwrap_or(u64::MAX);
+        let mut all = vec![(Measured::default(), Vec::<Spread>::new()); self.pools.len()];
         for ask in &self.asks {
-            let of = &mut all[self.kind(ask).pool];
+            let (of, waits) = &mut all[self.kind(ask).pool];
+            let waited = Duration::from_micros(u64::from(ask.waited_us));
             of.asked += 1;
-            of.waits.note(Duration::from_micros(u64::from(ask.waited_us)));
             match ask.met {
                 Met::Granted => of.granted += 1,
                 Met::Refused => of.refused += 1,
                 Met::Left => of.left += 1,
             }
+            let (came, ended) = (ask.arrived_us / step_us, ask.granted_us() / step_us);
+            let (came, ended) = (came as usize, ended as usize);
+            let over = ((ask.granted_us() + ask.held_us) / step_us) as usize;
+            if of.moments.len() <= over {
+                of.moments.resize(over + 1, Moment::default());
+                waits.resize(over + 1, Spread::default());
+            }
+            of.moments[came].asked += 1;
+            if ask.met == Met::Granted {
+                of.waits.note(waited);
+                waits[ended].note(waited);
+                of.moments[ended].granted += 1;
+            } else {
+                of.moments[ended].failed += 1;
+            }
+            share_out(&mut of.moments, (ask.arrived_us, ask.granted_us()), step_us, |moment| &mut moment.waiting);
+            share_out(&mut of.moments, (ask.granted_us(), ask.granted_us() + ask.held_us), step_us, |moment| {
+                &mut moment.lent
+            });
         }
-        all
+        let finish = |(mut of, waits): (Measured, Vec<Spread>)| {
+            of.moments.iter_mut().zip(waits).for_each(|(moment, waits)| moment.waits = waits.quantiles());
+            of
+        };
+        all.into_iter().map(finish).collect()
     }
 
     /// The kind of a request.
@@ -131,6 +158,18 @@ impl Recorded {
     #[must_use]
     pub fn unknown(&self) -> u64 {
         self.asks.iter().filter(|ask| ask.met != Met::Granted).count() as u64
+    }
+}
+
+/// Adds a stretch of time to the averages of the moments it lies in.
+fn share_out(moments: &mut [Moment], (from_us, until_us): (u64, u64), step_us: u64, of: fn(&mut Moment) -> &mut f64) {
+    let mut at_us = from_us;
+    while at_us < until_us {
+        let place = at_us / step_us;
+        let ends_us = until_us.min((place + 1) * step_us);
+        let Some(moment) = moments.get_mut(place as usize) else { return }; // there is one for each
+        *of(moment) += (ends_us - at_us) as f64 / step_us as f64;
+        at_us = ends_us;
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use poolwarden_config::Config;
 use poolwarden_pool::ClassId;
+use poolwarden_sim::queueing::step_of;
 use poolwarden_sim::recorded::{Contention, Prepared, Recorded};
 use poolwarden_sim::study::Play;
 use serde_json::{Map, Value, json};
@@ -98,11 +99,14 @@ fn of_server(
         let found = name.and_then(|name| classes.iter().position(|class| class.name == *name));
         kind.class = ClassId(found.and_then(|found| u8::try_from(found).ok()).unwrap_or(0));
     }
+    let lasts = recorded.lasts;
     let measured = recorded.pools.iter().zip(recorded.measured()).map(|(key, of)| Measured {
         key: key.clone(),
         waits: of.waits,
         granted: of.granted,
         failed: of.refused + of.left,
+        step: step_of(lasts),
+        moments: of.moments,
     });
     let measured = measured.collect();
     let prepared = Prepared::new(recorded, SEED, args.spare_retries);
@@ -145,7 +149,10 @@ fn notes(prepared: &Prepared, answer: &Answer) -> Vec<String> {
         );
     }
     if let Some(first) = answer.variants.first() {
-        assumed(first.outcome.delayed, "requests come later than recorded, since their client's last one was not over");
+        assumed(
+            first.outcome.delayed,
+            "requests come later than recorded, since every client of their kind had one under way",
+        );
         assumed(first.outcome.spared, "recorded retries are not made, since what they repeat was granted");
     }
     if prepared.recorded.connects.is_empty() {

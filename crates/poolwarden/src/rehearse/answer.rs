@@ -1,7 +1,9 @@
 //! What a rehearsal answers, before it is printed.
 
+use std::time::Duration;
+
 use poolwarden_pool::{HostSettings, PoolKey};
-use poolwarden_sim::queueing::PoolCourse;
+use poolwarden_sim::queueing::{Moment, PoolCourse};
 use poolwarden_sim::study::{self, Change, Goal, Interval, Outcome, Play, Sensitivity, Smallest, failed};
 use poolwarden_sim::{Quantiles, Spread};
 
@@ -29,6 +31,8 @@ pub(crate) struct Measured {
     pub(crate) waits: Spread,
     pub(crate) granted: u64,
     pub(crate) failed: u64,
+    pub(crate) step: Duration,
+    pub(crate) moments: Vec<Moment>,
 }
 
 /// Under one set of settings.

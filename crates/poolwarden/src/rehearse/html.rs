@@ -151,11 +151,13 @@ fn charts(out: &mut String, answer: &Answer) {
         out.push_str(&Chart { title: "Server connections", unit: "", step_s, lines: lent }.svg());
         let of_all = |title: &'static str, unit: &'static str, read: fn(&Moment) -> f64| {
             let of = |course: &PoolCourse| course.moments.iter().map(read).collect::<Vec<f64>>();
-            let lines =
-                answer.variants.iter().take(COLOURS).filter_map(|variant| {
-                    Some(Line { name: &variant.name, values: of(variant.outcome.pool(&pool.key)?) })
-                });
-            Chart { title, unit, step_s, lines: lines.collect() }.svg()
+            let measured = answer.measured.iter().filter(|measured| measured.key == pool.key);
+            let measured = measured.map(|of| Line { name: "measured", values: of.moments.iter().map(read).collect() });
+            let lines = answer
+                .variants
+                .iter()
+                .filter_map(|variant| Some(Line { name: &variant.name, values: of(variant.outcome.pool(&pool.key)?) }));
+            Chart { title, unit, step_s, lines: measured.chain(lines).take(COLOURS).collect() }.svg()
         };
         out.push_str(&of_all("Waiting", "", |moment| moment.waiting));
         out.push_str(&of_all("Wait, p99", "ms", |moment| moment.waits.p99.as_secs_f64() * 1e3));

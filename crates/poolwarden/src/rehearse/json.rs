@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use poolwarden_pool::Limit;
 use poolwarden_sim::Quantiles;
-use poolwarden_sim::queueing::{Course, Moment, PoolCourse};
+use poolwarden_sim::queueing::{Moment, PoolCourse};
 use poolwarden_sim::study::{Interval, Sensitivity, Smallest};
 use serde_json::{Map, Value, json};
 
@@ -24,6 +24,7 @@ pub(crate) fn keys(answer: &Answer) -> Map<String, Value> {
             "granted": row.granted,
             "failed": of.failed,
             "failed_share": rounded(row.failed, 6),
+            "over_time": moments(of.step, &of.moments),
         })
     });
     let pairs = [
@@ -66,7 +67,7 @@ fn pools(answer: &Answer, variant: &Variant) -> Vec<Value> {
             "seconds_to_recover": pool.saturated.map(|_| rounded(pool.longest_queue.as_secs_f64(), 3)),
             "smallest_size": variant.smallest.get(place).map(smallest),
             "interval_90": variant.interval(place).map(interval),
-            "over_time": over_time(course, pool),
+            "over_time": moments(course.step, &pool.moments),
         })
     };
     course.pools.iter().enumerate().map(one).collect()
@@ -87,22 +88,22 @@ fn interval(of: &Interval) -> Value {
     })
 }
 
-fn over_time(course: &Course, pool: &PoolCourse) -> Value {
-    fn each<T>(pool: &PoolCourse, read: impl Fn(&Moment) -> T) -> Vec<T> {
-        pool.moments.iter().map(read).collect()
+fn moments(step: Duration, of: &[Moment]) -> Value {
+    fn each<T>(of: &[Moment], read: impl Fn(&Moment) -> T) -> Vec<T> {
+        of.iter().map(read).collect()
     }
     json!({
-        "step_s": course.step.as_secs_f64(),
-        "asked": each(pool, |moment| moment.asked),
-        "granted": each(pool, |moment| moment.granted),
-        "failed": each(pool, |moment| moment.failed),
-        "wait_p50_ms": each(pool, |moment| ms(moment.waits.p50)),
-        "wait_p95_ms": each(pool, |moment| ms(moment.waits.p95)),
-        "wait_p99_ms": each(pool, |moment| ms(moment.waits.p99)),
-        "lent": each(pool, |moment| rounded(moment.lent, 2)),
-        "waiting": each(pool, |moment| rounded(moment.waiting, 2)),
-        "size": each(pool, |moment| moment.size),
-        "binding_limit": each(pool, |moment| moment.binding.map(Limit::name)),
+        "step_s": step.as_secs_f64(),
+        "asked": each(of, |moment| moment.asked),
+        "granted": each(of, |moment| moment.granted),
+        "failed": each(of, |moment| moment.failed),
+        "wait_p50_ms": each(of, |moment| ms(moment.waits.p50)),
+        "wait_p95_ms": each(of, |moment| ms(moment.waits.p95)),
+        "wait_p99_ms": each(of, |moment| ms(moment.waits.p99)),
+        "lent": each(of, |moment| rounded(moment.lent, 2)),
+        "waiting": each(of, |moment| rounded(moment.waiting, 2)),
+        "size": each(of, |moment| moment.size),
+        "binding_limit": each(of, |moment| moment.binding.map(Limit::name)),
     })
 }
 

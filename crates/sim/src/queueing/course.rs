@@ -26,7 +26,7 @@ pub struct Course {
 pub struct PoolCourse {
     /// Which.
     pub key: PoolKey,
-    /// How long requests waited, whatever came of it.
+    /// How long requests waited that were granted.
     pub waits: Spread,
     /// Requests that were made.
     pub asked: u64,
@@ -62,7 +62,7 @@ pub struct Moment {
     pub granted: u64,
     /// Requests that were refused or left by their clients.
     pub failed: u64,
-    /// How long those waited whose wait was over in it.
+    /// How long those waited that were granted in it.
     pub waits: Quantiles,
     /// Server connections lent, on average.
     pub lent: f64,
@@ -113,11 +113,6 @@ impl PoolCourse {
             before: Before::default(),
             queue_since: None,
         }
-    }
-
-    fn waited(&mut self, waited: Duration) {
-        self.waits.note(waited);
-        self.waits_now.note(waited);
     }
 
     /// The current moment is over.
@@ -188,21 +183,20 @@ impl Course {
         let Some(of) = self.at(pool) else { return };
         of.granted += 1;
         of.now.granted += 1;
-        of.waited(waited);
+        of.waits.note(waited);
+        of.waits_now.note(waited);
     }
 
     pub(super) fn refused(&mut self, pool: PoolId, refusal: &Refusal) {
         let Some(of) = self.at(pool) else { return };
         of.refused[refusal.limit.index()] += 1;
         of.now.failed += 1;
-        of.waited(refusal.waited);
     }
 
-    pub(super) fn left(&mut self, pool: PoolId, waited: Duration) {
+    pub(super) fn left(&mut self, pool: PoolId) {
         let Some(of) = self.at(pool) else { return };
         of.left += 1;
         of.now.failed += 1;
-        of.waited(waited);
     }
 
     /// So many wait now.

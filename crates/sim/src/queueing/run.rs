@@ -333,11 +333,11 @@ impl<D: Demand> Run<D> {
         let Some(client) = self.tickets.take(ticket.index, ticket.generation) else { return };
         let of = &mut self.clients[client as usize];
         of.place = Place::Nowhere;
-        let (pool, waited) = (of.pool, self.now.since(of.asked));
+        let pool = of.pool;
         if let Handled::AlreadyGranted(conn) = self.host.handle(self.now, Input::Cancel(ticket)) {
             self.check_in(conn, Fitness::Clean);
         }
-        self.course.left(pool, waited);
+        self.course.left(pool);
         self.course.waiting(self.now, pool, self.host.waiting(pool));
         self.demand.ended(self.now, client, Ended::Left);
     }

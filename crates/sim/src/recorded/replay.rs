@@ -1,6 +1,6 @@
 //! Recorded requests asked again, under other settings.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use poolwarden_switch::pool::{HostSettings, Time};
@@ -24,7 +24,7 @@ pub struct Rehearsal {
     pub course: Course,
     /// Retries that were recorded and not made: what they came again for was granted this time.
     pub spared: u64,
-    /// Requests that came later than recorded: the client's request before was not over.
+    /// Requests that came later than recorded: every client of its kind had one under way.
     pub delayed: u64,
     /// The most server connections lent at once, of all pools.
     pub most_lent: u32,
@@ -108,14 +108,31 @@ fn seats(recorded: &Recorded) -> (Vec<Seat>, Vec<u32>) {
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
     busy: bool,
-    /// What it asks for now was refused in the recording.
-    was_refused: bool,
-    /// And it has just been served: its retries are needless.
-    content: bool,
+    /// It stands among the free ones of its kind, whether it is free or not.
+    stands: bool,
     /// What it asks for now, since when, and since when it has its connection.
     place: usize,
     asked: Time,
     granted: Option<Time>,
+}
+
+/// Clients of one kind: where its own is busy, another of them sends a request, as the connections of an application's pool do.
+#[derive(Clone, Debug, Default)]
+struct Crew {
+    /// Who is busy all the same is passed over.
+    free: VecDeque<u32>,
+    later: VecDeque<usize>,
+}
+
+/// What became of the last request recorded of a client, whoever sent it: whether it is to come again is known from that.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    place: usize,
+    is_under_way: bool,
+    /// It was refused in the recording, and served now.
+    is_content: bool,
+    /// A retry whose time came while it was under way.
+    again: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -125,8 +142,9 @@ struct Replay<'a> {
     begins: Time,
     next: usize,
     clients: Vec<State>,
-    /// Requests of clients that are busy.
-    later: BTreeMap<u32, VecDeque<usize>>,
+    lasts: Vec<Last>,
+    /// By kinds: whose clients are free, and requests for which none is.
+    crews: Vec<Crew>,
     wishes: VecDeque<Wish>,
     under_way: u64,
     spared: u64,
@@ -149,8 +167,9 @@ impl<'a> Replay<'a> {
             kind,
             begins,
             next: 0,
-            clients: vec![State::default(); recorded.clients.len()],
-            later: BTreeMap::new(),
+            clients: vec![State { stands: true, ..State::default() }; recorded.clients.len()],
+            lasts: vec![Last::default(); recorded.clients.len()],
+            crews: vec![Crew::default(); recorded.kinds.len()],
             wishes: VecDeque::new(),
             under_way: 0,
             spared: 0,
@@ -159,6 +178,9 @@ impl<'a> Replay<'a> {
             keeps,
             asks: Vec::new(),
         };
+        for (client, kind) in (0..).zip(&recorded.clients) {
+            replay.crews[*kind as usize].free.push_back(client);
+        }
         let warmers: u32 = recorded.open.iter().sum();
         let first = recorded.clients.len() as u32;
         let work = Work { kind: HoldKind::Sleep, alone: warm, idle: Duration::ZERO };
@@ -169,7 +191,7 @@ impl<'a> Replay<'a> {
         replay
     }
 
-    fn send(&mut self, now: Time, place: usize) {
+    fn send(&mut self, now: Time, place: usize, client: u32) {
         let ask = &self.recorded.asks[place];
         let idle = Duration::from_micros(u64::from(ask.idle_us));
         let work = Work { kind: self.kind, alone: Duration::from_nanos(ask.alone_ns), idle };
@@ -177,11 +199,11 @@ impl<'a> Replay<'a> {
             Met::Left => self.begins + Duration::from_micros(ask.arrived_us + u64::from(ask.waited_us)),
             Met::Granted | Met::Refused => Time::NEVER,
         };
-        let state = &mut self.clients[ask.client as usize];
-        (state.busy, state.was_refused) = (true, ask.met == Met::Refused);
-        (state.place, state.asked, state.granted) = (place, now, None);
+        let state = &mut self.clients[client as usize];
+        *state = State { busy: true, stands: state.stands, place, asked: now, granted: None };
+        self.lasts[ask.client as usize] = Last { place, is_under_way: true, ..Last::default() };
         self.under_way += 1;
-        self.wishes.push_back(Wish::Ask { client: ask.client, work, deadline: Time::NEVER, leaves });
+        self.wishes.push_back(Wish::Ask { client, work, deadline: Time::NEVER, leaves });
     }
 
     /// What has just ended.
@@ -202,18 +224,67 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// A request whose time has come: sent, put off, or needless.
+    /// A request whose time has come: sent, by another client where its own is busy, put off where all are, or needless.
     fn come(&mut self, now: Time, place: usize) {
         let ask = &self.recorded.asks[place];
-        let state = &mut self.clients[ask.client as usize];
-        if state.busy {
+        if self.spares && ask.is_retry && self.is_spared(ask.client, place) {
+            return;
+        }
+        let kind = self.recorded.clients[ask.client as usize];
+        let is_own_free = !self.clients[ask.client as usize].busy;
+        let Some(client) = is_own_free.then_some(ask.client).or_else(|| self.free(kind)) else {
             self.delayed += 1;
-            self.later.entry(ask.client).or_default().push_back(place);
-        } else if self.spares && ask.is_retry && state.content {
-            self.spared += 1;
-        } else {
-            state.content = false;
-            self.send(now, place);
+            self.crews[kind as usize].later.push_back(place);
+            return;
+        };
+        self.send(now, place, client);
+    }
+
+    /// Whether a retry is needless, or not known to be needed yet.
+    fn is_spared(&mut self, client: u32, place: usize) -> bool {
+        let last = &mut self.lasts[client as usize];
+        if last.is_under_way && last.again.is_none() {
+            last.again = Some(place);
+            return true;
+        }
+        let is_spared = last.is_under_way || last.is_content;
+        self.spared += u64::from(is_spared);
+        is_spared
+    }
+
+    /// What its client had come again for has ended.
+    fn settle(&mut self, now: Time, place: usize, is_served: bool) {
+        let ask = &self.recorded.asks[place];
+        let last = &mut self.lasts[ask.client as usize];
+        if last.place != place {
+            return;
+        }
+        (last.is_under_way, last.is_content) = (false, is_served && ask.met == Met::Refused);
+        if let Some(again) = last.again.take() {
+            self.come(now, again);
+        }
+    }
+
+    fn free(&mut self, kind: u32) -> Option<u32> {
+        while let Some(client) = self.crews[kind as usize].free.pop_front() {
+            let state = &mut self.clients[client as usize];
+            state.stands = false;
+            if !state.busy {
+                return Some(client);
+            }
+        }
+        None
+    }
+
+    /// A client that is free: for a request that waits for one, or until there is one.
+    fn release(&mut self, now: Time, client: u32) {
+        let crew = &mut self.crews[self.recorded.clients[client as usize] as usize];
+        let state = &mut self.clients[client as usize];
+        if let Some(place) = crew.later.pop_front() {
+            self.send(now, place, client);
+        } else if !state.stands {
+            state.stands = true;
+            crew.free.push_back(client);
         }
     }
 }
@@ -245,22 +316,12 @@ impl Demand for Replay<'_> {
         let Some(state) = self.clients.get_mut(client as usize) else { return }; // it only warmed a connection
         self.under_way -= 1;
         state.busy = false;
-        state.content = state.was_refused && matches!(end, Ended::Served);
         let state = *state;
         if self.keeps {
             self.asks.push(self.as_recorded(now, &state, end));
         }
-        while let Some(places) = self.later.get_mut(&client) {
-            let Some(place) = places.pop_front() else {
-                self.later.remove(&client);
-                return;
-            };
-            if self.clients[client as usize].busy {
-                places.push_front(place);
-                return;
-            }
-            self.come(now, place);
-        }
+        self.release(now, client);
+        self.settle(now, state.place, matches!(end, Ended::Served));
     }
 
     fn back(&mut self, _now: Time, _client: u32) {}

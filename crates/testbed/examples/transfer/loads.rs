@@ -63,8 +63,8 @@ pub(crate) fn all() -> Vec<Load> {
                     shape = { kind = \"flash\", peak = 3, rise = \"500ms\", hold = \"5s\", decay = \"4s\" }\n\
                     hold = { p50 = \"6ms\", p99 = \"20ms\" }",
             seconds: 24,
-            recorded: at(30, 1000),
-            others: others(&[(15, 300), (22, 1000), (26, 1000), (45, 1000), (60, 200)]),
+            recorded: at(45, 1000),
+            others: others(&[(15, 300), (22, 1000), (26, 1000), (30, 1000), (60, 200)]),
         },
         Load {
             name: "waves",
@@ -76,7 +76,7 @@ pub(crate) fn all() -> Vec<Load> {
         },
         Load {
             name: "cpu",
-            lines: "rate = \"900/s\"\nhold = { kind = \"cpu\", p50 = \"600us\", p99 = \"3ms\" }",
+            lines: "XX\nhold = { kind = \"cpu\", p50 = \"600us\", p99 = \"3ms\" }",
             seconds: 56,
             recorded: at(8, 2000),
             others: others(&[(2, 500), (3, 2000), (4, 2000), (12, 2000), (16, 2000)]),
