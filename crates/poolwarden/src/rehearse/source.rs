@@ -138,6 +138,8 @@ struct Places {
     pools: BTreeMap<PoolKey, usize>,
     kinds: BTreeMap<Kind, u32>,
     clients: BTreeMap<(u32, u32, u32), u32>,
+    /// When each connect began, where its connection was waited for, what it took, and of which pool it was.
+    connects: Vec<(u64, Duration, usize)>,
 }
 
 impl Reading {
@@ -239,7 +241,10 @@ impl Reading {
             recorded.clients.push(kind);
             recorded.clients.len() as u32 - 1 // clients are numbered in 32 bits
         });
-        recorded.connects.extend(of.connect_us.map(Duration::from_micros));
+        if let Some(took_us) = of.connect_us {
+            let opened_us = arrived_us + of.waited_us;
+            places.connects.push((opened_us.saturating_sub(took_us), Duration::from_micros(took_us), pool));
+        }
         let small = |us: u64| u32::try_from(us).unwrap_or(u32::MAX);
         recorded.asks.push(Ask {
             arrived_us,
@@ -292,10 +297,21 @@ impl Reading {
             until_us: self.span.map_or(last_us + 1, |span| span.until_us.min(last_us + 1)),
         };
         let states = std::mem::take(&mut self.states);
+        let mut places = std::mem::take(&mut self.places);
         for (server, recorded) in &mut self.heard.servers {
             recorded.lasts = Duration::from_micros(span.until_us - span.from_us);
             let open = |key: &PoolKey| states.get(&(server.clone(), key.clone())).copied().unwrap_or(0);
             recorded.open = recorded.pools.iter().map(open).collect();
+            let mut connects = places.remove(server).unwrap_or_default().connects;
+            connects.sort_unstable();
+            // Whose connects began before the first request have their connections at the beginning, or next to it.
+            let before = connects.partition_point(|(begun_us, ..)| *begun_us < span.from_us);
+            for (pool, open) in recorded.open.iter_mut().enumerate() {
+                let begun = connects[..before].iter().filter(|(.., of)| *of == pool).count();
+                *open = (*open).max(u32::try_from(begun).unwrap_or(u32::MAX));
+            }
+            let counts = if before < connects.len() { before } else { 0 };
+            recorded.connects = connects[counts..].iter().map(|(_, took, _)| *took).collect();
             for ask in &mut recorded.asks {
                 // Who was under way when it begins has so much less before it.
                 let late_us = span.from_us.saturating_sub(ask.arrived_us);

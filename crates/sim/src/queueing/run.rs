@@ -115,7 +115,7 @@ pub(crate) struct Run<D> {
     /// Who holds, by the place of its connection.
     leases: ByPlace,
     random: Random,
-    /// Connects begun.
+    /// Connects begun since the course begins.
     connects: usize,
     now: Time,
     lent: u32,
@@ -346,7 +346,7 @@ impl<D: Demand> Run<D> {
         match action {
             Action::Open { conn, .. } => {
                 let takes = self.model.connects[self.connects % self.model.connects.len()];
-                self.connects += 1;
+                self.connects += usize::from(self.now >= self.course.begins);
                 self.agenda.put(self.now + takes, Thing::Connected(conn));
             }
             Action::Close { conn, .. } => self.agenda.put(self.now + FAREWELL, Thing::Gone(conn)),

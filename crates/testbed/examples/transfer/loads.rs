@@ -10,7 +10,12 @@ pub(crate) struct Setting {
 impl Setting {
     /// For `simulate --set`.
     pub(crate) fn sets(&self) -> Vec<String> {
-        vec![format!("pools.app.size={}", self.size), format!("pools.app.max_wait=\"{}ms\"", self.max_wait_ms)]
+        let Self { size, max_wait_ms } = self;
+        vec![
+            format!("pools.app.size={size}"),
+            format!("pools.app.min_size={size}"),
+            format!("pools.app.max_wait=\"{max_wait_ms}ms\""),
+        ]
     }
 }
 

@@ -1,7 +1,8 @@
 //! What is foretold against what comes: `transfer [RUNS]` records traffic under some settings, has `simulate` say what the same
 //! traffic comes to under others, runs it live under those, RUNS times each, and compares.
 //!
-//! Each load is recorded once; its own settings are foretold as well, from the recording alone. The last line is JSON.
+//! Each load is recorded once; its own settings are foretold as well, from the recording alone. Pools are warm when a load begins: what
+//! a cold one waits for is what PostgreSQL's connects take at that very moment, another time each time. The last line is JSON.
 
 #![allow(clippy::print_stdout, reason = "the result goes to standard output")]
 
@@ -70,7 +71,9 @@ fn run(load: &Load, setting: &Setting, postgres: &Postgres, scenario: &Path) -> 
 
 fn try_run(load: &Load, setting: &Setting, postgres: &Postgres, scenario: &Path) -> (Recorded, f64) {
     let plan = Plan { size: setting.size, budget: Some(120), max_clients: 4_000, ..Plan::default() };
-    let plan = plan.edit("max_wait = \"60s\"", &format!("max_wait = \"{}ms\"", setting.max_wait_ms));
+    let plan = plan
+        .pool(&format!("min_size = {}", setting.size))
+        .edit("max_wait = \"60s\"", &format!("max_wait = \"{}ms\"", setting.max_wait_ms));
     let mut pooler = Pooler::start(&plan, postgres.address());
     let url = format!("postgres://app:{PASSWORD}@127.0.0.1:{}/app", pooler.addr().port());
     let mut command = Command::new(pooler::binary());
