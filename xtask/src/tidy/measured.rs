@@ -144,8 +144,8 @@ pub(super) fn transfer(tree: &Tree) -> Result<String> {
     );
     let _ = writeln!(
         out,
-        "| load | size | longest wait | lent | p99 foretold | p99 that came | failed foretold | failed that came | holds |\n\
-         |---|---|---|---|---|---|---|---|---|"
+        "| load | size | longest wait | asked for at most | p99 foretold | p99 that came | as near as that | failed foretold | failed that came | holds |\n\
+         |---|---|---|---|---|---|---|---|---|---|"
     );
     for (which, cell) in
         items(&found["own"]).map(|cell| (" (its own)", cell)).chain(items(&found["cells"]).map(|cell| ("", cell)))
@@ -153,13 +153,14 @@ pub(super) fn transfer(tree: &Tree) -> Result<String> {
         let came = |read: fn(&Value) -> String| items(&cell["came"]).map(read).collect::<Vec<_>>().join(", ");
         let _ = writeln!(
             out,
-            "| {}{which} | {} | {} ms | {} | {} ms | {} ms | {} | {} | {} |",
+            "| {}{which} | {} | {} ms | {} | {} ms | {} ms | {} | {} | {} | {} |",
             text(&cell["load"]),
             cell["size"],
             cell["max_wait_ms"],
-            percent(&cell["rho"]),
+            percent(&cell["peak_rho"]),
             number(&cell["foretold"]["p99_ms"], 1),
             came(|of| number(&of["p99_ms"], 1)),
+            if cell["p99_is_near"] == true { "yes" } else { "no" },
             percent(&cell["foretold"]["failed_share"]),
             came(|of| percent(&of["failed_share"])),
             if cell["holds"] == true { "yes" } else { "no" }

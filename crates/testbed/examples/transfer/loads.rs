@@ -48,6 +48,20 @@ pub(crate) fn all() -> Vec<Load> {
     let at = |size, max_wait_ms| Setting { size, max_wait_ms };
     vec![
         Load {
+            name: "cpu",
+            lines: "XX\nhold = { kind = \"cpu\", p50 = \"600us\", p99 = \"3ms\" }",
+            seconds: 56,
+            recorded: at(8, 2000),
+            others: others(&[(2, 500), (3, 2000), (4, 2000), (12, 2000), (16, 2000)]),
+        },
+        Load {
+            name: "lock",
+            lines: "rate = \"1100/s\"\nhold = { kind = \"lock\", constant = \"400us\" }",
+            seconds: 46,
+            recorded: at(8, 2000),
+            others: others(&[(1, 300), (2, 2000), (4, 2000), (12, 2000), (16, 2000)]),
+        },
+        Load {
             name: "steady",
             lines: "rate = \"2400/s\"\nhold = { p50 = \"6ms\", p99 = \"40ms\" }",
             seconds: 22,
@@ -78,20 +92,6 @@ pub(crate) fn all() -> Vec<Load> {
             seconds: 24,
             recorded: at(32, 2000),
             others: others(&[(16, 500), (24, 300), (28, 2000), (48, 2000), (64, 2000)]),
-        },
-        Load {
-            name: "cpu",
-            lines: "XX\nhold = { kind = \"cpu\", p50 = \"600us\", p99 = \"3ms\" }",
-            seconds: 56,
-            recorded: at(8, 2000),
-            others: others(&[(2, 500), (3, 2000), (4, 2000), (12, 2000), (16, 2000)]),
-        },
-        Load {
-            name: "lock",
-            lines: "rate = \"1100/s\"\nhold = { kind = \"lock\", constant = \"400us\" }",
-            seconds: 46,
-            recorded: at(8, 2000),
-            others: others(&[(1, 300), (2, 2000), (4, 2000), (12, 2000), (16, 2000)]),
         },
     ]
 }

@@ -109,8 +109,7 @@ impl Recorded {
 
 /// What was measured of a run.
 fn foretold_of(recorded: &Recorded) -> Came {
-    let value = recorded.ask(&[]);
-    Came { lent: Came::read(&value["pools"][0]).lent, ..Came::read(&value["measured"][0]) }
+    Came::read(&recorded.ask(&[])["measured"][0])
 }
 
 fn said(command: &mut Command) -> Value {
