@@ -49,7 +49,7 @@ pub(crate) fn all() -> Vec<Load> {
     vec![
         Load {
             name: "cpu",
-            lines: "XX\nhold = { kind = \"cpu\", p50 = \"600us\", p99 = \"3ms\" }",
+            lines: "rate = \"900/s\"\nhold = { kind = \"cpu\", p50 = \"600us\", p99 = \"3ms\" }",
             seconds: 56,
             recorded: at(8, 2000),
             others: others(&[(2, 500), (3, 2000), (4, 2000), (12, 2000), (16, 2000)]),
