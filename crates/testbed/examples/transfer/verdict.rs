@@ -70,22 +70,32 @@ impl Came {
 }
 
 impl Cell {
-    /// The mean of the runs.
-    fn mean(&self) -> Came {
-        let count = self.came.len() as f64;
-        let mean = |read: fn(&Came) -> f64| self.came.iter().map(read).sum::<f64>() / count;
+    /// The middle of the runs, figure by figure; of two, their mean.
+    fn middle(&self) -> Came {
+        let middle = |read: fn(&Came) -> f64| {
+            let mut all: Vec<f64> = self.came.iter().map(read).collect();
+            all.sort_by(f64::total_cmp);
+            (all[all.len() / 2] + all[(all.len() - 1) / 2]) / 2.0
+        };
         Came {
-            p50_ms: mean(|came| came.p50_ms),
-            p99_ms: mean(|came| came.p99_ms),
-            granted: mean(|came| came.granted),
-            failed: mean(|came| came.failed),
-            peak: mean(|came| came.peak),
+            p50_ms: middle(|came| came.p50_ms),
+            p99_ms: middle(|came| came.p99_ms),
+            granted: middle(|came| came.granted),
+            failed: middle(|came| came.failed),
+            peak: middle(|came| came.peak),
         }
+    }
+
+    /// Whether its runs differ by more than what is foretold may: one of them met something else, and one more tells which.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        let p99s = || self.came.iter().map(|came| came.p99_ms);
+        let (low, high) = (p99s().fold(f64::INFINITY, f64::min), p99s().fold(0.0, f64::max));
+        !Self::within(high, low, 5.0, 0.2)
     }
 
     /// Of the connections there are, what is asked for in the busiest second.
     fn peak_rho(&self) -> f64 {
-        self.mean().peak / f64::from(self.setting.size)
+        self.middle().peak / f64::from(self.setting.size)
     }
 
     fn within(foretold: f64, came: f64, least: f64, part: f64) -> bool {
@@ -94,18 +104,18 @@ impl Cell {
 
     /// Under other settings: within 5 ms or a fifth, and a hundredth of the requests.
     fn transfers(&self) -> bool {
-        let came = self.mean();
+        let came = self.middle();
         let p99 = self.peak_rho() >= BUSIEST || self.is_p99_near();
         p99 && (self.foretold.failed - came.failed).abs() <= 0.01
     }
 
     fn is_p99_near(&self) -> bool {
-        Self::within(self.foretold.p99_ms, self.mean().p99_ms, 5.0, 0.2)
+        Self::within(self.foretold.p99_ms, self.middle().p99_ms, 5.0, 0.2)
     }
 
     /// Under its own: within 1 ms or a tenth, and two refusals or a hundredth of them.
     fn is_same(&self) -> bool {
-        let came = self.mean();
+        let came = self.middle();
         let requests = came.granted / (1.0 - came.failed).max(f64::MIN_POSITIVE);
         let (foretold, refused) = (self.foretold.failed * requests, came.failed * requests);
         Self::within(self.foretold.p50_ms, came.p50_ms, 1.0, 0.1)
