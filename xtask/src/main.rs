@@ -34,6 +34,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
                     what a login costs, and whom a storm of logins or wrong passwords slows
   prove worlds COUNT --json FILE
                     so many simulated worlds beyond those of the tests
+  prove transfer RUNS [LOAD] --json FILE
+                    what `simulate` foretells against what comes, live; of one load alone, the others as FILE has them
   prove fuzz SECONDS [TARGET] --json FILE
                     libFuzzer over every target, or one, for so long each; the cost is added to FILE's
 ";

@@ -51,6 +51,11 @@ pub(crate) fn run(arguments: &[String], root: &Path) -> Result<()> {
         [what] if what == "casebook" => return casebook::run(None, root),
         [what, flag, file] if what == "casebook" && flag == "--json" => return casebook::run(Some(file), root),
         [what, number, flag, file] if flag == "--json" => (named(what, number)?, file),
+        [what, number, load, flag, file] if what == "transfer" && flag == "--json" => {
+            let mut search = named(what, number)?;
+            search.arguments.extend([load.clone(), file.clone()]);
+            (search, file)
+        }
         _ => {
             let live: Vec<String> = LIVE.iter().map(|(name, _, number)| format!("|{name} {number}")).collect();
             bail!(

@@ -56,8 +56,8 @@ pub(crate) fn all() -> Vec<Load> {
         },
         Load {
             name: "lock",
-            lines: "rate = \"1100/s\"\nhold = { kind = \"lock\", constant = \"400us\" }",
-            seconds: 46,
+            lines: "rate = \"650/s\"\nhold = { kind = \"lock\", constant = \"400us\" }",
+            seconds: 78,
             recorded: at(8, 2000),
             others: others(&[(1, 300), (2, 2000), (4, 2000), (12, 2000), (16, 2000)]),
         },

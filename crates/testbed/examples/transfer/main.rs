@@ -1,5 +1,6 @@
-//! What is foretold against what comes: `transfer [RUNS]` records traffic under some settings, has `simulate` say what the same
-//! traffic comes to under others, runs it live under those, RUNS times each, and compares.
+//! What is foretold against what comes: `transfer [RUNS [LOAD FILE]]` records traffic under some settings, has `simulate` say what the
+//! same traffic comes to under others, runs it live under those, RUNS times each, and compares. With LOAD, of that load alone; of the
+//! others what FILE says, a proof of before.
 //!
 //! Each load is recorded once; its own settings are foretold as well, from the recording alone. Pools are warm when a load begins: what
 //! a cold one waits for is what PostgreSQL's connects take at that very moment, another time each time. The last line is JSON.
@@ -23,12 +24,20 @@ use verdict::{Came, Cell};
 fn main() {
     let runs: usize = std::env::args().nth(1).map_or(2, |text| text.parse().expect("a number of runs"));
     let only = std::env::args().nth(2);
+    let kept = std::env::args().nth(3).map(|path| {
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let proof: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"));
+        proof["found"].clone()
+    });
+    let kept = |kind: &str| -> Vec<Value> {
+        let cells = kept.iter().filter_map(|kept| kept[kind].as_array()).flatten();
+        cells.filter(|cell| cell["load"].as_str() != only.as_deref()).cloned().collect()
+    };
+    let (mut own, mut cells) = (kept("own"), kept("cells"));
     let postgres = Postgres::start(Settings {
         max_connections: 150,
         more: vec![("log_connections", "off".to_owned()), ("log_disconnections", "off".to_owned())],
     });
-    let mut cells = Vec::new();
-    let mut own = Vec::new();
     for load in loads::all().into_iter().filter(|load| only.as_ref().is_none_or(|only| load.name == only)) {
         let place = Place::new("transfer");
         let scenario = place.write("scenario.toml", &load.scenario());
@@ -36,7 +45,7 @@ fn main() {
         let foretold = recorded.foretell(&[]);
         let cell = Cell { load: load.name, setting: load.recorded, foretold, came: vec![foretold_of(&recorded)] };
         eprintln!("{}", cell.said());
-        own.push(cell);
+        own.push(cell.own());
         for setting in &load.others {
             let foretold = recorded.foretell(&setting.sets());
             let measured = || foretold_of(&run(&load, setting, &postgres, &scenario));
@@ -46,7 +55,7 @@ fn main() {
                 cell.came.push(measured());
             }
             eprintln!("{}", cell.said());
-            cells.push(cell);
+            cells.push(cell.other());
         }
     }
     let result = verdict::json(&own, &cells);

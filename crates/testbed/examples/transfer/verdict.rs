@@ -156,23 +156,34 @@ impl Cell {
             "holds": holds,
         })
     }
+
+    /// Under its own settings.
+    pub(crate) fn own(&self) -> Value {
+        self.json(self.is_same())
+    }
+
+    /// Under others.
+    pub(crate) fn other(&self) -> Value {
+        self.json(self.transfers())
+    }
 }
 
-/// All of it.
-pub(crate) fn json(own: &[Cell], cells: &[Cell]) -> Value {
-    let noise = cells.iter().filter(|cell| cell.came.len() > 1).map(|cell| {
-        let p99s = cell.came.iter().map(|came| came.p99_ms);
+/// All of it: cells as [`Cell::own`] and [`Cell::other`] have them.
+pub(crate) fn json(own: &[Value], cells: &[Value]) -> Value {
+    let noise = cells.iter().filter_map(|cell| {
+        let came = cell["came"].as_array().filter(|came| came.len() > 1)?;
+        let p99s = came.iter().filter_map(|came| came["p99_ms"].as_f64());
         let (low, high) = p99s.fold((f64::INFINITY, 0.0_f64), |(low, high), p99| (low.min(p99), high.max(p99)));
-        high - low
+        Some(high - low)
     });
     let mut noise: Vec<f64> = noise.collect();
     noise.sort_by(f64::total_cmp);
-    let (same, transferred) =
-        (own.iter().filter(|cell| cell.is_same()).count(), cells.iter().filter(|cell| cell.transfers()).count());
-    let false_passes = cells.iter().filter(|cell| cell.is_false_pass()).count();
+    let count = |cells: &[Value], key: &str| cells.iter().filter(|cell| cell[key] == true).count();
+    let (same, transferred) = (count(own, "holds"), count(cells, "holds"));
+    let false_passes = count(cells, "false_pass");
     json!({
-        "own": own.iter().map(|cell| cell.json(cell.is_same())).collect::<Vec<_>>(),
-        "cells": cells.iter().map(|cell| cell.json(cell.transfers())).collect::<Vec<_>>(),
+        "own": own,
+        "cells": cells,
         "own_hold": same,
         "cells_hold": transferred,
         "false_passes": false_passes,
