@@ -14,7 +14,7 @@ pub use catalogue::{CATALOGUE, Does, Entry};
 pub(crate) use nearest::word as nearest_word;
 
 use poolwarden_watch::View;
-use poolwarden_watch::why::Holder;
+use poolwarden_watch::why::{Holder, PoolWhy};
 
 use lex::Token;
 
@@ -199,6 +199,8 @@ pub struct Sight<'a> {
     pub view: &'a View,
     /// Who holds server connections; may be left empty where nobody asks.
     pub holders: &'a [Holder],
+    /// What is judged of each pool; may be left empty likewise.
+    pub pools: &'a [PoolWhy],
 }
 
 /// Answers one text.
@@ -226,7 +228,7 @@ pub fn answer(sql: &str, sight: Sight<'_>, asker: Asker) -> Answer {
 #[must_use]
 pub fn describe(sql: &str, asker: Asker) -> Option<&'static [Column]> {
     let nothing = View::default();
-    match answer(sql, Sight { view: &nothing, holders: &[] }, asker) {
+    match answer(sql, Sight { view: &nothing, holders: &[], pools: &[] }, asker) {
         Answer::Rows { rows, .. } => Some(rows.columns),
         Answer::Done { .. } | Answer::Do(_) | Answer::Error { .. } => None,
     }

@@ -8,6 +8,7 @@ mod backend;
 mod course;
 mod crowd;
 mod demand;
+mod picture;
 mod play;
 pub(crate) mod run;
 mod timers;
@@ -23,6 +24,8 @@ pub use demand::{Demand, Ended, Seat, Wish};
 pub use play::Rehearsed;
 pub use run::Model;
 
+use poolwarden_watch::View;
+
 use crate::load::Record;
 use crate::scenario::{Group, Scenario};
 
@@ -32,6 +35,9 @@ const GRACE: Duration = Duration::from_secs(90);
 const MOMENTS: u32 = 600;
 /// And none is shorter than this.
 const SHORTEST: Duration = Duration::from_millis(100);
+
+/// Who is shown a picture every second.
+type Watching<'a> = &'a mut dyn FnMut(&View);
 
 /// What came of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +72,7 @@ impl Played {
 pub fn play(scenario: &Scenario, config: &Config) -> Result<Played, String> {
     let settings = config.host_settings(0);
     let seats = crowd::Crowd::seats(scenario, config, &settings)?;
-    play_with(scenario, settings, (&seats, Duration::ZERO, false), &mut |_| ())
+    play_with(scenario, settings, (&seats, Duration::ZERO, false), (&mut |_| (), None))
 }
 
 /// The same, with every request in the record as it ended.
@@ -76,7 +82,7 @@ pub fn play(scenario: &Scenario, config: &Config) -> Result<Played, String> {
 pub fn play_keeping(scenario: &Scenario, config: &Config) -> Result<Played, String> {
     let settings = config.host_settings(0);
     let seats = crowd::Crowd::seats(scenario, config, &settings)?;
-    play_with(scenario, settings, (&seats, Duration::ZERO, true), &mut |_| ())
+    play_with(scenario, settings, (&seats, Duration::ZERO, true), (&mut |_| (), None))
 }
 
 /// The same, with a course that begins only after `warm_up`, so that the empty beginning does not count.
@@ -86,14 +92,24 @@ pub fn play_keeping(scenario: &Scenario, config: &Config) -> Result<Played, Stri
 pub fn play_after(scenario: &Scenario, config: &Config, warm_up: Duration) -> Result<Played, String> {
     let settings = config.host_settings(0);
     let seats = crowd::Crowd::seats(scenario, config, &settings)?;
-    play_with(scenario, settings, (&seats, warm_up, false), &mut |_| ())
+    play_with(scenario, settings, (&seats, warm_up, false), (&mut |_| (), None))
+}
+
+/// The same as [`play`], with `watch` shown a picture every second, as the pooler's own watcher is.
+///
+/// # Errors
+/// As [`play`].
+pub fn play_watched(scenario: &Scenario, config: &Config, watch: &mut dyn FnMut(&View)) -> Result<Played, String> {
+    let settings = config.host_settings(0);
+    let seats = crowd::Crowd::seats(scenario, config, &settings)?;
+    play_with(scenario, settings, (&seats, Duration::ZERO, false), (&mut |_| (), Some(watch)))
 }
 
 fn play_with(
     scenario: &Scenario,
     settings: HostSettings,
     (seats, warm_up, keeps): (&[Seat], Duration, bool),
-    told: &mut dyn FnMut(Time),
+    (told, watch): (&mut dyn FnMut(Time), Option<Watching<'_>>),
 ) -> Result<Played, String> {
     let of = |(seat, group): (u32, &Group)| (0..group.clients).map(move |_| seat);
     let members: Vec<u32> = (0..).zip(&scenario.groups).flat_map(of).collect();
@@ -105,7 +121,11 @@ fn play_with(
     };
     let demand = ((seats, &members[..], true), crowd::Crowd::new(scenario, keeps));
     let mut run = run::Run::new(settings, model, demand, (Time::ZERO + warm_up, step_of(scenario.lasts())))?;
-    let pools = run.play(Time::ZERO + scenario.lasts() + GRACE, told)?;
+    let end = Time::ZERO + scenario.lasts() + GRACE;
+    let pools = match watch {
+        Some(watch) => run.play_watched(end, told, watch)?,
+        None => run.play(end, told)?,
+    };
     let (saturated, ended, most_lent) = (run.saturated, run.now(), run.most_lent);
     Ok(Played { record: run.demand.finish(ended), course: run.course, pools, saturated, ended, most_lent })
 }

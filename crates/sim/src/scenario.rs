@@ -127,12 +127,16 @@ pub struct Part {
 }
 
 /// How long a request holds its connection, and by what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hold {
     /// By what.
     pub kind: HoldKind,
     /// How long.
     pub law: Law,
+    /// At the phase's end it takes so many times as long as at its beginning, and in between as much as is between.
+    pub grows: f64,
+    /// How long its transaction is idle afterwards. Simulated only.
+    pub idle: Duration,
 }
 
 /// How long something takes that is not always the same.
@@ -158,7 +162,7 @@ pub enum HoldKind {
 }
 
 /// Something that goes wrong. Simulated only.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
     /// Since the scenario's beginning.
     pub at: Duration,
@@ -167,14 +171,14 @@ pub struct Fault {
 }
 
 /// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum FaultKind {
     /// PostgreSQL does nothing for so long.
     Stall(Duration),
     /// PostgreSQL goes down, ending every session, and is back after so long.
     Restart(Duration),
-    /// Somebody else takes so many of its slots for so long.
-    ForeignSlots(u32, Duration),
+    /// An application of this name takes so many of its slots for so long.
+    ForeignSlots(u32, Duration, String),
     /// This share of the pooler's backends is killed.
     BackendKill(f64),
 }
@@ -249,6 +253,14 @@ impl Law {
             Self::LogNormal(p50, p99) => Self::LogNormal(longer(p50), longer(p99)),
             Self::Exponential(mean) => Self::Exponential(longer(mean)),
         }
+    }
+}
+
+impl Hold {
+    /// What a hold takes that was drawn, when this share of the phase is over.
+    #[must_use]
+    pub fn grown(&self, drawn: Duration, share: f64) -> Duration {
+        if self.grows == 1.0 { drawn } else { drawn.mul_f64((self.grows - 1.0).mul_add(share, 1.0)) }
     }
 }
 

@@ -5,9 +5,9 @@ use poolwarden_pool::Limit;
 use crate::ChangeView;
 use crate::case::{Case, RECENT_MS};
 use crate::cause::{self, CauseCode};
+use crate::forecast::{Forecast, Forecasts};
 use crate::gain;
 use crate::occupancy::Use;
-use crate::queueing::RESERVE;
 use crate::remedy;
 use crate::why::{Binding, Cause, Gain, Holder, MAX_HOLDERS, PoolState, PoolWhy, Rates, Verdict};
 
@@ -16,12 +16,13 @@ const MIXED: f64 = 0.6;
 /// Traffic or holds may grow so many times before waits become routine: less is tight.
 const TIGHT: f64 = 1.25;
 
-pub(crate) fn answer(case: &Case<'_>) -> PoolWhy {
+pub(crate) fn answer(case: &Case<'_>, forecasts: &Forecasts) -> PoolWhy {
     let causes = cause::judge(case);
     let gains = gain::gains(case);
     let binding = binding(case);
     let top = causes.first().filter(|cause| cause.verdict == Verdict::Supported);
-    let state = state(case);
+    let forecast = forecasts.of(case);
+    let state = state(case, forecast.headroom);
     let waits =
         case.troubled && top.is_some_and(|top| !matches!(top.code, CauseCode::Upstream | CauseCode::ClientLimit));
     PoolWhy {
@@ -42,12 +43,13 @@ pub(crate) fn answer(case: &Case<'_>) -> PoolWhy {
         demand: case.memory.demands.iter().copied().collect(),
         binds: case.troubled && binding.is_some(),
         mixed: waits && top.is_some_and(|top| top.share < MIXED),
-        next_step: next_step(case, state, top, &gains),
+        next_step: next_step(case, state, top, &gains, &forecast),
         binding,
         gains,
         causes,
         holders: holders(case, MAX_HOLDERS),
         changes: changes(case),
+        forecast,
     }
 }
 
@@ -78,34 +80,29 @@ fn binding(case: &Case<'_>) -> Option<Binding> {
     Some(Binding { limit, setting: remedy::setting(limit, &case.host.name, &case.pool.key), size, used })
 }
 
-fn state(case: &Case<'_>) -> PoolState {
+fn state(case: &Case<'_>, headroom: Option<f64>) -> PoolState {
     if case.pool.paused {
         PoolState::Paused
     } else if case.is_down() {
         PoolState::Down
     } else if case.troubled {
         PoolState::Saturated
-    } else if headroom(case) < TIGHT {
+    } else if headroom.is_some_and(|headroom| headroom < TIGHT) {
         PoolState::Tight
     } else {
         PoolState::Calm
     }
 }
 
-/// How many times traffic or holds may grow before waits become routine: the largest load whose square-root reserve still fits,
-/// over the demand of the last half minute.
-fn headroom(case: &Case<'_>) -> f64 {
-    let room = crate::gain::narrowest(case);
-    let connections = f64::from(case.pool.slots.counted().saturating_add(room));
-    let root = (RESERVE.mul_add(RESERVE, 4.0 * connections).sqrt() - RESERVE) / 2.0;
-    root * root / case.memory.demand.max(1e-9)
-}
-
-fn next_step(case: &Case<'_>, state: PoolState, top: Option<&Cause>, gains: &[Gain]) -> String {
+fn next_step(case: &Case<'_>, state: PoolState, top: Option<&Cause>, gains: &[Gain], forecast: &Forecast) -> String {
     if state == PoolState::Paused {
         return format!("poolwarden resume {}", case.pool.key.database);
     }
     let Some(top) = top else {
+        let foreseen = forecast.exhaustion.as_ref().filter(|_| matches!(state, PoolState::Calm | PoolState::Tight));
+        if let Some(foreseen) = foreseen {
+            return foreseen.next_step.clone();
+        }
         return match state {
             PoolState::Calm => "nothing to do".to_owned(),
             PoolState::Tight => format!(

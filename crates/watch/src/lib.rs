@@ -6,11 +6,13 @@
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))] // a test may end where its premise fails
 
+mod alert;
 mod answer;
 mod averages;
 mod case;
 mod cause;
 mod ceiling;
+mod forecast;
 mod gain;
 mod in_vain;
 mod layer;
@@ -28,9 +30,11 @@ mod view;
 mod watcher;
 pub mod why;
 
+pub use alert::{Alert, Alerts, Notice, Subject, Urgency};
 pub use averages::Averages;
 pub use cause::CauseCode;
 pub use ceiling::{Ceiling, Moved, ceiling, moved};
+pub use forecast::{Exhaustion, Forecast};
 pub use in_vain::raised_in_vain;
 pub use poolwarden_pool as pool;
 pub use state_log::{Field, FieldValue, Level, LogLine, StateLog};

@@ -6,6 +6,7 @@ use poolwarden_pool::{HostId, HostSnapshot, Limit, PoolId, PoolKey, PoolSnapshot
 
 use crate::answer;
 use crate::case::{Case, Process};
+use crate::forecast::Forecasts;
 use crate::layer;
 use crate::memory::{self, Memory};
 use crate::occupancy::{Backends, Hindsight, Occupancy};
@@ -23,6 +24,7 @@ type Key = (HostId, PoolId);
 pub struct Watch {
     pools: BTreeMap<Key, Memory>,
     process: ProcessMemory,
+    forecasts: Forecasts,
 }
 
 /// The process in the last seconds.
@@ -62,7 +64,7 @@ impl Watch {
     pub fn observe(&mut self, view: &View) {
         let mut leases = leases(view);
         let mut statements = statements(view);
-        let mut there = BTreeMap::new();
+        let (mut there, mut spans) = (BTreeMap::new(), Vec::new());
         for host in &view.hosts {
             let backends = Backends::new(host.activity.as_ref(), view.now_ms);
             for pool in host.snapshot.pools.iter().filter(|pool| !pool.alone) {
@@ -71,6 +73,7 @@ impl Watch {
                 let mut memory = before.unwrap_or_else(|| Memory::new(pool.clone(), view.now_ms));
                 let mut span = memory.newest(pool, view.now_ms);
                 span.occupancy = occupancy(&memory, &backends, &leases.remove(&key).unwrap_or_default());
+                spans.push((host.id, pool, span.clone()));
                 memory.take(span, pool.clone());
                 memory.compare(statements.remove(&key).unwrap_or_default());
                 there.insert(key, memory);
@@ -78,13 +81,14 @@ impl Watch {
         }
         self.pools = there; // what is gone is forgotten
         self.process.take(view);
+        self.forecasts.take(view, &spans);
     }
 
     /// The answer for the pools of this database, or for all; `view`: the picture of now.
     #[must_use]
     pub fn why(&self, view: &View, pool: Option<&str>) -> Why {
         let mut pools: Vec<PoolWhy> = Vec::new();
-        self.each(view, pool, |case| pools.push(answer::answer(case)));
+        self.each(view, pool, |case| pools.push(answer::answer(case, &self.forecasts)));
         pools.sort_by(|a, b| {
             let worst = |of: &PoolWhy| std::cmp::Reverse((of.state, of.waiting > 0));
             (worst(a), &a.server, &a.pool, &a.user).cmp(&(worst(b), &b.server, &b.pool, &b.user))

@@ -4,6 +4,7 @@
 use poolwarden_pool::Limit;
 
 use crate::cause::CauseCode;
+use crate::forecast::Forecast;
 use crate::{ChangeView, LeaseView};
 
 /// The whole answer.
@@ -88,6 +89,8 @@ pub struct PoolWhy {
     pub holders: Vec<Holder>,
     /// Changes of the configuration within the last ten minutes that touch it, newest first.
     pub changes: Vec<ChangeView>,
+    /// What is to be expected of it.
+    pub forecast: Forecast,
     /// What to do next, in one sentence.
     pub next_step: String,
 }

@@ -2,7 +2,7 @@
 
 use poolwarden_watch::pool::Limit;
 use poolwarden_watch::why::{Binding, Cause, Evidence, Gain, Holder, Layer, PoolState, PoolWhy, Rates, Verdict, Why};
-use poolwarden_watch::{CauseCode, ChangeView, LeaseState, LeaseView};
+use poolwarden_watch::{CauseCode, ChangeView, Exhaustion, Forecast, LeaseState, LeaseView};
 
 use super::NOW_MS;
 
@@ -21,6 +21,7 @@ pub(crate) fn situations() -> Vec<(&'static str, Why)> {
         ("the_web_tier_is_at_fault", upstream()),
         ("a_leak_and_a_slow_query_mixed", answer(vec![mixed()])),
         ("an_operator_paused_it", answer(vec![paused()])),
+        ("it_comes_to_its_end", answer(join(vec![rising()], calm(1)))),
         ("sixty_pools_are_saturated", answer((0..60).map(|at| numbered(user_limit(), at)).collect())),
         ("hostile_names", answer(vec![hostile()])),
     ]
@@ -56,9 +57,33 @@ fn base(pool: &str, user: &str) -> PoolWhy {
         lent: 1,
         open: 4,
         rates: Rates { window_s: 60.0, arrivals: 40.0, granted: 40.0, hold_us: Some(4_200.0), ..Rates::default() },
+        forecast: Forecast { headroom: Some(9.5), exhaustion: None, none: "nothing rises".to_owned() },
         next_step: "nothing: all is served".to_owned(),
         ..PoolWhy::default()
     }
+}
+
+/// Calm, and more and more is asked of it.
+fn rising() -> PoolWhy {
+    let next_step =
+        "raise pools.app.size to 42 (now 20), which is enough for another hour of this, or shed what can wait"
+            .to_owned();
+    let exhaustion = Exhaustion {
+        cause: CauseCode::DemandGrowth,
+        limit: Limit::PoolSize,
+        in_s: 742.0,
+        interval_s: (601.0, 980.0),
+        evidence: vec![
+            Evidence::new(
+                "12.8 of 20 connections are wanted, 0.40 more each minute for the last 12 min",
+                [("demand", 12.8)],
+            ),
+            Evidence::new("320 requests/s come instead of 200", [("arrivals", 320.0)]),
+        ],
+        next_step: next_step.clone(),
+    };
+    let forecast = Forecast { headroom: Some(1.0), exhaustion: Some(exhaustion), none: String::new() };
+    PoolWhy { forecast, next_step, state: PoolState::Tight, ..base("app", "web") }
 }
 
 fn calm(count: u32) -> Vec<PoolWhy> {

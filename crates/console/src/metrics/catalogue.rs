@@ -103,6 +103,16 @@ const fn judged(
     Metric { name, kind: Gauge, unit: "", labels, help, samples: From::Scrape(samples) }
 }
 
+/// The same with a unit.
+const fn judged_in(
+    (name, unit): (&'static str, &'static str),
+    labels: &'static [&'static str],
+    samples: fn(&Scrape, &mut Samples),
+    help: &'static str,
+) -> Metric {
+    Metric { unit, ..judged(name, labels, samples, help) }
+}
+
 /// A gauge of what stands beside the pools: the review, the configuration.
 const fn reviewed(
     (name, unit): (&'static str, &'static str),
@@ -126,7 +136,7 @@ use Kind::{Counter, Gauge, Histogram, Info};
 
 /// The metrics, in the order they are written.
 #[rustfmt::skip] // one line per metric is the table one reads
-pub static CATALOGUE: [Metric; 103] = [
+pub static CATALOGUE: [Metric; 106] = [
     metric(("poolwarden_build_info", ""), Info, &["version"], process::build, "version of the running binary"),
     metric(("poolwarden_config_info", ""), Info, &["hash"], process::config, "hash of the configuration in force"),
     metric(("poolwarden_start_time_seconds", "seconds"), Gauge, NONE, process::start_time, "when the process started, since 1970 UTC"),
@@ -145,6 +155,10 @@ pub static CATALOGUE: [Metric; 103] = [
     // how pools do
     judged("poolwarden_pool_state", of_pool!("state"), judged::state, "1 for how the pool does: calm, tight, saturated, paused or down"),
     judged("poolwarden_verdict", of_pool!("cause"), judged::verdict, "1 while the cause is supported: why requests of the pool wait"),
+    // what is to be expected
+    judged_in(("poolwarden_headroom_ratio", "ratio"), POOL, judged::headroom, "how many times traffic or holds may grow before waits become routine; no sample without demand"),
+    judged_in(("poolwarden_time_to_exhaustion_seconds", "seconds"), of_pool!("quantile"), judged::exhaustion, "until the pool is exhausted, if what goes on goes on: the median, and what is sooner once in twenty times (0.05); +Inf where nothing is foreseen"),
+    judged("poolwarden_forecast", of_pool!("cause"), judged::foreseen, "1 while the pool's exhaustion by this cause is foreseen"),
     // classes
     metric(("poolwarden_sheds_total", ""), Counter, &["database", "user", "host", "pool_mode", "class", "reason"], class::sheds, "requests refused, by class and what moved admission to refuse; the limit behind it: poolwarden_checkouts_refused_total"),
     metric(("poolwarden_would_shed_total", ""), Counter, &["database", "user", "host", "pool_mode", "class", "reason"], class::would_shed, "with guard = \"observe\": requests that would have been refused"),

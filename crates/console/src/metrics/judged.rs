@@ -47,6 +47,44 @@ pub(super) fn verdict(scrape: &Scrape, out: &mut Samples) {
     });
 }
 
+/// Causes that can be foreseen.
+const FORESEEN: [CauseCode; 6] = [
+    CauseCode::PgSlots,
+    CauseCode::IdleInTransaction,
+    CauseCode::Leak,
+    CauseCode::SlowQuery,
+    CauseCode::PgSaturated,
+    CauseCode::DemandGrowth,
+];
+
+pub(super) fn headroom(scrape: &Scrape, out: &mut Samples) {
+    each(scrape, |base, of| {
+        if let Some(headroom) = of.forecast.headroom {
+            out.push(&base, format_args!("{headroom:.3}"));
+        }
+    });
+}
+
+pub(super) fn exhaustion(scrape: &Scrape, out: &mut Samples) {
+    let said = |seconds: f64| if seconds.is_finite() { format!("{seconds:.1}") } else { "+Inf".to_owned() };
+    each(scrape, |base, of| {
+        let foreseen = of.forecast.exhaustion.as_ref();
+        let (soon, median) = foreseen.map_or((f64::INFINITY, f64::INFINITY), |of| (of.interval_s.0, of.in_s));
+        for (quantile, seconds) in [("0.05", soon), ("0.5", median)] {
+            out.push(&with(base, "quantile", quantile), said(seconds));
+        }
+    });
+}
+
+pub(super) fn foreseen(scrape: &Scrape, out: &mut Samples) {
+    each(scrape, |base, of| {
+        for code in FORESEEN {
+            let is_foreseen = of.forecast.exhaustion.as_ref().is_some_and(|of| of.cause == code);
+            out.push(&with(base, "cause", code.name()), u8::from(is_foreseen));
+        }
+    });
+}
+
 pub(super) fn stuck(scrape: &Scrape, out: &mut Samples) {
     let mut by_name = BTreeMap::<&str, u64>::new();
     for of in scrape.holders.iter().filter(|of| of.stuck) {

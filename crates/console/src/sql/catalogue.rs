@@ -25,6 +25,8 @@ pub enum Does {
     Show(fn(&View) -> Rows),
     /// Shows who holds server connections; statements to admins alone.
     Holders,
+    /// Shows what is to be expected of each pool.
+    Forecast,
     /// Is sent up; nothing follows.
     Plain(fn() -> Command),
     /// Is sent up; a database may follow.
@@ -54,7 +56,7 @@ impl Entry {
     #[must_use]
     pub fn usage(&self) -> String {
         let tail = match self.does {
-            Does::Show(_) | Does::Holders | Does::Plain(_) => "",
+            Does::Show(_) | Does::Holders | Does::Forecast | Does::Plain(_) => "",
             Does::MaybeDatabase(_) => " [database]",
             Does::Database(_) => " database",
             Does::Client => " id",
@@ -67,7 +69,7 @@ impl Entry {
 }
 
 /// The commands, in the order SHOW HELP prints them.
-pub static CATALOGUE: [Entry; 41] = [
+pub static CATALOGUE: [Entry; 42] = [
     Entry::show("SHOW HELP", show::help::rows, "this list"),
     Entry::show("SHOW POOLS", show::pools::rows, "clients and server connections by state, per pool"),
     Entry::show(
@@ -86,6 +88,12 @@ pub static CATALOGUE: [Entry; 41] = [
         does: Does::Holders,
         needs: Rights::Reader,
         about: "who holds each server connection that is lent, for how long, doing what, blocked by whom; statements to admins only",
+    },
+    Entry {
+        name: "SHOW FORECAST",
+        does: Does::Forecast,
+        needs: Rights::Reader,
+        about: "how far each pool is from exhaustion, when it will come to it, why, and what to do",
     },
     Entry::admin(
         "SHOW USAGE",

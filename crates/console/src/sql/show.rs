@@ -6,6 +6,7 @@ pub(super) mod clients;
 pub(super) mod config;
 pub(super) mod databases;
 pub(super) mod fds;
+pub(super) mod forecast;
 pub(super) mod help;
 pub(super) mod holders;
 pub(super) mod limits;

@@ -9,12 +9,12 @@ const READER: Asker = Asker { rights: Rights::Reader, voice: Voice::Own };
 const PGBOUNCERS: Asker = Asker { rights: Rights::Admin, voice: Voice::PgBouncer };
 
 fn sight(view: &View) -> Sight<'_> {
-    Sight { view, holders: &[] }
+    Sight { view, holders: &[], pools: &[] }
 }
 
 fn ask(sql: &str) -> Answer {
     let holders = made_up::why::holders();
-    answer(sql, Sight { view: &made_up::view(), holders: &holders }, ADMIN)
+    answer(sql, Sight { view: &made_up::view(), holders: &holders, pools: &[] }, ADMIN)
 }
 
 fn rows(sql: &str) -> Rows {
@@ -455,11 +455,31 @@ fn holders_say_who_what_and_how_long_and_readers_see_no_statement() {
     assert!(lines[1].contains(" 8124 8123 f /checkout select"), "{}", lines[1]);
     let holders = made_up::why::holders();
     let view = made_up::view();
-    let Answer::Rows { rows, .. } = answer("SHOW HOLDERS", Sight { view: &view, holders: &holders }, READER) else {
+    let Answer::Rows { rows, .. } =
+        answer("SHOW HOLDERS", Sight { view: &view, holders: &holders, pools: &[] }, READER)
+    else {
         panic!("readers may look")
     };
     assert!(rows.rows.iter().all(|row| row[15].is_none() && row[14].is_some() == (row[4].as_deref() == Some("shop"))));
     assert_eq!(describe("show holders", READER), Some(rows.columns));
+}
+
+#[test]
+fn forecasts_say_when_and_why_or_why_not() {
+    let (_, why) = made_up::why::situations().into_iter().find(|(name, _)| *name == "it_comes_to_its_end").unwrap();
+    let view = made_up::view();
+    let Answer::Rows { rows, .. } =
+        answer("show forecast", Sight { view: &view, holders: &[], pools: &why.pools }, READER)
+    else {
+        panic!("readers may look")
+    };
+    let lines: Vec<_> = rows.rows.iter().map(said).collect();
+    assert!(lines[0].starts_with("app web main 1.00 742.0 601.0 980.0 demand_growth pool_size 12.8 of 20 connections"));
+    assert!(lines[0].ends_with(
+        "; next: raise pools.app.size to 42 (now 20), which is enough for another hour of this, or shed what can wait"
+    ));
+    assert_eq!(lines[1], "calm00 web main 9.50 - - - - - nothing rises");
+    assert_eq!(describe("show forecast", READER), Some(rows.columns));
 }
 
 #[test]
@@ -477,7 +497,7 @@ fn usage_says_who_used_most_and_adds_up_the_rest() {
     view.usage.push(UsageView { kind: UsageKind::Route, name: None, used: used(5_000), ..one.clone() });
     let query = "select * from stock where id = ?".to_owned();
     view.usage.push(UsageView { kind: UsageKind::Query, name: Some("0a1b".into()), query, used: used(7_000), ..one });
-    let Answer::Rows { rows, .. } = answer("SHOW USAGE", Sight { view: &view, holders: &[] }, ADMIN) else {
+    let Answer::Rows { rows, .. } = answer("SHOW USAGE", Sight { view: &view, holders: &[], pools: &[] }, ADMIN) else {
         panic!("admins may look")
     };
     let lines: Vec<_> = rows.rows.iter().map(said).collect();
@@ -489,5 +509,8 @@ fn usage_says_who_used_most_and_adds_up_the_rest() {
     // 0 to 9, and what had no name
     assert_eq!(*routes[20], "app web main route - 11 50 0 0 22 0 11 -");
     assert_eq!(lines.last().unwrap(), "app web main query 0a1b 1 7 0 0 2 0 100 select * from stock where id = ?");
-    assert!(matches!(answer("SHOW USAGE", Sight { view: &view, holders: &[] }, READER), Answer::Error { .. }));
+    assert!(matches!(
+        answer("SHOW USAGE", Sight { view: &view, holders: &[], pools: &[] }, READER),
+        Answer::Error { .. }
+    ));
 }

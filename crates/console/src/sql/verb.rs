@@ -24,6 +24,7 @@ pub(super) fn perform(entry: &'static Entry, rest: &[Token], sight: Sight<'_>, a
             let rows = show::holders::rows(sight.holders, asker.rights);
             Answer::Rows { rows, tag: "SHOW".to_owned() }
         }
+        (Does::Forecast, []) => Answer::Rows { rows: show::forecast::rows(sight.pools), tag: "SHOW".to_owned() },
         (Does::Plain(command), []) => order.send(command()),
         (Does::MaybeDatabase(command), []) => order.send(command(None)),
         (Does::MaybeDatabase(command), [name]) => order.with_database(name, |name| command(Some(name))),
@@ -35,6 +36,7 @@ pub(super) fn perform(entry: &'static Entry, rest: &[Token], sight: Sight<'_>, a
         (
             Does::Show(_)
             | Does::Holders
+            | Does::Forecast
             | Does::Plain(_)
             | Does::MaybeDatabase(_)
             | Does::Database(_)

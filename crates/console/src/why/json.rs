@@ -1,7 +1,7 @@
 //! The answer as JSON.
 
-use poolwarden_watch::ChangeView;
 use poolwarden_watch::why::{Binding, Cause, Evidence, Gain, Layer, PoolWhy, Rates, Why};
+use poolwarden_watch::{ChangeView, Forecast};
 use serde_json::{Map, Value, json};
 
 use super::Texts;
@@ -40,7 +40,7 @@ fn of_pool(of: &PoolWhy, texts: Texts) -> Value {
         "mixed": of.mixed,
         "holders": of.holders.iter().map(|of| holder::json(of, texts)).collect::<Vec<_>>(),
         "changes": of.changes.iter().map(change).collect::<Vec<_>>(),
-        "forecast": null,
+        "forecast": forecast(&of.forecast),
         "next_step": of.next_step,
     })
 }
@@ -62,6 +62,27 @@ fn gain(of: &Gain) -> Value {
         "per_second": finite(of.per_second),
         "wait_ms": of.wait_us.and_then(milliseconds),
     })
+}
+
+/// `interval_s`: null for what is not known.
+pub(super) fn forecast(of: &Forecast) -> Value {
+    let (soon, late) =
+        of.exhaustion.as_ref().map_or((None, None), |of| (tenths(of.interval_s.0), tenths(of.interval_s.1)));
+    let exhaustion = of.exhaustion.as_ref();
+    json!({
+        "headroom": of.headroom.and_then(|headroom| finite((headroom * 100.0).round() / 100.0)),
+        "exhausted_in_s": exhaustion.and_then(|of| tenths(of.in_s)),
+        "cause": exhaustion.map(|of| of.cause.name()),
+        "interval_s": [soon, late],
+        "limit": exhaustion.map(|of| of.limit.name()),
+        "evidence": exhaustion.iter().flat_map(|of| &of.evidence).map(evidence).collect::<Vec<_>>(),
+        "next_step": exhaustion.map(|of| &of.next_step),
+        "none": (!of.none.is_empty()).then_some(&of.none),
+    })
+}
+
+fn tenths(seconds: f64) -> Option<f64> {
+    finite((seconds * 10.0).round() / 10.0)
 }
 
 fn cause(of: &Cause) -> Value {

@@ -113,7 +113,12 @@ fn the_json_has_the_names_of_the_contract() {
     assert_eq!(pool["causes"][0]["share"], 0.97);
     assert_eq!(pool["causes"][2]["evidence"][0]["numbers"]["size"], 20);
     assert_eq!(pool["holders"][0]["age_ms"], 41_000);
-    assert_eq!(pool["forecast"], Value::Null);
+    assert_eq!((&pool["forecast"]["headroom"], &pool["forecast"]["exhausted_in_s"]), (&9.5.into(), &Value::Null));
+    let (_, rising) = situations().into_iter().find(|(name, _)| *name == "it_comes_to_its_end").unwrap();
+    let forecast = &json(&rising, Texts::Shown)["pools"][0]["forecast"];
+    assert_eq!(names(forecast), "cause evidence exhausted_in_s headroom interval_s limit next_step none");
+    assert_eq!((&forecast["cause"], &forecast["exhausted_in_s"]), (&"demand_growth".into(), &742.0.into()));
+    assert_eq!(forecast["interval_s"], serde_json::json!([601.0, 980.0]));
     assert_eq!(pool["rates"]["hold_ms"], 21.1);
     assert_eq!(pool["demand"], serde_json::json!([2, 5, 20]));
     assert_eq!(pool["changes"][0]["at"], "2024-08-15T07:51:48Z");

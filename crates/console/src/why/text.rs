@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use poolwarden_watch::ChangeView;
 use poolwarden_watch::why::{Cause, Gain, Holder, PoolState, PoolWhy, Verdict, Why};
 use poolwarden_watch::{CauseCode, LeaseState};
+use poolwarden_watch::{ChangeView, Forecast};
 
 use super::holder::query;
 use super::word::{count, cut, paragraph, percent, rate, size, span_ms, span_us};
@@ -60,9 +60,11 @@ pub fn text(why: &Why, layout: Layout) -> String {
     out
 }
 
-/// Whether somebody should read about it: it is not calm, or something is at work all the same.
+/// Whether somebody should read about it: it is not calm, or will not stay so, or something is at work all the same.
 fn matters(of: &PoolWhy) -> bool {
-    of.state != PoolState::Calm || of.causes.iter().any(|cause| cause.verdict == Verdict::Supported)
+    of.state != PoolState::Calm
+        || of.forecast.exhaustion.is_some()
+        || of.causes.iter().any(|cause| cause.verdict == Verdict::Supported)
 }
 
 /// Everything about one pool.
@@ -78,11 +80,29 @@ fn whole(out: &mut String, of: &PoolWhy, at_ms: u64, layout: Layout) {
         paragraph(out, "limit", &text, width);
     }
     raising(out, of, width);
+    if let Some(text) = foreseen(&of.forecast) {
+        paragraph(out, "ahead", &text, width);
+    }
     causes(out, of, layout);
     owners(out, of, layout);
     for change in of.changes.iter().take(MAX_CHANGES) {
         paragraph(out, "change", &changed(change, at_ms), width);
     }
+}
+
+/// What is to be expected, and by which numbers; `None`: nothing.
+fn foreseen(of: &Forecast) -> Option<String> {
+    let foreseen = of.exhaustion.as_ref()?;
+    let seconds = |s: f64| span_us(s * 1e6);
+    let (soon, late) = foreseen.interval_s;
+    let told: Vec<&str> = foreseen.evidence.iter().map(|of| of.text.as_str()).collect();
+    let (cause, limit) = (foreseen.cause.name(), foreseen.limit.name());
+    let when = if late.is_finite() {
+        format!("in {} ({} to {})", seconds(foreseen.in_s), seconds(soon), seconds(late))
+    } else {
+        format!("in {} ({} or more)", seconds(foreseen.in_s), seconds(soon))
+    };
+    Some(format!("{limit} is used up {when} by {cause}: {}", told.join("; ")))
 }
 
 fn heading(out: &mut String, of: &PoolWhy, layout: Layout) {
@@ -221,7 +241,8 @@ fn causes(out: &mut String, of: &PoolWhy, layout: Layout) {
             paragraph(out, "", &format!("-> {}", cause.next_step), layout.width);
         }
     }
-    if supported.is_empty() && of.state != PoolState::Paused {
+    let foreseen = of.forecast.exhaustion.is_some() && of.state <= PoolState::Tight;
+    if supported.is_empty() && of.state != PoolState::Paused && !foreseen {
         paragraph(out, "cause", "none of the known causes is supported by what is seen", layout.width);
     }
     // why a larger pool does not help was said

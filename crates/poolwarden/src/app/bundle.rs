@@ -28,8 +28,8 @@ const MAX_BYTES: usize = 16 << 20;
 /// Of one file, so that none crowds out the others.
 const MAX_FILE: usize = 4 << 20;
 /// Tables of the console, the most telling first.
-const TABLES: [&str; 10] =
-    ["POOLS", "WAITS", "LIMITS", "HOLDERS", "STATS", "CLASSES", "DATABASES", "USERS", "SERVERS", "CLIENTS"];
+const TABLES: [&str; 11] =
+    ["POOLS", "WAITS", "LIMITS", "HOLDERS", "FORECAST", "STATS", "CLASSES", "DATABASES", "USERS", "SERVERS", "CLIENTS"];
 
 /// So many versions and deeds.
 const VERSIONS: Past = Past { limit: 100, before: None, version: None };
@@ -127,7 +127,7 @@ fn files(of: &Gathered) -> Vec<(String, String)> {
         let name: String = host.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         files.push((format!("postgresql/{name}.txt"), backends(activity)));
     }
-    let sight = Sight { view, holders };
+    let sight = Sight { view, holders, pools: &scrape.why.pools };
     let asker = Asker { rights: Rights::Admin, voice: Voice::Own };
     for table in TABLES {
         let text = match sql::answer(&format!("SHOW {table}"), sight, asker) {

@@ -44,8 +44,9 @@ impl Operator for Desk {
 
 async fn answer(running: &Arc<Running>, sql: &str, who: &Who) -> Reply {
     let view = running.view(detail(sql)).await;
-    let holders = if wants_holders(sql) { held(&running.watch).holders(&view, None) } else { Vec::new() };
-    match sql::answer(sql, Sight { view: &view, holders: &holders }, asker(running, who)) {
+    let holders = if names(sql, "holders") { held(&running.watch).holders(&view, None) } else { Vec::new() };
+    let pools = if names(sql, "forecast") { held(&running.watch).why(&view, None).pools } else { Vec::new() };
+    match sql::answer(sql, Sight { view: &view, holders: &holders, pools: &pools }, asker(running, who)) {
         Answer::Rows { rows, tag } => Reply::Rows { columns: columns(rows.columns), rows: rows.rows, tag },
         Answer::Done { tag } => Reply::Done { tag, notices: Vec::new() },
         Answer::Error { sqlstate, message, hint } => Reply::Error { sqlstate: sqlstate.to_owned(), message, hint },
@@ -67,13 +68,13 @@ fn columns(of: &[sql::Column]) -> Vec<(&'static str, ColumnKind)> {
 /// Connections are listed one by one only where a question may be about them: they can be many.
 fn detail(sql: &str) -> Detail {
     let sql = sql.to_ascii_lowercase();
-    let rows = ["clients", "servers", "sockets", "fds", "pins", "kill_client", "holders"];
+    let rows = ["clients", "servers", "sockets", "fds", "pins", "kill_client", "holders", "forecast"];
     if rows.iter().any(|word| sql.contains(word)) { Detail::Everything } else { Detail::Totals }
 }
 
-/// Who holds is worked out only where a question may be about it.
-fn wants_holders(sql: &str) -> bool {
-    sql.to_ascii_lowercase().contains("holders")
+/// What is judged is worked out only where a question may be about it.
+fn names(sql: &str, word: &str) -> bool {
+    sql.to_ascii_lowercase().contains(word)
 }
 
 const fn column(kind: Kind) -> ColumnKind {
@@ -299,7 +300,7 @@ mod tests {
             assert_eq!(detail(sql), Detail::Everything, "{sql}");
         }
         assert_eq!((detail("SHOW POOLS"), detail("RELOAD")), (Detail::Totals, Detail::Totals));
-        assert!(wants_holders("show HOLDERS") && !wants_holders("SHOW PINS"));
+        assert!(names("show HOLDERS", "holders") && !names("SHOW PINS", "holders"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use poolwarden_config::render;
 use poolwarden_sim::load::Summary;
 use poolwarden_sim::load::judge::{Verdict, judge};
-use poolwarden_sim::scenario::{self, Scenario};
+use poolwarden_sim::scenario::{self, Group, Scenario};
 use serde_json::json;
 
 use crate::cli::{DrillArgs, DrillVerb, Format};
@@ -25,6 +25,10 @@ pub(crate) fn drill(args: &DrillArgs) -> anyhow::Result<ExitCode> {
     let scenarios = args.drills.iter().map(|path| scenario(path)).collect::<anyhow::Result<Vec<Scenario>>>()?;
     let (mut drills, mut code) = (Vec::new(), 0);
     for scenario in &scenarios {
+        let idles = |group: &Group| group.parts.iter().any(|part| !part.hold.idle.is_zero());
+        if scenario.groups.iter().any(idles) {
+            eprintln!("poolwarden: {}: holds that are idle are simulated only: here they end at once", scenario.name);
+        }
         if !scenario.faults.is_empty() {
             eprintln!("poolwarden: {}: faults are simulated only and left out here", scenario.name);
         }

@@ -135,11 +135,12 @@ impl Stream<'_> {
 
     fn arrival(&mut self, phase: &Phase, at: f64) -> Arrival {
         let hold = self.group.parts[self.phase].hold;
+        let share = at / phase.lasts.as_secs_f64();
         Arrival {
             at: Time::ZERO + phase.begins + Duration::from_secs_f64(at),
             group: self.place,
             phase: self.phase,
-            hold: drawn(&mut self.holds, hold.law),
+            hold: hold.grown(drawn(&mut self.holds, hold.law), share),
             client: None,
             reconnects: false,
         }

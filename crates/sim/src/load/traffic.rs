@@ -20,7 +20,7 @@ use super::client::Insistence;
 use super::record::{End, Record, Sample};
 use crate::agenda::Agenda;
 use crate::random::Random;
-use crate::scenario::{HoldKind, Scenario};
+use crate::scenario::{Hold, HoldKind, Scenario};
 
 /// What a run does with a client connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub enum Step {
         hold: Duration,
         /// And by what.
         kind: HoldKind,
+        /// How long its transaction is idle afterwards.
+        idle: Duration,
         /// When its client goes away.
         gives_up: Option<Time>,
         /// Requests are numbered in the order of their arrival; one that comes again keeps its number.
@@ -218,7 +220,9 @@ impl<'a> Traffic<'a> {
         let group = self.clients[client as usize].group;
         let since = at.since(Time::ZERO);
         let phase = self.scenario.phases.iter().rposition(|phase| phase.begins <= since).unwrap_or(0);
-        let hold = drawn(&mut self.users[group].1, self.scenario.groups[group].parts[phase].hold.law);
+        let (hold, of) = (self.scenario.groups[group].parts[phase].hold, &self.scenario.phases[phase]);
+        let share = (since.as_secs_f64() - of.begins.as_secs_f64()) / of.lasts.as_secs_f64();
+        let hold = hold.grown(drawn(&mut self.users[group].1, hold.law), share);
         self.numbers += 1;
         self.under_way += 1;
         let arrival = Arrival { at, group, phase, hold, client: None, reconnects: false };
@@ -255,9 +259,9 @@ impl<'a> Traffic<'a> {
         request.insistence.came();
         let gives_up = self.gives_up(&request);
         let Arrival { group, phase, hold, .. } = request.arrival;
-        let kind = self.scenario.groups[group].parts[phase].hold.kind;
+        let Hold { kind, idle, .. } = self.scenario.groups[group].parts[phase].hold;
         self.clients[client as usize].state = State::Busy(request);
-        self.steps.push_back(Step::Send { client, group, hold, kind, gives_up, number: request.number });
+        self.steps.push_back(Step::Send { client, group, hold, kind, idle, gives_up, number: request.number });
     }
 
     fn reconnect(&mut self, now: Time, client: u32, request: Request) {

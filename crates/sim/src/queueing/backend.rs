@@ -4,7 +4,7 @@
 //! `lock` waits for its place in the order in which it came, one of kind `sleep` is slowed by nobody. What a lease is idle within
 //! its transaction comes behind its work and takes of nothing. While PostgreSQL is stalled nothing in it moves.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use poolwarden_switch::pool::{ConnId, Time};
@@ -13,7 +13,7 @@ use super::timers::Timers;
 use crate::scenario::{HoldKind, Postgres};
 
 /// Slots PostgreSQL keeps for superusers by default.
-const RESERVED: u32 = 3;
+pub(super) const RESERVED: u32 = 3;
 
 /// What a connect comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,18 @@ struct Query {
 enum Stage {
     Waiting,
     Running,
-    Idle,
+    Idle(Time),
+}
+
+/// What a query looks like from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    Runs {
+        /// It has the lock that others may wait for.
+        locks: bool,
+    },
+    Waits,
+    Idles(Time),
 }
 
 /// Processors that everybody shares. Work is told by a clock of its own, which runs slower the more share it: so nobody's end
@@ -123,7 +134,8 @@ struct Queue {
 #[derive(Debug)]
 pub(super) struct Backends {
     slots: u32,
-    foreign: u32,
+    /// Applications that are not the pooler's, and their sessions.
+    foreign: BTreeMap<String, u32>,
     open: BTreeSet<ConnId>,
     /// By the place of their connections.
     queries: Vec<Option<Query>>,
@@ -160,7 +172,7 @@ impl Backends {
         let shared = Shared { sharing: machine.sharing, running: 0, done: 0.0, at: Time::ZERO, ends: Timers::new() };
         Self {
             slots: machine.slots,
-            foreign: 0,
+            foreign: BTreeMap::new(),
             open: BTreeSet::new(),
             queries: Vec::new(),
             numbers: 0,
@@ -178,7 +190,7 @@ impl Backends {
             Connect::Down
         } else if now < self.stalled {
             Connect::Later(self.stalled)
-        } else if self.open.len() as u64 + u64::from(self.foreign) >= u64::from(self.slots) {
+        } else if self.open.len() as u64 + u64::from(self.others()) >= u64::from(self.slots) {
             Connect::Full
         } else {
             self.open.insert(conn);
@@ -262,7 +274,7 @@ impl Backends {
         }
         self.idle.put(now + work.idle, (place, number));
         if let Some(query) = &mut self.queries[place as usize] {
-            query.stage = Stage::Idle;
+            query.stage = Stage::Idle(now);
         }
         None
     }
@@ -323,9 +335,41 @@ impl Backends {
         self.open.iter().copied().collect()
     }
 
-    /// Somebody else takes slots, or gives them back.
-    pub(super) fn foreign(&mut self, slots: u32, takes: bool) {
-        self.foreign = if takes { self.foreign.saturating_add(slots) } else { self.foreign.saturating_sub(slots) };
+    /// An application that is not the pooler's takes slots, or gives them back. It takes those that are free, and those that become so.
+    pub(super) fn foreign(&mut self, application: &str, slots: u32, takes: bool) {
+        let of = self.foreign.entry(application.to_owned()).or_default();
+        *of = if takes { of.saturating_add(slots) } else { of.saturating_sub(slots) };
+    }
+
+    fn others(&self) -> u32 {
+        self.foreign.values().fold(0, |sum, slots| sum.saturating_add(*slots))
+    }
+
+    /// Others by their names, with the sessions they have got.
+    pub(super) fn foreigners(&self) -> Vec<(&str, u32)> {
+        let mut free = self.slots.saturating_sub(self.open.len() as u32);
+        let mut all = Vec::new();
+        for (name, wants) in &self.foreign {
+            let has = free.min(*wants);
+            free -= has;
+            all.push((name.as_str(), has));
+        }
+        all
+    }
+
+    /// Slots for clients.
+    pub(super) fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// What the query of a connection does: whether it waits for the lock, and since when it is idle.
+    pub(super) fn doing(&self, conn: ConnId) -> Option<Doing> {
+        let query = self.queries.get(conn.index as usize)?.as_ref().filter(|query| query.conn == conn)?;
+        Some(match query.stage {
+            Stage::Running => Doing::Runs { locks: query.work.kind == HoldKind::Lock },
+            Stage::Waiting => Doing::Waits,
+            Stage::Idle(since) => Doing::Idles(since),
+        })
     }
 }
 
@@ -395,9 +439,9 @@ mod tests {
     fn slots_are_bounded_and_others_take_some() {
         let mut backends = Backends::new(Postgres { max_connections: 6, ..Postgres::default() }.into());
         assert_eq!(backends.connect(Time::ZERO, conn(0)), Connect::Done);
-        backends.foreign(2, true);
+        backends.foreign("etl", 2, true);
         assert_eq!(backends.connect(Time::ZERO, conn(1)), Connect::Full);
-        backends.foreign(2, false);
+        backends.foreign("etl", 2, false);
         assert_eq!(backends.connect(Time::ZERO, conn(1)), Connect::Done);
         assert_eq!(backends.restart(Time::ZERO, 10 * MS), [conn(0), conn(1)]);
         assert!(backends.close(Time::ZERO, conn(0)) && !backends.close(Time::ZERO, conn(0)));

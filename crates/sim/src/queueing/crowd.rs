@@ -1,7 +1,5 @@
 //! A scenario's clients as a demand.
 
-use std::time::Duration;
-
 use poolwarden_config::Config;
 use poolwarden_switch::pool::{ClassId, HostSettings, PoolKey, Time};
 
@@ -40,6 +38,7 @@ impl<'a> Crowd<'a> {
                 key: PoolKey { database: DATABASE.into(), user: user.into() },
                 class: class(group, config, settings)?,
                 tenant: hash(&group.application),
+                application: group.application.clone(),
             });
         }
         Ok(seats)
@@ -61,9 +60,9 @@ impl Demand for Crowd<'_> {
 
     fn poll(&mut self) -> Option<Wish> {
         Some(match self.traffic.poll()? {
-            Step::Send { client, group, hold, kind, gives_up, .. } => {
+            Step::Send { client, group, hold, kind, idle, gives_up, .. } => {
                 let tells = self.scenario.groups[group].tells_deadline;
-                let work = Work { kind, alone: hold + self.scenario.postgres.overhead, idle: Duration::ZERO };
+                let work = Work { kind, alone: hold + self.scenario.postgres.overhead, idle };
                 let deadline = gives_up.filter(|_| tells).unwrap_or(Time::NEVER);
                 Wish::Ask { client, work, deadline, leaves: Time::NEVER }
             }

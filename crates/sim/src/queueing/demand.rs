@@ -15,6 +15,8 @@ pub struct Seat {
     pub class: ClassId,
     /// Who shares fairly: the application, as a number.
     pub tenant: u64,
+    /// What they call themselves.
+    pub application: String,
 }
 
 /// What a client does.

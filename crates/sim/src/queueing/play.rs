@@ -44,7 +44,7 @@ impl Play for Rehearsed<'_> {
         let mut part = |now: Time| told((now.since(Time::ZERO).as_secs_f64() / lasts).min(1.0));
         let seats = crowd::Crowd::seats(&scenario, self.config, settings)?;
         let Played { course, most_lent, .. } =
-            play_with(&scenario, settings.clone(), (&seats, Duration::ZERO, false), &mut part)?;
+            play_with(&scenario, settings.clone(), (&seats, Duration::ZERO, false), (&mut part, None))?;
         Ok(Outcome { course, most_lent, spared: 0, delayed: 0 })
     }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use poolwarden_switch::pool::{
     Action, Checkin, ClassId, ConnId, ConnectFailure, EndCause, Event, Failure, Fitness, Handled, Host, HostSettings,
-    Input, Limit, LoopId, Opened, Phases, PoolId, PoolKey, PoolSnapshot, Refusal, Request, Ticket, Time,
+    Input, Limit, LoopId, Opened, Phases, PoolId, PoolKey, PoolSnapshot, Refusal, Request, ServerFacts, Ticket, Time,
 };
 
 use super::backend::{Backends, Connect, Machine, Work};
 use super::course::Course;
 use super::demand::{Demand, Ended, Seat, Wish};
+use poolwarden_watch::{Activity, View};
+
 use crate::agenda::Agenda;
 use crate::random::Random;
 use crate::scenario::{Fault, FaultKind, HoldKind};
@@ -19,6 +21,8 @@ use crate::scenario::{Fault, FaultKind, HoldKind};
 const FAREWELL: Duration = Duration::from_micros(100);
 /// A client that comes again this soon after its refusal has come back at once.
 const AGAIN: Duration = Duration::from_secs(2);
+/// How often the watcher looks.
+pub(super) const LOOKS: Duration = Duration::from_secs(1);
 /// A core that has not done what was due after so many calls never will: a bug, said instead of hung.
 const MOST_TIMEOUTS: u32 = 1_000_000;
 
@@ -46,26 +50,28 @@ enum Thing {
     WasReset(ConnId),
     Leaves(Ticket),
     Fault(usize),
-    SlotsBack(u32),
+    SlotsBack(u32, String),
 }
 
 /// A client connection as the pooler sees it.
 #[derive(Clone, Copy, Debug)]
-struct Client {
-    pool: PoolId,
+pub(super) struct Client {
+    pub(super) pool: PoolId,
     class: ClassId,
     tenant: u64,
     refused: Option<Time>,
     /// Refusals in a row, each within [`AGAIN`] of the one before.
     in_a_row: u8,
-    work: Work,
-    asked: Time,
-    place: Place,
+    pub(super) work: Work,
+    pub(super) asked: Time,
+    pub(super) granted: Time,
+    pub(super) place: Place,
+    pub(super) seat: u32,
 }
 
 /// Where the request of a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Nowhere,
     Waiting(Ticket),
     Holding(ConnId),
@@ -74,7 +80,7 @@ enum Place {
 /// Clients by ids that are places with generations. Places are used again before everything about their last use was heard: what
 /// stands there still is put aside.
 #[derive(Debug, Default)]
-struct ByPlace {
+pub(super) struct ByPlace {
     places: Vec<Option<(u32, u32)>>,
     aside: BTreeMap<(u32, u32), u32>,
 }
@@ -90,6 +96,11 @@ impl ByPlace {
         }
     }
 
+    /// Everybody there, by place.
+    pub(super) fn all(&self) -> impl Iterator<Item = u32> {
+        self.places.iter().flatten().map(|(_, client)| *client)
+    }
+
     fn take(&mut self, place: u32, generation: u32) -> Option<u32> {
         let there = self.places.get_mut(place as usize)?;
         match *there {
@@ -102,22 +113,41 @@ impl ByPlace {
     }
 }
 
+/// When somebody looks next, and what was told of PostgreSQL last.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) next: Time,
+    pub(super) looks: u64,
+    pub(super) facts: Option<ServerFacts>,
+    pub(super) activity: Option<Activity>,
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self { next: Time::NEVER, looks: 0, facts: None, activity: None }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Run<D> {
     model: Model,
-    host: Host,
+    pub(super) host: Host,
     pub(crate) demand: D,
-    backends: Backends,
+    pub(super) backends: Backends,
     agenda: Agenda<Thing>,
-    clients: Vec<Client>,
+    pub(super) clients: Vec<Client>,
     /// Who waits, by the place of its ticket.
     tickets: ByPlace,
     /// Who holds, by the place of its connection.
-    leases: ByPlace,
+    pub(super) leases: ByPlace,
     random: Random,
+    /// Of each seat, leases that ended, and how long they were together.
+    pub(super) used: Vec<(u64, Duration)>,
     /// Connects begun since the course begins.
     connects: usize,
-    now: Time,
+    pub(super) now: Time,
+    pub(super) seats: Vec<Seat>,
+    pub(super) watched: Watched,
     lent: u32,
     /// The most server connections lent at once.
     pub(crate) most_lent: u32,
@@ -163,7 +193,9 @@ impl<D: Demand> Run<D> {
                 in_a_row: 0,
                 work,
                 asked: Time::ZERO,
+                granted: Time::ZERO,
                 place: Place::Nowhere,
+                seat: *member,
             });
         }
         let mut agenda = Agenda::default();
@@ -180,6 +212,9 @@ impl<D: Demand> Run<D> {
             tickets: ByPlace::default(),
             leases: ByPlace::default(),
             random,
+            used: vec![(0, Duration::ZERO); seats.len()],
+            seats: seats.to_vec(),
+            watched: Watched::default(),
             connects: 0,
             now: Time::ZERO,
             lent: 0,
@@ -191,6 +226,26 @@ impl<D: Demand> Run<D> {
 
     /// Until the demand is over, or `end`. `told` hears how far it is, now and then.
     pub(crate) fn play(&mut self, end: Time, told: &mut dyn FnMut(Time)) -> Result<Vec<PoolSnapshot>, String> {
+        self.play_on(end, told, &mut |_| ())
+    }
+
+    /// The same, with `watch` shown a picture every second, as the pooler's own watcher is, and the core told what PostgreSQL tells.
+    pub(crate) fn play_watched(
+        &mut self,
+        end: Time,
+        told: &mut dyn FnMut(Time),
+        watch: &mut dyn FnMut(&View),
+    ) -> Result<Vec<PoolSnapshot>, String> {
+        self.watched.next = Time::ZERO + LOOKS;
+        self.play_on(end, told, watch)
+    }
+
+    fn play_on(
+        &mut self,
+        end: Time,
+        told: &mut dyn FnMut(Time),
+        watch: &mut dyn FnMut(&View),
+    ) -> Result<Vec<PoolSnapshot>, String> {
         self.settle()?;
         while !self.demand.is_over() && self.now <= end {
             let holds = self.backends.next_at();
@@ -201,6 +256,11 @@ impl<D: Demand> Run<D> {
                 let edge = self.course.edge();
                 self.course.turn(edge, &self.host.snapshot(edge));
                 told(edge);
+            }
+            if self.watched.next <= next {
+                self.now = self.now.max(self.watched.next);
+                self.look(watch)?;
+                continue;
             }
             self.now = self.now.max(next);
             self.happen(next, holds)?;
@@ -234,7 +294,7 @@ impl<D: Demand> Run<D> {
     }
 
     /// Carries out everything the core wants, and lets it do what is due.
-    fn settle(&mut self) -> Result<(), String> {
+    pub(super) fn settle(&mut self) -> Result<(), String> {
         for _ in 0..MOST_TIMEOUTS {
             while let Some(action) = self.host.poll_action() {
                 self.act(action);
@@ -369,7 +429,7 @@ impl<D: Demand> Run<D> {
     fn lend(&mut self, conn: ConnId, client: u32, waited: Duration) {
         self.leases.put(conn.index, conn.generation, client);
         let of = &mut self.clients[client as usize];
-        (of.refused, of.in_a_row, of.place) = (None, 0, Place::Holding(conn));
+        (of.refused, of.in_a_row, of.place, of.granted) = (None, 0, Place::Holding(conn), self.now);
         let (pool, work) = (of.pool, of.work);
         self.course.granted(pool, waited);
         self.course.waiting(self.now, pool, self.host.waiting(pool));
@@ -394,6 +454,9 @@ impl<D: Demand> Run<D> {
     fn done(&mut self, conn: ConnId) {
         self.check_in(conn, Fitness::Clean);
         if let Some(client) = self.unlend(conn) {
+            let of = &self.clients[client as usize];
+            let (used, now) = (&mut self.used[of.seat as usize], self.now);
+            *used = (used.0 + 1, used.1 + now.since(of.granted));
             self.clients[client as usize].place = Place::Nowhere;
             self.demand.ended(self.now, client, Ended::Served);
         }
@@ -407,8 +470,8 @@ impl<D: Demand> Run<D> {
                 self.host.handle(self.now, Input::ResetDone(conn));
             }
             Thing::Leaves(ticket) => self.leaves(ticket),
-            Thing::Fault(n) => self.fault(self.model.faults[n].kind),
-            Thing::SlotsBack(slots) => self.backends.foreign(slots, false),
+            Thing::Fault(n) => self.fault(self.model.faults[n].kind.clone()),
+            Thing::SlotsBack(slots, application) => self.backends.foreign(&application, slots, false),
         }
     }
 
@@ -443,9 +506,9 @@ impl<D: Demand> Run<D> {
                     self.gone(conn);
                 }
             }
-            FaultKind::ForeignSlots(slots, lasts) => {
-                self.backends.foreign(slots, true);
-                self.agenda.put(self.now + lasts, Thing::SlotsBack(slots));
+            FaultKind::ForeignSlots(slots, lasts, application) => {
+                self.backends.foreign(&application, slots, true);
+                self.agenda.put(self.now + lasts, Thing::SlotsBack(slots, application));
             }
             FaultKind::BackendKill(share) => {
                 for conn in self.backends.sessions() {

@@ -93,7 +93,13 @@ fn machine(fit: &Fit) -> Machine {
 fn seats(recorded: &Recorded) -> (Vec<Seat>, Vec<u32>) {
     let of = |kind: &super::Kind| {
         let key = recorded.pools[kind.pool].clone();
-        Seat { name: format!("pool {}/{}", key.database, key.user), key, class: kind.class, tenant: kind.tenant }
+        Seat {
+            name: format!("pool {}/{}", key.database, key.user),
+            key,
+            class: kind.class,
+            tenant: kind.tenant,
+            application: String::new(),
+        }
     };
     let seats = recorded.kinds.iter().map(of).collect();
     let mut members = recorded.clients.clone();

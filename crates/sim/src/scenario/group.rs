@@ -202,10 +202,12 @@ fn rate(faults: &mut Faults<'_>, section: &Section<'_>, capacity: Option<f64>, s
 const LAW: [&str; 4] = ["constant", "p50", "p99", "exponential"];
 
 fn hold(faults: &mut Faults<'_>, inner: &Section<'_>) -> Option<Hold> {
-    faults.only(inner, &[&["kind"], &LAW[..]].concat());
+    faults.only(inner, &[&["kind", "grows", "idle"], &LAW[..]].concat());
     let kinds = [HoldKind::Sleep, HoldKind::Cpu, HoldKind::Lock].map(|kind| (kind.name(), kind));
     let kind = faults.word(inner, "kind", &kinds).unwrap_or(HoldKind::Sleep);
-    Some(Hold { kind, law: law(faults, inner, "a hold")? })
+    let grows = faults.number(inner, "grows", STEEPEST).unwrap_or(1.0);
+    let idle = faults.span(inner, "idle").unwrap_or(Duration::ZERO);
+    Some(Hold { kind, law: law(faults, inner, "a hold")?, grows, idle })
 }
 
 fn law(faults: &mut Faults<'_>, inner: &Section<'_>, what: &str) -> Option<Law> {

@@ -13,6 +13,10 @@ use super::{Fault, FaultKind, Postgres, Scenario, group, phase, slo};
 const SECTIONS: [&str; 8] = ["scenario", "pool", "postgres", "users", "classes", "phase", "load", "fault"];
 /// Most server connections, clients or slots anybody writes.
 pub(super) const MOST: u32 = 1_000_000;
+/// Most times a fault is repeated.
+const MOST_TIMES: u32 = 100_000;
+/// Who takes slots where nobody is named.
+const OTHERS: &str = "somebody else";
 
 /// Reads a scenario.
 ///
@@ -60,7 +64,8 @@ fn whole(faults: &mut Faults<'_>, root: &Section<'_>) -> Option<Scenario> {
     let groups = group::groups(faults, root, known);
     let postgres = postgres(faults, root);
     let pooler = pooler(faults, root, pool.as_ref(), postgres);
-    let mut trouble: Vec<Fault> = faults.list(root, "fault").iter().filter_map(|one| fault(faults, one)).collect();
+    let sections = faults.list(root, "fault");
+    let mut trouble: Vec<Fault> = sections.iter().filter_map(|one| fault(faults, one)).flatten().collect();
     trouble.sort_by_key(|fault| fault.at);
     let slos = slo::slos(faults, root, slo::Known { groups: &groups, phases: &phases, capacity, normal_p99 });
     Some(Scenario { name: name?, seed, phases, capacity, normal_p99, postgres, groups, faults: trouble, slos, pooler })
@@ -78,8 +83,9 @@ fn postgres(faults: &mut Faults<'_>, root: &Section<'_>) -> Postgres {
     }
 }
 
-fn fault(faults: &mut Faults<'_>, section: &Section<'_>) -> Option<Fault> {
-    faults.only(section, &["at", "kind", "for", "slots", "share"]);
+/// One, or as many as it is repeated.
+fn fault(faults: &mut Faults<'_>, section: &Section<'_>) -> Option<Vec<Fault>> {
+    faults.only(section, &["at", "kind", "for", "slots", "share", "application", "every", "times"]);
     let at = faults.duration(section, "at");
     let at = faults.needed(section, "at", at, "\"10s\"");
     let kinds = ["stall", "restart", "foreign_slots", "backend_kill"].map(|word| (word, word));
@@ -95,11 +101,19 @@ fn fault(faults: &mut Faults<'_>, section: &Section<'_>) -> Option<Fault> {
         "foreign_slots" => {
             let lasts = lasts();
             let slots = faults.count(section, "slots", 1, MOST);
-            FaultKind::ForeignSlots(faults.needed(section, "slots", slots, "50")?, lasts?)
+            let application = faults.text(section, "application").unwrap_or_else(|| OTHERS.to_owned());
+            FaultKind::ForeignSlots(faults.needed(section, "slots", slots, "50")?, lasts?, application)
         }
         _ => FaultKind::BackendKill(faults.number(section, "share", 1.0).unwrap_or(1.0)),
     };
-    Some(Fault { at: at?, kind })
+    let at = at?;
+    let times = faults.count(section, "times", 1, MOST_TIMES).unwrap_or(1);
+    let every = faults.span(section, "every");
+    if times == 1 {
+        return Some(vec![Fault { at, kind }]);
+    }
+    let every = faults.needed(section, "every", every, "\"20s\"")?;
+    Some((0..times).map(|n| Fault { at: at + every * n, kind: kind.clone() }).collect())
 }
 
 /// The pooler's tables as a file of its own. What is wrong inside them is its configuration's to say.

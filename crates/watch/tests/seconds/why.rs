@@ -1,11 +1,9 @@
-//! Made-up seconds of one server's pools, told to the watcher one by one: what it answers.
+//! What it answers.
 
-mod support;
-
+use crate::world::{Busy, World};
 use poolwarden_watch::CauseCode;
 use poolwarden_watch::pool::Limit;
 use poolwarden_watch::why::{PoolState, Verdict};
-use support::{Busy, World};
 
 fn top(world: &World) -> Option<(CauseCode, f64)> {
     let why = world.why();

@@ -8,8 +8,8 @@ use poolwarden_watch::pool::{
 };
 use poolwarden_watch::why::Why;
 use poolwarden_watch::{
-    Activity, Backend, BackendState, ChangeView, HostView, LeaseState, LeaseView, ProbeResult, ProbeView, Quota,
-    ServerState, ServerView, SessionView, View, Watch,
+    Activity, Alerts, Backend, BackendState, ChangeView, HostView, LeaseState, LeaseView, Notice, ProbeResult,
+    ProbeView, Quota, ServerState, ServerView, SessionView, UsageKind, UsageView, Used, View, Watch,
 };
 
 /// How some of the connections are used from now on.
@@ -37,6 +37,13 @@ pub(crate) struct World {
     untold: bool,
     /// The second in which connections began to be used so.
     busy_at: u64,
+    /// Seconds in which a connection was forgotten each, where they were forgotten one by one.
+    forgotten_at: Vec<u64>,
+    /// Backends of another application.
+    others: u32,
+    alerts: Alerts,
+    /// What was told, and in which second.
+    notices: Vec<(u64, Notice)>,
 }
 
 impl World {
@@ -73,6 +80,10 @@ impl World {
             oldest_ms: 900,
             untold: false,
             busy_at: 0,
+            forgotten_at: Vec::new(),
+            others: 0,
+            alerts: Alerts::default(),
+            notices: Vec::new(),
         };
         world.watch.observe(&world.view);
         world
@@ -97,6 +108,36 @@ impl World {
     pub(crate) fn forget(&mut self, count: u32) {
         self.busy.stuck = count;
         self.idle_s = Some(0);
+    }
+
+    /// One more is forgotten from now on.
+    pub(crate) fn forget_one(&mut self) {
+        self.forgotten_at.push(self.seconds);
+        self.busy.stuck = self.forgotten_at.len() as u32;
+    }
+
+    /// What was told since this was asked last, and how many seconds ago.
+    pub(crate) fn told(&mut self) -> Vec<(u64, Notice)> {
+        let seconds = self.seconds;
+        std::mem::take(&mut self.notices).into_iter().map(|(at, notice)| (seconds - at, notice)).collect()
+    }
+
+    /// So many backends are an application's that does not come through here.
+    pub(crate) fn others(&mut self, others: u32) {
+        self.others = others;
+    }
+
+    /// The totals of two statements: of each the connections it has held in the mean, and for how many seconds.
+    pub(crate) fn statements(&mut self, held: [(&str, f64); 2]) {
+        let usage = |(query, held_s): (&str, f64)| UsageView {
+            host: HostId(0),
+            pool: PoolId(0),
+            kind: UsageKind::Query,
+            name: Some(format!("{:016x}", query.len())),
+            query: query.to_owned(),
+            used: Used { leases: 1_000, held_us: (held_s * 1e6) as u64, ..Used::default() },
+        };
+        self.view.usage = held.into_iter().map(usage).collect();
     }
 
     /// Whoever waits does so for a short time only.
@@ -204,12 +245,15 @@ impl World {
             of.used = if of.limit == Limit::Breaker { 0 } else { lent };
             of.binds = of.limit == binding;
         }
-        self.view.servers = (0..lent).map(|at| server(at, busy, seconds - self.busy_at, idle_s)).collect();
+        let idle_s = |at: u32| self.forgotten_at.get(at as usize).map(|from| seconds - from).or(idle_s);
+        self.view.servers = (0..lent).map(|at| server(at, busy, seconds - self.busy_at, idle_s(at))).collect();
         if !self.frozen && !self.untold {
             self.activity(busy);
         }
         self.probes();
         self.watch.observe(&self.view);
+        let told = self.alerts.take(&self.view, &self.watch.why(&self.view, None));
+        self.notices.extend(told.into_iter().map(|notice| (self.seconds, notice)));
     }
 
     fn activity(&mut self, busy: Busy) {
@@ -228,6 +272,8 @@ impl World {
         activity.backends = (0..busy.locked).map(blocked).collect();
         let root = Backend { pid: 999, role: "dba".into(), application: "psql".into(), ..Backend::default() };
         activity.backends.extend((busy.locked > 0).then_some(root));
+        let other = Backend { role: "etl".into(), application: "nightly".into(), ..Backend::default() };
+        activity.backends.extend((0..self.others).map(|at| Backend { pid: 5_000 + at, ..other.clone() }));
     }
 
     fn probes(&mut self) {
