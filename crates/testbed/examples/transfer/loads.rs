@@ -63,8 +63,8 @@ pub(crate) fn all() -> Vec<Load> {
         },
         Load {
             name: "steady",
-            lines: "rate = \"2400/s\"\nhold = { p50 = \"6ms\", p99 = \"40ms\" }",
-            seconds: 22,
+            lines: "rate = \"1200/s\"\nhold = { p50 = \"12ms\", p99 = \"80ms\" }",
+            seconds: 43,
             recorded: at(30, 2000),
             others: others(&[(15, 500), (22, 2000), (24, 2000), (45, 2000), (60, 2000)]),
         },
