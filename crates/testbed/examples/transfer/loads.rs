@@ -70,9 +70,9 @@ pub(crate) fn all() -> Vec<Load> {
         },
         Load {
             name: "bursts",
-            lines: "rate = \"1800/s\"\nshape = { kind = \"comb\", peak = 3, every = \"4s\", width = \"400ms\" }\n\
-                    hold = { constant = \"7ms\" }",
-            seconds: 25,
+            lines: "rate = \"900/s\"\nshape = { kind = \"comb\", peak = 3, every = \"4s\", width = \"400ms\" }\n\
+                    hold = { constant = \"14ms\" }",
+            seconds: 48,
             recorded: at(24, 2000),
             others: others(&[(12, 400), (18, 2000), (18, 100), (36, 2000), (48, 2000)]),
         },
