@@ -7,6 +7,8 @@ use poolwarden_sim::queueing::{Moment, PoolCourse};
 use poolwarden_sim::study::{self, Change, Goal, Interval, Outcome, Play, Sensitivity, Smallest, failed};
 use poolwarden_sim::{Quantiles, Spread};
 
+use super::text::ms;
+
 /// All of it.
 pub(crate) struct Answer {
     /// What was played.
@@ -126,13 +128,13 @@ impl Answer {
             for (interval, pool) in variant.intervals.iter().zip(&variant.outcome.course.pools) {
                 if !study::is_too_few(pool) && !interval.is_close() {
                     return Some(format!(
-                        "{}: pool {}/{} might wait {:?} to {:?} at the 99th percentile and fail {:.2} % to {:.2} %: \
+                        "{}: pool {}/{} might wait {} to {} at the 99th percentile and fail {:.2} % to {:.2} %: \
                          too wide to conclude from; take a longer time",
                         variant.name,
                         pool.key.database,
                         pool.key.user,
-                        interval.wait_p99.0,
-                        interval.wait_p99.1,
+                        ms(interval.wait_p99.0),
+                        ms(interval.wait_p99.1),
                         interval.failed.0 * 100.0,
                         interval.failed.1 * 100.0
                     ));

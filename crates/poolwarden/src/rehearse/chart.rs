@@ -10,6 +10,12 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 12.0;
 const ABOVE: f64 = 28.0;
 const BELOW: f64 = 26.0;
+/// Where the legend begins beside the title, and how high one of its lines is where it needs lines of its own.
+const LEGEND: f64 = 260.0;
+const LEGEND_LINE: f64 = 16.0;
+/// A stroke before each name, and about what a letter takes.
+const STROKE: f64 = 24.0;
+const LETTER: f64 = 6.8;
 /// About so many marks on each axis.
 const MARKS: f64 = 5.0;
 /// A line of more points is drawn by the largest of each of so many stretches.
@@ -35,17 +41,47 @@ impl Chart<'_> {
     pub(super) fn svg(&self) -> String {
         let steps = self.lines.iter().map(|line| line.values.len()).max().unwrap_or(0);
         let (ends, most) = (steps as f64 * self.step_s, self.most());
+        let (legend, lower) = self.legend();
+        let height = HEIGHT + lower;
         let mut out = format!(
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\"><title>{title}</title>\n\
+            "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\"><title>{title}</title>\n\
              <text class=\"title\" x=\"{LEFT}\" y=\"16\">{title}</text>\n",
             title = escaped(self.title)
         );
+        out.push_str(&legend);
+        // Writing to a String does not fail, here and below.
+        let _ = writeln!(out, "<g transform=\"translate(0 {lower})\">");
         self.axes(&mut out, ends, most);
         for (place, line) in self.lines.iter().enumerate() {
             self.line(&mut out, place, line, (ends, most));
         }
-        out.push_str("</svg>\n");
+        out.push_str("</g></svg>\n");
         out
+    }
+
+    /// Beside the title where all names fit, else in lines of their own; and by how much the chart is lower for that.
+    fn legend(&self) -> (String, f64) {
+        let width = |line: &Line<'_>| STROKE + (line.name.chars().count() as f64 + 3.0) * LETTER;
+        let fits = self.lines.iter().map(width).sum::<f64>() <= WIDTH - RIGHT - LEFT - LEGEND;
+        let (mut out, first) = (String::new(), if fits { LEFT + LEGEND } else { LEFT });
+        let (mut x, mut lines) = (first, if fits { 0.0 } else { 1.0 });
+        for (place, line) in self.lines.iter().enumerate() {
+            if x > first && x + width(line) > WIDTH - RIGHT {
+                (x, lines) = (first, lines + 1.0);
+            }
+            let y = 16.0 + lines * LEGEND_LINE;
+            let _ = writeln!(
+                out,
+                "<line class=\"c{place}\" x1=\"{x:.1}\" x2=\"{:.1}\" y1=\"{}\" y2=\"{}\"/><text class=\"legend\" x=\"{:.1}\" y=\"{y}\">{}</text>",
+                x + 18.0,
+                y - 4.0,
+                y - 4.0,
+                x + STROKE,
+                escaped(line.name)
+            );
+            x += width(line);
+        }
+        (out, lines * LEGEND_LINE)
     }
 
     /// The top of the scale: above every value, and a round number.
@@ -57,7 +93,6 @@ impl Chart<'_> {
 
     fn axes(&self, out: &mut String, ends: f64, most: f64) {
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BELOW);
-        // Writing to a String does not fail, here and below.
         let mut mark = 0.0;
         let step = round_step(most);
         while mark <= most * 1.0001 {
@@ -92,14 +127,6 @@ impl Chart<'_> {
             let _ = write!(points, "{x:.1},{y:.1} ");
         }
         let _ = writeln!(out, "<polyline class=\"c{place}\" points=\"{}\"/>", points.trim_end());
-        let x = LEFT + 260.0 + 150.0 * place as f64;
-        let _ = writeln!(
-            out,
-            "<line class=\"c{place}\" x1=\"{x}\" x2=\"{}\" y1=\"12\" y2=\"12\"/><text class=\"legend\" x=\"{}\" y=\"16\">{}</text>",
-            x + 18.0,
-            x + 24.0,
-            escaped(line.name)
-        );
     }
 }
 
@@ -167,6 +194,26 @@ mod tests {
             assert!((chart.most() - top).abs() < 1e-9, "{most}: {}", chart.most());
         }
         assert_eq!([5.5, 59.0, 61.0, 3661.0].map(clock), ["5.5s", "59s", "1:01", "1:01:01"]);
+    }
+
+    #[test]
+    fn names_that_are_too_long_for_the_titles_line_have_lines_of_their_own() {
+        let chart = |names: &[&'static str]| {
+            let lines = names.iter().map(|name| Line { name, values: vec![1.0] }).collect();
+            Chart { title: "t", unit: "", step_s: 1.0, lines }
+        };
+        let (short, lower) = chart(&["measured", "as it is"]).legend();
+        assert!(short.contains("y=\"16\"") && lower == 0.0, "{short}");
+        let long = [
+            "measured",
+            "pools.app.min_size=0 pools.app.size=15",
+            "as it is",
+            "pools.app.size=2000 users.app.max_connections=24",
+        ];
+        let (legend, lower) = chart(&long).legend();
+        assert!(lower == 2.0 * LEGEND_LINE && !legend.contains("y=\"16\""), "{lower}: {legend}");
+        let svg = chart(&long).svg();
+        assert!(svg.contains(&format!("0 0 {WIDTH} {}", HEIGHT + lower)), "{svg}");
     }
 
     #[test]
